@@ -1,0 +1,1 @@
+"""Connections to real things that stay up: threads, signals, recovery."""

@@ -1,0 +1,90 @@
+"""Bytes that were received and not yet taken."""
+
+from __future__ import annotations
+
+__all__ = ["ReceiveBuffer"]
+
+
+class ReceiveBuffer:
+    """A queue of bytes that remembers how far it was searched.
+
+    One chunk is kept as it came, without a copy; only when more is appended to unread bytes are they
+    gathered in a ``bytearray``. Not thread-safe: its owner guards it.
+    """
+
+    __slots__ = ("_data", "_searched", "_separator", "_start")
+
+    def __init__(self) -> None:
+        self._data: bytes | bytearray = b""
+        self._start = 0
+        self._separator = b""
+        self._searched = 0
+
+    def __len__(self) -> int:
+        """Return how many bytes wait to be taken."""
+        return len(self._data) - self._start
+
+    def append(self, data: bytes) -> None:
+        """Add bytes at the end."""
+        if self._start == len(self._data):
+            self._data, self._start, self._searched = data, 0, 0
+            return
+        if not isinstance(self._data, bytearray):
+            self._data = bytearray(memoryview(self._data)[self._start :])
+            self._searched = max(0, self._searched - self._start)
+            self._start = 0
+        elif self._start > 65536:
+            self._compact()
+        self._data += data
+
+    def find(self, separator: bytes, start: int = 0) -> int:
+        """Return the offset of the first ``separator`` at or after ``start``, or -1.
+
+        What an unsuccessful search has passed is not searched again for the same separator.
+        """
+        if separator != self._separator:
+            self._separator, self._searched = separator, 0
+        begin = max(self._start + start, self._searched)
+        found = self._data.find(separator, begin)
+        if found >= 0:
+            return found - self._start
+        if start == 0:
+            self._searched = max(self._start, len(self._data) - len(separator) + 1)
+        return -1
+
+    def peek(self, size: int, start: int = 0) -> bytes:
+        """Return up to ``size`` bytes from offset ``start`` without taking them."""
+        begin = self._start + start
+        return bytes(self._data[begin : begin + size])
+
+    def take(self, size: int) -> bytes:
+        """Remove and return the first ``size`` bytes, or all where there are fewer."""
+        begin, end = self._start, self._start + size
+        if end >= len(self._data):
+            return self.take_all()
+        self._start = end
+        return bytes(self._data[begin:end])
+
+    def take_all(self) -> bytes:
+        """Remove and return everything."""
+        data = self._data if self._start == 0 else self._data[self._start :]
+        self.clear()
+        return bytes(data)
+
+    def skip(self, size: int) -> None:
+        """Remove the first ``size`` bytes."""
+        self._start = min(self._start + size, len(self._data))
+
+    def put_back(self, data: bytes) -> None:
+        """Add bytes in front, as if they had not been taken."""
+        rest = self.take_all()
+        self._data = data + rest if rest else data
+
+    def clear(self) -> None:
+        """Remove everything."""
+        self._data, self._start, self._searched = b"", 0, 0
+
+    def _compact(self) -> None:
+        del self._data[: self._start]  # type: ignore[union-attr]  # only called on a bytearray
+        self._searched = max(0, self._searched - self._start)
+        self._start = 0

@@ -1,0 +1,252 @@
+"""Framings: where messages begin and end in a stream of bytes.
+
+A framing is stateless: what is incomplete stays in the :class:`~cnx.buffer.ReceiveBuffer`, so one
+instance serves any number of links, for reading and for writing. To write one, derive from
+:class:`Framing` and say how the next message is taken::
+
+    class Netstring(Framing):
+        def take(self, buffer):
+            colon = buffer.find(b":")
+            if colon < 0:
+                return self.incomplete(buffer)
+            size = int(buffer.peek(colon))
+            if len(buffer) < colon + size + 2:
+                return None
+            buffer.skip(colon + 1)
+            payload = buffer.take(size)
+            buffer.skip(1)
+            return payload
+
+        def encode(self, message):
+            return b"%d:%s," % (len(message), message)
+"""
+
+from __future__ import annotations
+
+import ctypes
+from abc import ABC, abstractmethod
+from typing import Any, Literal
+
+from cnx.buffer import ReceiveBuffer
+from cnx.errors import CnxError, LimitExceeded, ProtocolError
+
+__all__ = ["Delimited", "FixedSize", "Framing", "LengthPrefixed", "Raw", "Struct"]
+
+LIMIT = 65536
+"""Default size of the largest frame, in bytes."""
+
+ByteOrder = Literal["big", "little"]
+
+
+def shorten(data: bytes | str, size: int = 80) -> str:
+    """Return ``data`` as it is shown in a message: quoted, and cut when it is long."""
+    return repr(data) if len(data) <= size else f"{data[:size]!r}... ({len(data)} in all)"
+
+
+class Framing(ABC):
+    """The rule that cuts a stream into messages; ``limit`` is the size of the largest frame in bytes."""
+
+    limit: int = LIMIT
+
+    @abstractmethod
+    def take(self, buffer: ReceiveBuffer) -> Any | None:
+        """Remove and return the next message, or return ``None`` while it is incomplete.
+
+        Raises:
+            ProtocolError: the bytes break the rule.
+            LimitExceeded: a frame is larger than ``limit``; the bytes stay in the buffer.
+        """
+
+    def take_all(self, buffer: ReceiveBuffer) -> list[Any]:
+        """Remove and return all complete messages, up to the first bad one.
+
+        Raises:
+            ProtocolError, LimitExceeded: the very first one is bad.
+        """
+        messages: list[Any] = []
+        try:
+            while (message := self.take(buffer)) is not None:
+                messages.append(message)
+        except CnxError:
+            if not messages:
+                raise
+        return messages
+
+    def encode(self, message: Any) -> bytes:
+        """Return the bytes that carry ``message``."""
+        return bytes(message)
+
+    def incomplete(self, buffer: ReceiveBuffer) -> None:
+        """Say that more bytes are needed, unless that would pass the limit.
+
+        Raises:
+            LimitExceeded: what waits is more than one frame may have.
+        """
+        if len(buffer) > self.limit:
+            self.refuse(len(buffer))
+
+    def refuse(self, size: int) -> None:
+        """Raise the error for a frame of at least ``size`` bytes where that is over the limit."""
+        if size > self.limit:
+            raise LimitExceeded(
+                f"a frame of {size} bytes or more is over the limit of {self.limit}; raise limit= if so large a frame is right"
+            )
+
+
+class Raw(Framing):
+    """No boundaries: a message is whatever arrived together."""
+
+    def take(self, buffer: ReceiveBuffer) -> bytes | None:
+        """Remove and return what is there."""
+        return buffer.take_all() if len(buffer) else None
+
+
+class Delimited(Framing):
+    """Messages that end with a terminator, such as lines.
+
+    Args:
+        terminator: the bytes after each message, not empty.
+        keep: leave the terminator at the end of each message.
+        limit: size of the largest frame with its terminator, in bytes.
+    """
+
+    def __init__(self, terminator: bytes = b"\r\n", *, keep: bool = False, limit: int = LIMIT) -> None:
+        self.terminator = checked_terminator(terminator)
+        self.limit = checked_limit(limit)
+        self._kept = len(terminator) if keep else 0
+
+    def take(self, buffer: ReceiveBuffer) -> bytes | None:
+        """Remove the next message and its terminator."""
+        end = buffer.find(self.terminator)
+        if end < 0:
+            return self.incomplete(buffer)
+        self.refuse(end + len(self.terminator))
+        frame = buffer.take(end + self._kept)
+        buffer.skip(len(self.terminator) - self._kept)
+        return frame
+
+    def take_all(self, buffer: ReceiveBuffer) -> list[bytes]:
+        """Remove all complete messages in one pass."""
+        if buffer.find(self.terminator) < 0:
+            self.incomplete(buffer)
+            return []
+        data = buffer.take_all()
+        messages = data.split(self.terminator)
+        if len(data) > self.limit and len(max(messages, key=len)) + len(self.terminator) > self.limit:
+            buffer.put_back(data)
+            return super().take_all(buffer)
+        buffer.append(messages.pop())
+        return [message + self.terminator for message in messages] if self._kept else messages
+
+    def encode(self, message: bytes | str) -> bytes:
+        """Return ``message`` (text as UTF-8) with the terminator.
+
+        Raises:
+            ValueError: the message contains the terminator, which would make it two.
+        """
+        data = message.encode() if isinstance(message, str) else bytes(message)
+        if self.terminator in data:
+            raise ValueError(f"a message must not contain its terminator {self.terminator!r}: {shorten(data)}")
+        return data + self.terminator
+
+
+class LengthPrefixed(Framing):
+    """Messages after a header that holds their length.
+
+    Args:
+        size: bytes of the header: 1, 2 or 4.
+        byteorder: ``"big"`` or ``"little"``.
+        includes_header: the length counts the header too.
+        limit: size of the largest frame with its header, in bytes.
+    """
+
+    def __init__(
+        self, size: int = 4, byteorder: ByteOrder = "big", *, includes_header: bool = False, limit: int = LIMIT
+    ) -> None:
+        if size not in (1, 2, 4):
+            raise ValueError(f"a length header has 1, 2 or 4 bytes, not {size!r}")
+        if byteorder not in ("big", "little"):
+            raise ValueError(f"byteorder is 'big' or 'little', not {byteorder!r}")
+        self.size = size
+        self.byteorder: ByteOrder = byteorder
+        self.limit = checked_limit(limit)
+        self._counted = size if includes_header else 0
+
+    def take(self, buffer: ReceiveBuffer) -> bytes | None:
+        """Remove the next message and its header."""
+        if len(buffer) < self.size:
+            return None
+        length = int.from_bytes(buffer.peek(self.size), self.byteorder) - self._counted
+        if length < 0:
+            raise ProtocolError(
+                f"a length of {length + self._counted} is smaller than its own header of {self.size} bytes"
+            )
+        self.refuse(self.size + length)
+        if len(buffer) < self.size + length:
+            return None
+        buffer.skip(self.size)
+        return buffer.take(length)
+
+    def encode(self, message: bytes) -> bytes:
+        """Return the header and ``message``.
+
+        Raises:
+            ValueError: the length does not fit the header.
+        """
+        length = len(message) + self._counted
+        if length >= 1 << 8 * self.size:
+            raise ValueError(f"a message of {len(message)} bytes does not fit a length header of {self.size} bytes")
+        return length.to_bytes(self.size, self.byteorder) + message
+
+
+class FixedSize(Framing):
+    """Messages of ``size`` bytes each."""
+
+    def __init__(self, size: int) -> None:
+        self.size = self.limit = checked_limit(size)
+
+    def take(self, buffer: ReceiveBuffer) -> bytes | None:
+        """Remove the next ``size`` bytes."""
+        return buffer.take(self.size) if len(buffer) >= self.size else None
+
+    def encode(self, message: bytes) -> bytes:
+        """Return ``message``.
+
+        Raises:
+            ValueError: it has another size.
+        """
+        if len(message) != self.size:
+            raise ValueError(f"a message has {self.size} bytes here, not {len(message)}")
+        return bytes(message)
+
+
+class Struct(Framing):
+    """Messages that are C structures: instances of ``kind``, a ``ctypes.Structure`` or ``Union`` class."""
+
+    def __init__(self, kind: type[ctypes.Structure] | type[ctypes.Union]) -> None:
+        if not isinstance(kind, type) or not issubclass(kind, (ctypes.Structure, ctypes.Union)):
+            raise TypeError(f"kind must be a class derived from ctypes.Structure or ctypes.Union, not {kind!r}")
+        self.kind = kind
+        self.size = self.limit = checked_limit(ctypes.sizeof(kind))
+
+    def take(self, buffer: ReceiveBuffer) -> ctypes.Structure | ctypes.Union | None:
+        """Remove the next structure."""
+        return self.kind.from_buffer_copy(buffer.take(self.size)) if len(buffer) >= self.size else None
+
+
+def checked_limit(limit: int) -> int:
+    """Return ``limit`` if it is a size of at least one byte."""
+    if not isinstance(limit, int) or isinstance(limit, bool):
+        raise TypeError(f"a size in bytes is an int, not {limit!r}")
+    if limit < 1:
+        raise ValueError(f"a size is at least 1 byte, not {limit}")
+    return limit
+
+
+def checked_terminator(terminator: bytes) -> bytes:
+    """Return ``terminator`` if it can end a message."""
+    if not isinstance(terminator, bytes):
+        raise TypeError(f"a terminator is bytes, not {terminator!r}")
+    if not terminator:
+        raise ValueError("a terminator must not be empty")
+    return terminator
