@@ -1,0 +1,276 @@
+"""Where clients come in: a TCP port, a unix socket, a pseudo terminal, a UDP port.
+
+An endpoint keeps its address when it is closed and opened again.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import shutil
+import socket
+import ssl
+import stat
+import tempfile
+import threading
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from typing import Any
+
+from cnx.simulation.links import READ, DatagramLink, Link, PtyLink, SocketLink, Wake, wait_ready
+
+__all__ = ["Endpoint", "PtyEndpoint", "TcpEndpoint", "UdpEndpoint", "UnixEndpoint"]
+
+log = logging.getLogger(__name__)
+BACKLOG = 128
+
+
+class Endpoint(ABC):
+    """One address of a simulator; ``open()`` and ``close()`` any number of times.
+
+    Attributes:
+        url: the address, the same for life.
+        context: puts TLS on every link, where there is one.
+    """
+
+    url: str
+    context: ssl.SSLContext | None = None
+
+    @abstractmethod
+    def open(self) -> None:
+        """Take the address; without effect when it is open. Raises OSError."""
+
+    @abstractmethod
+    def accept(self) -> Link | None:
+        """Wait for the next link; ``None`` once the endpoint was woken. Raises OSError."""
+
+    @abstractmethod
+    def wake(self) -> None:
+        """Let ``accept()`` return ``None``, now and until the endpoint is opened again."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the address back; ``accept()`` is not under way any more."""
+
+
+class ListeningEndpoint(Endpoint):
+    """A listening stream socket: any number of links at a time."""
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+        self._wake = Wake()
+
+    def open(self) -> None:
+        """Bind and listen."""
+        if self._socket is None:
+            self._socket = self._listen()
+            self._socket.setblocking(False)
+            self._wake.close()
+            self._wake = Wake()
+
+    def accept(self) -> Link | None:
+        """Wait for the next client."""
+        assert self._socket is not None
+        while not self._wake.is_set:
+            wait_ready(self._socket.fileno(), READ, self._wake, None)
+            with suppress(BlockingIOError, ConnectionError):
+                return self._link(*self._socket.accept())
+        return None
+
+    def wake(self) -> None:
+        """Let ``accept()`` return."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Stop listening; clients that nobody accepted are reset."""
+        self._wake.close()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    @abstractmethod
+    def _listen(self) -> socket.socket: ...
+
+    @abstractmethod
+    def _link(self, sock: socket.socket, peer: Any) -> Link: ...
+
+
+class TcpEndpoint(ListeningEndpoint):
+    """A TCP port, with TLS when there is a ``context``."""
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
+        super().__init__()
+        self.context = context
+        self._address = resolve(host, port, socket.SOCK_STREAM)
+        self.open()
+        assert self._socket is not None
+        self._address = self._address[0], self._socket.getsockname()
+        self.url = f"{'tls' if context else 'tcp'}://{show(self._address[1])}"
+
+    def _listen(self) -> socket.socket:
+        return bind(self._address, socket.SOCK_STREAM)
+
+    def _link(self, sock: socket.socket, peer: Any) -> Link:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return SocketLink(sock, show(peer))
+
+
+class UnixEndpoint(ListeningEndpoint):
+    """A unix stream socket at a path."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = os.path.abspath(path)
+        self.url = f"unix://{self._path}"
+        self.open()
+
+    def close(self) -> None:
+        """Stop listening and remove the path."""
+        if self._socket is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(self._path)
+        super().close()
+
+    def _listen(self) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            if abandoned(self._path):
+                os.unlink(self._path)
+            sock.bind(self._path)
+            sock.listen(BACKLOG)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _link(self, sock: socket.socket, peer: Any) -> Link:
+        return SocketLink(sock, f"client {sock.fileno()} of {self._path}")
+
+
+class SingleEndpoint(Endpoint):
+    """An address with one link, which is made anew after its end."""
+
+    def __init__(self) -> None:
+        self._woken = threading.Event()
+        self._fresh: Link | None = None
+        self._given: Link | None = None
+
+    def open(self) -> None:
+        """Make the link."""
+        if self._fresh is None and (self._given is None or self._given.closed.is_set()):
+            self._fresh = self._make()
+        self._woken.clear()
+
+    def accept(self) -> Link | None:
+        """Wait until the last link is closed, and make the next."""
+        if self._given is not None:
+            self._given.closed.wait()
+        if self._woken.is_set():
+            return None
+        self.open()
+        self._given, self._fresh = self._fresh, None
+        return self._given
+
+    def wake(self) -> None:
+        """Let ``accept()`` return as soon as its link is closed."""
+        self._woken.set()
+
+    def close(self) -> None:
+        """Close a link that nobody was given."""
+        if self._fresh is not None:
+            self._fresh.close()
+            self._fresh = None
+
+    @abstractmethod
+    def _make(self) -> Link: ...
+
+
+class PtyEndpoint(SingleEndpoint):
+    """A pseudo terminal behind a symbolic link, so that its name is the same after it was opened anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = tempfile.mkdtemp(prefix="cnx-pty-")
+        self._path = os.path.join(self._folder, "tty")
+        self.url = f"serial://{self._path}"
+        self.open()
+
+    def close(self) -> None:
+        """Remove the symbolic link too."""
+        super().close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _make(self) -> Link:
+        import pty
+        import tty
+
+        master, slave = pty.openpty()
+        tty.setraw(slave)
+        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(self._path)
+        os.symlink(os.ttyname(slave), self._path)
+        return PtyLink(master, slave, self._path)
+
+
+class UdpEndpoint(SingleEndpoint):
+    """A UDP port."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__()
+        self._address = resolve(host, port, socket.SOCK_DGRAM)
+        self.url = ""
+        self.open()
+
+    def _make(self) -> Link:
+        sock = bind(self._address, socket.SOCK_DGRAM)
+        self._address = self._address[0], sock.getsockname()
+        self.url = f"udp://{show(self._address[1])}"
+        return DatagramLink(sock, show(self._address[1]))
+
+
+def resolve(host: str, port: int, kind: int) -> tuple[int, Any]:
+    """Return family and address to bind, and say so when other machines can reach it.
+
+    Raises:
+        ValueError: the port is not one.
+        OSError: the host is not known.
+    """
+    if not isinstance(port, int) or not 0 <= port <= 65535:
+        raise ValueError(f"a port is a number from 0 (any free one) to 65535, not {port!r}")
+    family, _, _, _, address = socket.getaddrinfo(host or None, port, type=kind, flags=socket.AI_PASSIVE)[0]
+    if not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
+        log.warning("a simulator listens on %s: every machine that reaches this address can use it", show(address))
+    return family, address
+
+
+def bind(address: tuple[int, Any], kind: int) -> socket.socket:
+    """Return a socket that is bound, and listens if it is a stream socket."""
+    sock = socket.socket(address[0], kind)
+    try:
+        if os.name == "posix" and kind == socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address[1])
+        if kind == socket.SOCK_STREAM:
+            sock.listen(BACKLOG)
+    except BaseException as error:
+        sock.close()
+        if isinstance(error, OSError):
+            raise OSError(error.errno, f"cannot listen on {show(address[1])}: {error.strerror}") from error
+        raise
+    return sock
+
+
+def abandoned(path: str) -> bool:
+    """Tell whether ``path`` is a socket that nobody listens on any more."""
+    if not os.path.exists(path) or not stat.S_ISSOCK(os.stat(path).st_mode):
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(path) != 0
+
+
+def show(address: Any) -> str:
+    """Return a socket address as it stands in a URL."""
+    host, port = address[0], address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

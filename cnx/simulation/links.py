@@ -1,0 +1,265 @@
+"""The simulator's end of an open link: calls that never block, and one way to wait that can be woken.
+
+Every link is woken by a :class:`Wake` and not by ``shutdown()``, which would send a FIN before a reset,
+does not exist for a pty, and wakes a listening socket on Linux only.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import ssl
+import struct
+import threading
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from typing import Any
+
+from cnx.errors import ConnectionLost, TimedOut
+
+__all__ = ["DatagramLink", "Link", "PtyLink", "SocketLink", "Wake", "WouldBlock", "wait_ready"]
+
+READ = selectors.EVENT_READ
+WRITE = selectors.EVENT_WRITE
+Selector: Any = getattr(selectors, "PollSelector", selectors.SelectSelector)
+DRAIN_LIMIT = 1 << 20
+ABORT = struct.pack("ii", 1, 0)  # SO_LINGER of zero seconds: close() sends a reset
+
+
+class WouldBlock(Exception):
+    """The call has to be repeated when the link is ready for ``event``."""
+
+    def __init__(self, event: int) -> None:
+        super().__init__(event)
+        self.event = event
+
+
+class Wake:
+    """A flag that a thread can wait for together with a descriptor; setting it is final."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable once the flag is set."""
+        return self._reader.fileno()
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it was set."""
+        return self._writer.fileno() < 0
+
+    def set(self) -> None:
+        """Wake all who wait, now and later."""
+        self._writer.close()
+
+    def close(self) -> None:
+        """Give the descriptors back; nobody waits any more."""
+        self._writer.close()
+        self._reader.close()
+
+
+def wait_ready(fileno: int, event: int, wake: Wake, timeout: float | None) -> bool:
+    """Wait until ``fileno`` is ready for ``event`` or the wake is set; ``False`` after ``timeout`` seconds without either."""
+    with Selector() as selector:
+        selector.register(wake, READ)
+        selector.register(fileno, event)
+        return bool(selector.select(timeout))
+
+
+class Link(ABC):
+    """One end of an open link. Its owner sees to it that ``close()`` comes when no other call is under way."""
+
+    def __init__(self, fileno: int, address: str) -> None:
+        self.address = address
+        self.closed = threading.Event()
+        self._fileno = fileno
+        self._wake = Wake()
+
+    def wait(self, event: int, timeout: float | None) -> None:
+        """Wait until the link is ready for ``event`` or woken.
+
+        Raises:
+            TimedOut: neither came within ``timeout`` seconds.
+        """
+        if not wait_ready(self._fileno, event, self._wake, timeout):
+            raise TimedOut(f"{self.address} was not ready within {timeout:.3g} s")
+
+    def wake(self) -> None:
+        """End every wait, now and later."""
+        self._wake.set()
+
+    def secure(self, context: ssl.SSLContext) -> None:
+        """Put TLS on the link, before anybody uses it; ``handshake()`` has to follow. Raises OSError."""
+        raise TypeError(f"no TLS on {self.address}")
+
+    def handshake(self) -> None:
+        """Take the next step of opening the link; raises WouldBlock until it is open."""
+        return
+
+    @abstractmethod
+    def receive(self, size: int) -> bytes | None:
+        """Return up to ``size`` bytes that are there, or ``None`` at the end; raises WouldBlock, ConnectionLost."""
+
+    @abstractmethod
+    def send(self, data: memoryview) -> int:
+        """Send what fits and return how many bytes that was; raises WouldBlock, ConnectionLost."""
+
+    def overrun(self) -> None:
+        """React to a peer that takes nothing.
+
+        Raises:
+            ConnectionLost: the link cannot lose bytes, so it is over.
+        """
+        raise ConnectionLost(f"the client at {self.address} stopped reading")
+
+    def close(self) -> None:
+        """End the link in order, once."""
+        if not self.closed.is_set():
+            self._close()
+            self._wake.close()
+            self.closed.set()
+
+    def abort(self) -> None:
+        """End the link with a reset where there is such a thing."""
+        self.close()
+
+    @abstractmethod
+    def _close(self) -> None: ...
+
+
+class SocketLink(Link):
+    """A TCP, TLS or unix stream socket that was accepted."""
+
+    def __init__(self, sock: socket.socket, address: str) -> None:
+        sock.setblocking(False)
+        super().__init__(sock.fileno(), address)
+        self._socket = sock
+        # An OpenSSL object must not be used by two threads at once. No call under this lock can block.
+        self._using = threading.Lock()
+
+    def secure(self, context: ssl.SSLContext) -> None:
+        """Put TLS on the socket."""
+        self._socket = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
+
+    def handshake(self) -> None:
+        """Take the next step of the TLS handshake; raises WouldBlock, ConnectionLost."""
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._call(READ, self._socket.do_handshake)
+
+    def receive(self, size: int) -> bytes | None:
+        """Return what is there."""
+        return self._call(READ, self._socket.recv, size) or None
+
+    def send(self, data: memoryview) -> int:
+        """Send what fits."""
+        return int(self._call(WRITE, self._socket.send, data))
+
+    def _call(self, event: int, function: Any, *arguments: Any) -> Any:
+        try:
+            with self._using:
+                return function(*arguments)
+        except (BlockingIOError, InterruptedError):
+            raise WouldBlock(event) from None
+        except ssl.SSLWantReadError:
+            raise WouldBlock(READ) from None
+        except ssl.SSLWantWriteError:
+            raise WouldBlock(WRITE) from None
+        except OSError as error:
+            raise ConnectionLost(f"the link to {self.address} failed: {error}") from error
+
+    def abort(self) -> None:
+        """Close with a TCP reset; on a unix socket the peer sees the end."""
+        with suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
+        if not self.closed.is_set():
+            self._socket.close()
+        self.close()
+
+    def _close(self) -> None:
+        with suppress(OSError, ValueError):
+            if isinstance(self._socket, ssl.SSLSocket):
+                with suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                    self._socket.unwrap()
+        with suppress(OSError):
+            # Unread input would turn the close into a reset, and the peer would lose our last bytes.
+            socket.socket.shutdown(self._socket, socket.SHUT_WR)
+            drained = 0
+            while drained < DRAIN_LIMIT and (data := socket.socket.recv(self._socket, 65536)):
+                drained += len(data)
+        self._socket.close()
+
+
+class PtyLink(Link):
+    """The device's side of a pseudo terminal in raw mode.
+
+    Holds the client's side open too: the line lives on while clients close and open it, as a serial cable does.
+    """
+
+    def __init__(self, master: int, slave: int, address: str) -> None:
+        os.set_blocking(master, False)
+        super().__init__(master, address)
+        self._slave = slave
+
+    def receive(self, size: int) -> bytes | None:
+        """Return what is there."""
+        try:
+            return os.read(self._fileno, size) or None
+        except BlockingIOError:
+            raise WouldBlock(READ) from None
+        except OSError as error:
+            raise ConnectionLost(f"the line {self.address} failed: {error}") from error
+
+    def send(self, data: memoryview) -> int:
+        """Send what fits."""
+        try:
+            return os.write(self._fileno, data)
+        except BlockingIOError:
+            raise WouldBlock(WRITE) from None
+        except OSError as error:
+            raise ConnectionLost(f"the line {self.address} failed: {error}") from error
+
+    def overrun(self) -> None:
+        """Throw away what nobody read, as a serial port does."""
+        import termios
+
+        termios.tcflush(self._slave, termios.TCIFLUSH)
+
+    def _close(self) -> None:
+        os.close(self._slave)
+        os.close(self._fileno)
+
+
+class DatagramLink(Link):
+    """A bound UDP socket: what is received is one datagram, what is sent goes to the sender of the last one."""
+
+    def __init__(self, sock: socket.socket, address: str) -> None:
+        sock.setblocking(False)
+        super().__init__(sock.fileno(), address)
+        self._socket = sock
+        self.peer: Any = None
+
+    def receive(self, size: int) -> bytes | None:
+        """Return the next datagram, which may be empty."""
+        try:
+            data, self.peer = self._socket.recvfrom(65536)
+        except BlockingIOError:
+            raise WouldBlock(READ) from None
+        except ConnectionError:
+            # An ICMP answer to an earlier datagram; the socket works on.
+            raise WouldBlock(READ) from None
+        return data
+
+    def send(self, data: memoryview) -> int:
+        """Send one datagram."""
+        try:
+            self._socket.sendto(data, self.peer)
+        except BlockingIOError:
+            raise WouldBlock(WRITE) from None
+        except OSError as error:
+            raise ConnectionLost(f"no datagram of {len(data)} bytes to {self.peer}: {error}") from error
+        return len(data)
+
+    def _close(self) -> None:
+        self._socket.close()
