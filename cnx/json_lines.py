@@ -48,7 +48,7 @@ class JsonLines(Framing):
         messages: list[Any] = []
         try:
             self._parse(lines, messages)
-        except (ValueError, StopIteration):
+        except (ValueError, StopIteration, RecursionError):
             self._parse_each(lines, messages, buffer)
         return messages
 
