@@ -1,0 +1,1 @@
+"""ThermoTek chillers (T257P and others): protocol, client, monitor, bus and simulator."""

@@ -1,0 +1,223 @@
+"""The kinds of data fields of the chiller protocol: each turns one value into characters and back.
+
+Source: "TTK Serial Communication Protocol Release II", revision X2.003: legend.
+"""
+
+from __future__ import annotations
+
+import numbers
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from enum import IntFlag
+from typing import Any
+
+from cnx.errors import ProtocolError
+
+__all__ = ["Bits", "Choice", "Field", "Fixed", "Literal", "Whole"]
+
+
+class Field(ABC):
+    """One field of the data of a command or reply; ``width`` is its size in characters."""
+
+    name: str
+    width: int
+
+    @abstractmethod
+    def encode(self, value: Any) -> str:
+        """Return ``value`` as ``width`` characters.
+
+        Raises:
+            TypeError, ValueError: it cannot be sent; the message names the limits.
+        """
+
+    @abstractmethod
+    def decode(self, text: str) -> Any:
+        """Return the value of ``width`` characters.
+
+        Raises:
+            ProtocolError: they break the pattern or the range of the field.
+        """
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return layout, unit and range in words."""
+
+    def malformed(self, text: str) -> ProtocolError:
+        """Return the error for characters that are no value of this field."""
+        return ProtocolError(f"{self.name} is {text!r}, but must be {self.describe()}")
+
+
+@dataclass(frozen=True)
+class Literal(Field):
+    """Characters that are always the same and carry no value."""
+
+    text: str
+    name: str = "literal"
+
+    @property
+    def width(self) -> int:  # type: ignore[override]  # follows from the text
+        """Size of the text in characters."""
+        return len(self.text)
+
+    def encode(self, value: Any = None) -> str:
+        """Return the text."""
+        return self.text
+
+    def decode(self, text: str) -> None:
+        """Check that it is the text."""
+        if text != self.text:
+            raise self.malformed(text)
+
+    def describe(self) -> str:
+        """Return the text in quotes."""
+        return repr(self.text)
+
+
+@dataclass(frozen=True)
+class Fixed(Field):
+    """A sign and four digits that hold a number times ``scale``: ``+0152`` is 15.2 at scale 10."""
+
+    name: str
+    unit: str
+    scale: int
+    low: float
+    high: float
+    width: int = 5
+
+    def encode(self, value: Any) -> str:
+        """Return ``value`` rounded half away from zero, never ``-0000``."""
+        number = decimal_number(self.name, value)
+        if not self.low - 1 <= number <= self.high + 1:  # also keeps huge exponents out of the arithmetic below
+            raise self._outside(value)
+        scaled = int((number * self.scale).to_integral_value(ROUND_HALF_UP))
+        if not round(self.low * self.scale) <= scaled <= round(self.high * self.scale):
+            raise self._outside(value)
+        return f"{scaled:+05d}"
+
+    def decode(self, text: str) -> float:
+        """Return the number."""
+        if not re.fullmatch("[+-][0-9]{4}", text):
+            raise self.malformed(text)
+        value = int(text) / self.scale
+        if not self.low <= value <= self.high:
+            raise self.malformed(text)
+        return value
+
+    def describe(self) -> str:
+        """Return for instance ``sign and 4 digits, degrees Celsius x 10, -999.9 to 999.9``."""
+        return f"sign and 4 digits, {self.unit} x {self.scale}, {self.low:g} to {self.high:g}"
+
+    def _outside(self, value: object) -> ValueError:
+        return ValueError(f"{self.name} of {value} is outside of {self.low:g} to {self.high:g} {self.unit}")
+
+
+@dataclass(frozen=True)
+class Whole(Field):
+    """A whole number without a sign, padded with zeros."""
+
+    name: str
+    unit: str
+    width: int
+    low: int
+    high: int
+
+    def encode(self, value: Any) -> str:
+        """Return ``value`` with leading zeros."""
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{self.name} must be an int, not {value!r}")
+        if not self.low <= value <= self.high:
+            raise ValueError(f"{self.name} of {value} is outside of {self.low} to {self.high} {self.unit}".rstrip())
+        return f"{value:0{self.width}d}"
+
+    def decode(self, text: str) -> int:
+        """Return the number."""
+        if not re.fullmatch(f"[0-9]{{{self.width}}}", text) or not self.low <= int(text) <= self.high:
+            raise self.malformed(text)
+        return int(text)
+
+    def describe(self) -> str:
+        """Return for instance ``4 digits, Hz, 0 to 9999``."""
+        return ", ".join(filter(None, [f"{self.width} digit{'s' * (self.width > 1)}", self.unit, self._range()]))
+
+    def _range(self) -> str:
+        return f"{self.low} to {self.high}"
+
+
+@dataclass(frozen=True)
+class Choice(Field):
+    """One character out of a few; ``options`` maps each to its value."""
+
+    name: str
+    options: Mapping[str, Any]
+    width: int = 1
+
+    def encode(self, value: Any) -> str:
+        """Return the character for ``value``."""
+        for character, option in self.options.items():
+            if option == value and isinstance(option, bool) == isinstance(value, bool):
+                return character
+        raise ValueError(f"{self.name} must be one of {', '.join(map(str, self.options.values()))}, not {value!r}")
+
+    def decode(self, text: str) -> Any:
+        """Return the value of the character."""
+        if text not in self.options:
+            raise self.malformed(text)
+        return self.options[text]
+
+    def describe(self) -> str:
+        """Return for instance ``0 standby, 1 run``."""
+        return ", ".join(f"{character} {_in_words(option)}" for character, option in self.options.items())
+
+
+@dataclass(frozen=True)
+class Bits(Field):
+    """Hexadecimal digits of which the leftmost is the least significant: ``01A000`` is 0xA10."""
+
+    name: str
+    kind: type[IntFlag]
+    width: int
+
+    def encode(self, value: Any) -> str:
+        """Return the digits of ``value``."""
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{self.name} must be an int, not {value!r}")
+        if not 0 <= value < 1 << 4 * self.width:
+            raise ValueError(f"{self.name} of {value:#x} does not fit {self.width} hexadecimal digits")
+        return f"{int(value):0{self.width}X}"[::-1]
+
+    def decode(self, text: str) -> IntFlag:
+        """Return the set bits; more digits than ``width`` count as reserved and are left out."""
+        if not re.fullmatch("[0-9A-Fa-f]+", text):
+            raise self.malformed(text)
+        return self.kind(int(text[self.width - 1 :: -1] if len(text) > self.width else text[::-1], 16))
+
+    def describe(self) -> str:
+        """Return for instance ``6 hexadecimal digits, the first one the least significant``."""
+        return f"{self.width} hexadecimal digits, the first one the least significant"
+
+
+def decimal_number(name: str, value: object) -> Decimal:
+    """Return ``value`` as the decimal number that a person reads, so that 1.25 is exactly 1.25.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is NaN or infinite.
+    """
+    if isinstance(value, bool) or not isinstance(value, (Decimal, numbers.Real)):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    try:
+        number = value if isinstance(value, Decimal) else Decimal(repr(float(value)))
+    except OverflowError:
+        raise ValueError(f"{name} must be a finite number, and this one is too large") from None
+    if not number.is_finite():
+        raise ValueError(f"{name} must be a finite number, not {value}")
+    return number
+
+
+def _in_words(option: object) -> str:
+    if isinstance(option, bool):
+        return "yes" if option else "no"
+    return str(getattr(option, "name", option)).lower().replace("_", " ")
