@@ -1,0 +1,1 @@
+"""Tests of the SmartBus client, its protocol and its bus server."""
