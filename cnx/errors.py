@@ -7,6 +7,7 @@
     │   └── AccessDenied                           the peer answered, and refused: retrying is pointless
     ├── NotConnected ............ ConnectionError  there is no link now
     ├── ConnectionLost .......... ConnectionError  the link ended
+    │   ├── PeerClosed                             ... because the peer closed it in an orderly way
     │   └── IncompleteRead ...... EOFError         ... before a read was complete; carries what had come
     ├── Cancelled ............... ConnectionError  disconnect() or teardown() ended the call
     ├── TornDown ................ RuntimeError     used after teardown()
@@ -37,6 +38,7 @@ __all__ = [
     "InvalidJson",
     "LimitExceeded",
     "NotConnected",
+    "PeerClosed",
     "ProtocolError",
     "TimedOut",
     "TornDown",
@@ -71,6 +73,10 @@ class NotConnected(CnxError, ConnectionError):
 
 class ConnectionLost(CnxError, ConnectionError):
     """The link ended; the message tells the reason."""
+
+
+class PeerClosed(ConnectionLost):
+    """The link ended because the peer closed it, after everything that it had sent."""
 
 
 class IncompleteRead(ConnectionLost, EOFError):

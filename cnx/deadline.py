@@ -1,0 +1,108 @@
+"""When a call has to end: one object that crosses all its steps."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from cnx.errors import Cancelled, TimedOut
+
+__all__ = ["Deadline", "checked_timeout"]
+
+
+def checked_timeout(seconds: float | None, what: str = "timeout") -> float | None:
+    """Return ``seconds`` if it can be waited for: ``None`` (for ever) or a number of at least zero.
+
+    Raises:
+        TypeError: it is not a number.
+        ValueError: it is negative or not a number (NaN).
+    """
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"{what} is a number of seconds or None, not {seconds!r}")
+    if math.isnan(seconds) or seconds < 0:
+        raise ValueError(f"{what} must be at least 0 seconds, not {seconds!r}")
+    return None if seconds > threading.TIMEOUT_MAX else seconds
+
+
+class Deadline:
+    """The end of a call: some seconds from now, or as soon as another thread cancels it. Thread-safe.
+
+    Args:
+        seconds: time from now, at least 0; ``None`` for no limit.
+    """
+
+    __slots__ = ("_cancelled", "_end", "_lock", "_seconds", "_wakers")
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self._seconds = checked_timeout(seconds)
+        self._end = None if self._seconds is None else monotonic() + self._seconds
+        self._cancelled: Cancelled | None = None
+        self._wakers: list[Callable[[], object]] = []
+        self._lock = threading.RLock()
+
+    def __repr__(self) -> str:
+        state = "cancelled" if self._cancelled else f"remaining={self.remaining()}"
+        return f"<Deadline {state}>"
+
+    def remaining(self) -> float | None:
+        """Return the seconds that are left, at least 0, or ``None`` for no limit."""
+        return None if self._end is None else max(0.0, self._end - monotonic())
+
+    @property
+    def expired(self) -> bool:
+        """Whether time is up or the call was cancelled."""
+        return self._cancelled is not None or (self._end is not None and monotonic() >= self._end)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the call was cancelled."""
+        return self._cancelled is not None
+
+    def cancel(self, reason: Cancelled | None = None) -> None:
+        """End the call now; whoever waits in :meth:`waking` is woken. Later calls change nothing."""
+        with self._lock:
+            if self._cancelled is not None:
+                return
+            self._cancelled = reason or Cancelled("the call was cancelled")
+            wakers = list(self._wakers)
+        for wake in wakers:
+            wake()
+
+    def check(self, doing: str) -> None:
+        """Raise if the call has to end.
+
+        Args:
+            doing: what takes so long, for the message: ``"connecting to host:1"``.
+
+        Raises:
+            Cancelled: it was cancelled.
+            TimedOut: time is up.
+        """
+        if self._cancelled is not None:
+            raise type(self._cancelled)(f"{doing}: {self._cancelled}")
+        if self._end is not None and monotonic() >= self._end:
+            raise TimedOut(f"{doing} took longer than {self._seconds:g} s")
+
+    @contextmanager
+    def waking(self, wake: Callable[[], object]) -> Iterator[None]:
+        """Call ``wake`` as soon as the deadline is cancelled while the block runs, also if it was before.
+
+        ``wake`` runs on the cancelling thread; it must be quick and must not fail.
+        """
+        with self._lock:
+            cancelled = self.cancelled
+            if not cancelled:
+                self._wakers.append(wake)
+        if cancelled:
+            wake()
+        try:
+            yield
+        finally:
+            with self._lock:
+                if wake in self._wakers:
+                    self._wakers.remove(wake)

@@ -1,0 +1,228 @@
+"""The threads that attend to links."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import inspect
+import itertools
+import logging
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from cnx.link import Link
+from cnx.watch import Watch, new_watch
+
+__all__ = ["Listener", "Pump", "Timer"]
+
+log = logging.getLogger(__name__)
+
+_LOOK_AGAIN = 0.25
+"""Seconds after which a thread that cannot be woken looks for new subscribers and timers."""
+
+
+class Timer:
+    """Something that a link's thread does after a time, and again and again if it is periodic, while the link is up."""
+
+    def __init__(self, link: Link, delay: float, callback: Callable[[], Any], *, periodic: bool = True) -> None:
+        self.link = link
+        self.delay = delay
+        self.active = True
+        self._periodic = periodic
+        self._callback: Callable[[], Callable[[], Any] | None]
+        # the thread must not keep a connection alive that nobody else uses
+        self._callback = weakref.WeakMethod(callback) if inspect.ismethod(callback) else lambda: callback
+
+    def cancel(self) -> None:
+        """Do it no more. Any thread."""
+        self.active = False
+
+    def run(self) -> bool:
+        """Do it once; return whether to do it again."""
+        callback = self._callback()
+        if not self.active or callback is None or self.link.reason is not None:
+            return False
+        try:
+            callback()
+        except Exception:
+            log.exception("%s: a scheduled action failed", self.link.transport.address)
+        return self._periodic and self.active and self.link.reason is None
+
+
+class _Timers:
+    """Timers by the time when they are due. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._count = itertools.count()
+        self._lock = threading.RLock()
+
+    def add(self, timer: Timer) -> None:
+        with self._lock:
+            heapq.heappush(self._heap, (monotonic() + timer.delay, next(self._count), timer))
+
+    def remaining(self) -> float | None:
+        """Return the seconds until the next one is due."""
+        with self._lock:
+            return max(0.0, self._heap[0][0] - monotonic()) if self._heap else None
+
+    def run_due(self) -> None:
+        while True:
+            with self._lock:
+                if not self._heap or self._heap[0][0] > monotonic():
+                    return
+                timer = heapq.heappop(self._heap)[2]
+            if timer.run():
+                self.add(timer)
+
+    def drop(self, link: Link) -> None:
+        with self._lock:
+            self._heap = [entry for entry in self._heap if entry[2].link is not link]
+            heapq.heapify(self._heap)
+
+
+class _Attendant:
+    """What both kinds of threads share: a name, timers, and a thread that is there while it has work."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.RLock()
+        self._timers = _Timers()
+        self._thread: threading.Thread | None = None
+
+    def is_current(self) -> bool:
+        """Whether the calling thread is this one."""
+        return threading.current_thread() is self._thread
+
+    def schedule(self, timer: Timer) -> None:
+        """Run ``timer`` on this thread."""
+        self._timers.add(timer)
+
+    def _start(self, run: Callable[[], None]) -> None:
+        self._thread = threading.Thread(target=run, name=self._name, daemon=True)
+        self._thread.start()
+
+
+class Listener(_Attendant):
+    """A thread that waits for input on links and tells their subscribers. Thread-safe.
+
+    A connection makes one for each link, unless it is given one to share with other connections. The thread starts
+    with the first link and ends with the last; it never wakes up without a reason.
+
+    Args:
+        name: what the thread is called, after ``cnx listener``.
+    """
+
+    def __init__(self, name: str = "shared") -> None:
+        super().__init__(f"cnx listener {name}")
+        self._links: dict[int, Link] = {}
+        self._poked: deque[Link] = deque()
+        self._watch: Watch | None = None
+
+    def __repr__(self) -> str:
+        return f"<{self._name}: {len(self._links)} links>"
+
+    def add(self, link: Link) -> None:
+        """Attend to ``link``."""
+        with self._lock:
+            idle = self._watch is None
+            if self._watch is None:
+                self._watch = new_watch()
+            self._links[link.fd] = link
+            self._watch.add(link.fd)
+            if idle:
+                self._start(self._run)
+
+    def arm(self, link: Link, interest: int) -> None:
+        """Ask to be told of ``interest``, once."""
+        self._with_watch(lambda watch: watch.arm(link.fd, interest))
+
+    def poke(self, link: Link) -> None:
+        """Have the thread look at ``link``."""
+        self._poked.append(link)
+        self._with_watch(lambda watch: watch.poke())
+
+    def rest(self, link: Link, delay: float) -> None:
+        """Look at ``link`` again after ``delay`` seconds."""
+        self.schedule(Timer(link, delay, link.look_again, periodic=False))
+
+    def schedule(self, timer: Timer) -> None:
+        """Run ``timer`` on this thread."""
+        super().schedule(timer)
+        if not self.is_current():
+            self._with_watch(lambda watch: watch.poke())
+
+    def remove(self, link: Link) -> None:
+        """Attend to ``link`` no more."""
+        with self._lock:
+            if self._links.get(link.fd) is link:
+                del self._links[link.fd]
+                self._with_watch(lambda watch: watch.remove(link.fd))
+        self._timers.drop(link)
+
+    def join(self, timeout: float) -> None:
+        """Wait for the end of the thread if it has no links left."""
+        thread = self._thread
+        if thread is not None and not self._links and not self.is_current():
+            thread.join(timeout)
+
+    def _with_watch(self, action: Callable[[Watch], object]) -> None:
+        watch = self._watch
+        if watch is not None:
+            with contextlib.suppress(OSError, ValueError):  # closed at this moment: its links are settled
+                action(watch)
+
+    def _run(self) -> None:
+        while (watch := self._watch) is not None:
+            for fd, gone in watch.wait(self._timers.remaining()):
+                link = self._links.get(fd)
+                if link is not None:
+                    link.attend(told=True, gone=gone)
+            while self._poked:
+                self._poked.popleft().attend()
+            self._timers.run_due()
+            with self._lock:
+                if not self._links and not self._poked:
+                    self._watch = None
+                    watch.close()
+
+
+class Pump(_Attendant):
+    """A thread that reads one link whose transport has no descriptor, and therefore blocks in its ``read``."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"cnx listener {name}")
+        self._link: Link | None = None
+
+    def add(self, link: Link) -> None:
+        """Read ``link`` until it ends."""
+        self._link = link
+        self._start(self._run)
+
+    def arm(self, link: Link, interest: int) -> None:
+        """Do nothing: the thread reads all the time."""
+
+    def poke(self, link: Link) -> None:
+        """Do nothing: ``shutdown`` of the transport wakes the thread."""
+
+    def rest(self, link: Link, delay: float) -> None:
+        """Do nothing: the thread is the only reader."""
+
+    def remove(self, link: Link) -> None:
+        """Read no more."""
+        self._link = None
+
+    def join(self, timeout: float) -> None:
+        """Wait for the end of the thread."""
+        if self._thread is not None and not self.is_current():
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while (link := self._link) is not None:
+            due = self._timers.remaining()
+            link.pump(_LOOK_AGAIN if due is None else min(due, _LOOK_AGAIN))
+            self._timers.run_due()

@@ -1,0 +1,175 @@
+"""Serial ports: whatever ``serial.serial_for_url`` opens.
+
+pyserial opens and configures the port. Where the port has a descriptor, bytes are read and written there: waiting
+ends at once by :meth:`shutdown`, and a read returns all that waits, where pyserial's own ``read`` needs three system
+calls for each piece.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import sys
+import threading
+from time import monotonic
+from typing import Any
+
+import serial
+
+from cnx.deadline import Deadline
+from cnx.errors import ConnectError, ConnectionLost, TimedOut
+from cnx.transports.transport import Transport
+
+__all__ = ["BlockingSerialTransport", "DescriptorSerialTransport", "open_serial"]
+
+_SLICE = 0.2
+"""Seconds after which a port that cannot be woken looks whether it was shut down."""
+
+
+class DescriptorSerialTransport(Transport):
+    """An open port with a descriptor: a device, a pty, or pyserial's ``socket://``."""
+
+    def __init__(self, port: Any, address: str) -> None:
+        self.address = address
+        self._port = port
+        self._fd: int = port.fileno()
+        self._wake_read, self._wake_write = os.pipe()
+        self._shut = False
+        self._readable, self._writable = select.poll(), select.poll()
+        self._readable.register(self._fd, select.POLLIN)
+        self._writable.register(self._fd, select.POLLOUT)
+        for poll in (self._readable, self._writable):
+            poll.register(self._wake_read, select.POLLIN)
+
+    @property
+    def port(self) -> Any:
+        """The pyserial object."""
+        return self._port
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def read(self, size: int, timeout: float | None) -> bytes:
+        if not self._wait(self._readable, timeout):
+            raise TimedOut(f"nothing came from {self.address} within {timeout:g} s")
+        return self._read(size) or self._gone()
+
+    def read_now(self, size: int) -> bytes | None:
+        data = self._read(size)
+        if not data and self._wait(self._readable, 0.0):
+            data = self._read(size) or self._gone()
+        return data or None
+
+    def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
+        try:
+            sent = os.write(self._fd, data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise ConnectionLost(f"{self.address}: the port broke while writing: {error}; is it plugged in?") from error
+        return sent if sent == len(data) else self._write_rest(memoryview(data), sent, timeout)
+
+    def shutdown(self) -> None:
+        self._shut = True
+        with contextlib.suppress(OSError):
+            os.write(self._wake_write, b"x")
+
+    def close(self) -> None:
+        self._port.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _read(self, size: int) -> bytes:
+        try:
+            return os.read(self._fd, size)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            raise ConnectionLost(f"{self.address}: the port broke while reading: {error}; is it plugged in?") from error
+
+    def _write_rest(self, view: memoryview, sent: int, timeout: float | None) -> int:
+        end = None if timeout is None else monotonic() + timeout
+        while sent < len(view) and self._wait(self._writable, None if end is None else max(0.0, end - monotonic())):
+            sent += max(0, self.write(view[sent:], 0.0))
+        return sent
+
+    def _wait(self, poll: select.poll, timeout: float | None) -> bool:
+        ready = poll.poll(None if timeout is None else timeout * 1000)
+        if self._shut:
+            raise ConnectionLost(f"{self.address} was closed here")
+        return bool(ready)
+
+    def _gone(self) -> bytes:
+        raise ConnectionLost(f"{self.address}: the device is gone; is it plugged in, or does another program read it?")
+
+
+class BlockingSerialTransport(Transport):
+    """An open port without a descriptor, such as ``loop://``, ``rfc2217://``, or a port on Windows."""
+
+    def __init__(self, port: Any, address: str) -> None:
+        self.address = address
+        self._port = port
+        self._port.timeout = _SLICE
+        self._shut = threading.Event()
+
+    @property
+    def port(self) -> Any:
+        """The pyserial object."""
+        return self._port
+
+    def read(self, size: int, timeout: float | None) -> bytes:
+        end = None if timeout is None else monotonic() + timeout
+        while not self._shut.is_set():
+            data: bytes = self._call(self._port.read, 1)
+            if data:
+                waiting = min(self._call(lambda: self._port.in_waiting), size - 1)
+                return data + self._call(self._port.read, waiting) if waiting else data
+            if end is not None and monotonic() >= end:
+                raise TimedOut(f"nothing came from {self.address} within {timeout:g} s")
+        raise ConnectionLost(f"{self.address} was closed here")
+
+    def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
+        try:
+            self._port.write_timeout = timeout
+            self._call(self._port.write, bytes(data))
+        except serial.SerialTimeoutException:
+            return -1  # how much went out is not known
+        return len(data)
+
+    def shutdown(self) -> None:
+        self._shut.set()
+        for cancel in ("cancel_read", "cancel_write"):
+            with contextlib.suppress(Exception):  # not every kind of port has them; the time slice ends the wait then
+                getattr(self._port, cancel)()
+
+    def close(self) -> None:
+        self._port.close()
+
+    def _call(self, action: Any, *arguments: Any) -> Any:
+        try:
+            return action(*arguments)
+        except serial.SerialTimeoutException:
+            raise
+        except (OSError, TypeError, AttributeError) as error:  # what pyserial raises depends on the kind of port
+            raise ConnectionLost(f"{self.address}: the port broke: {error}; is it plugged in?") from error
+
+
+def open_serial(url: str, settings: dict[str, Any], deadline: Deadline) -> Transport:
+    """Open the port ``url`` with pyserial's ``settings``.
+
+    Raises:
+        ConnectError: it does not exist, is in use, or refuses the settings.
+    """
+    deadline.check(f"opening {url}")
+    try:
+        port = serial.serial_for_url(url, **settings)
+    except (OSError, ValueError) as error:
+        raise ConnectError(f"cannot open serial port {url}: {error}; `cnx ports` lists the ports here") from error
+    try:
+        port.fileno()
+    except (OSError, AttributeError):  # io.UnsupportedOperation: a port without a descriptor
+        return BlockingSerialTransport(port, url)
+    if sys.platform == "win32":
+        return BlockingSerialTransport(port, url)
+    return DescriptorSerialTransport(port, url)

@@ -1,0 +1,134 @@
+"""Waiting for input on many descriptors, where any thread may say which ones matter."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import threading
+from typing import Protocol
+
+__all__ = ["HANGUP", "INPUT", "NOTHING", "EpollWatch", "PollWatch", "Watch", "new_watch"]
+
+NOTHING, HANGUP, INPUT = 0, 1, 2
+"""What to be told of: nothing, only that the peer is gone, or that and input."""
+
+
+class Watch(Protocol):
+    """What a listener waits with. Each ``arm`` is good for one report."""
+
+    def add(self, fd: int) -> None:
+        """Take a descriptor in, not armed."""
+
+    def arm(self, fd: int, interest: int) -> None:
+        """Say what to report of ``fd``, once; it takes effect at once, also on a thread that waits."""
+
+    def remove(self, fd: int) -> None:
+        """Take a descriptor out, before it is closed."""
+
+    def poke(self) -> None:
+        """Make ``wait`` return."""
+
+    def wait(self, timeout: float | None) -> list[tuple[int, bool]]:
+        """Return the descriptors with news, each with whether its peer may be gone."""
+
+    def close(self) -> None:
+        """Release the descriptors."""
+
+
+class EpollWatch:
+    """A watch on Linux."""
+
+    _always_ready = -1
+
+    def __init__(self) -> None:
+        if EpollWatch._always_ready < 0:
+            EpollWatch._always_ready = os.eventfd(1)  # one for the process: arming it wakes a waiting thread
+        self._epoll = select.epoll()
+        self._epoll.register(EpollWatch._always_ready, 0)
+        gone = select.EPOLLONESHOT | select.EPOLLRDHUP
+        self._events = {NOTHING: 0, HANGUP: gone, INPUT: gone | select.EPOLLIN}
+
+    def add(self, fd: int) -> None:
+        self._epoll.register(fd, 0)
+
+    def arm(self, fd: int, interest: int) -> None:
+        self._epoll.modify(fd, self._events[interest])
+
+    def remove(self, fd: int) -> None:
+        with contextlib.suppress(OSError):
+            self._epoll.unregister(fd)
+
+    def poke(self) -> None:
+        self._epoll.modify(EpollWatch._always_ready, select.EPOLLIN | select.EPOLLONESHOT)
+
+    def wait(self, timeout: float | None) -> list[tuple[int, bool]]:
+        gone = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+        events = self._epoll.poll(timeout)
+        return [(fd, bool(event & gone)) for fd, event in events if fd != EpollWatch._always_ready]
+
+    def close(self) -> None:
+        self._epoll.close()
+
+
+class PollWatch:
+    """A watch for systems without epoll: arming wakes the waiting thread, which costs more.
+
+    Whether the peer is gone cannot be told there, so it always may be.
+    """
+
+    def __init__(self) -> None:
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
+        self._interests: dict[int, int] = {}
+        self._lock = threading.RLock()
+
+    def add(self, fd: int) -> None:
+        with self._lock:
+            self._interests[fd] = NOTHING
+
+    def arm(self, fd: int, interest: int) -> None:
+        with self._lock:
+            self._interests[fd] = interest
+        self.poke()
+
+    def remove(self, fd: int) -> None:
+        with self._lock:
+            self._interests.pop(fd, None)
+        self.poke()
+
+    def poke(self) -> None:
+        with contextlib.suppress(OSError):  # full: it is awake
+            self._wake_write.send(b"x")
+
+    def wait(self, timeout: float | None) -> list[tuple[int, bool]]:
+        with self._lock:
+            armed = [fd for fd, interest in self._interests.items() if interest == INPUT]
+        ready = [fd for fd in _readable([self._wake_read.fileno(), *armed], timeout) if fd in armed]
+        with contextlib.suppress(OSError):
+            self._wake_read.recv(4096)
+        with self._lock:
+            for fd in ready:
+                if fd in self._interests:
+                    self._interests[fd] = NOTHING
+        return [(fd, True) for fd in ready]
+
+    def close(self) -> None:
+        self._wake_read.close()
+        self._wake_write.close()
+
+
+def _readable(fds: list[int], timeout: float | None) -> list[int]:
+    if not hasattr(select, "poll"):
+        return list(select.select(fds, [], [], timeout)[0])
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return [fd for fd, _ in poll.poll(None if timeout is None else timeout * 1000)]
+
+
+def new_watch() -> Watch:
+    """Return the best watch that this system has."""
+    return EpollWatch() if hasattr(select, "epoll") and hasattr(os, "eventfd") else PollWatch()
