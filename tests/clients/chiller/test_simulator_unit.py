@@ -1,0 +1,314 @@
+"""The simulated chiller: every command, its physics, alarms and oddities, in time that the test sets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cnx.clients.chiller.protocol_errors import ErrorCode
+from cnx.clients.chiller.protocol_table import COMMANDS, Command
+from cnx.clients.chiller.protocol_values import (
+    Alarms,
+    ControlSensor,
+    ControlState,
+    Mode,
+    SensorAlarms,
+    SystemAlarms,
+    Warnings,
+)
+from cnx.clients.chiller.simulator_quirks import T257P, Quirks
+from cnx.clients.chiller.simulator_unit import Unit
+from tests.clients.chiller.bench import Bench
+from tests.clients.chiller.vectors import COMPUTED, ERRORS, PRINTED
+
+EXAMPLES: dict[int, Any] = {12: True, 15: True, 16: ControlSensor.RETURN, 25: 0.5, 30: 0.3, 23: 40.0, 28: 45.0}
+
+
+@pytest.mark.parametrize("row", COMMANDS, ids=lambda row: f"{row.number}{row.selector}")
+def test_every_command_is_answered(row: Command) -> None:
+    """Each command of the table gets a good reply that can be read."""
+    bench = Bench()
+    bench.unit.external_sensors = True
+    values = [EXAMPLES.get(row.number, 10.0)] if row.sets and not row.selector else []
+    call = bench.call(row.number, *values, half=row.selector)
+    reply = bench.exchange(call.encode())
+    assert reply is not None
+    assert reply.error is ErrorCode.NONE
+    reply.value(call)
+    if 21 <= row.number <= 30:
+        assert bench.value(row.number + 13) == values[0]
+
+
+@pytest.mark.parametrize(("command", "reply"), [(c, r) for c, r, _ in PRINTED + COMPUTED if c[5] == "s" or "Ctrl" in c])
+def test_settings_are_echoed_as_documented(command: str, reply: str) -> None:
+    """A setting is answered with the very frame of the document."""
+    assert Unit().answer(command.encode()) == reply.encode() + b"\r"
+
+
+@pytest.mark.parametrize(("command", "reply", "code"), ERRORS)
+def test_refusals(command: str, reply: str, code: ErrorCode) -> None:
+    """Wrong commands are refused with the right code."""
+    quirks = Quirks(rejects_briefly=code is ErrorCode.REJECTED, echoes_refused=code is ErrorCode.BOUNDS)
+    assert Unit(quirks=quirks).answer(command.encode()) == f"{reply}\r".encode()
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (".0114rSupplyT999", ErrorCode.CHECKSUM),
+        (".0114reserved1234", ErrorCode.NUMBER),
+        (".0117sCtrlT__+099", ErrorCode.LENGTH),
+        (".0117sCtrlT__0+99", ErrorCode.LENGTH),
+        (".0117sCtrlT__+0460", ErrorCode.BOUNDS),
+        (".0117sCtrlT__+04a0", ErrorCode.BOUNDS),
+        (".0119rAlrmLv23", ErrorCode.BOUNDS),
+        (".0106rExtThrm", ErrorCode.NOT_FITTED),
+    ],
+)
+def test_order_of_checks(frame: str, code: ErrorCode) -> None:
+    """Checksum, number, length, bounds and feature are checked in this order."""
+    total = sum(frame.encode()) + (1 if code is ErrorCode.CHECKSUM else 0)
+    reply = Bench().exchange(f"{frame}{total & 255:02X}\r".encode())
+    assert reply is not None
+    assert reply.error is code
+
+
+@pytest.mark.parametrize(
+    "frame", [b".0201WatchDog02\r", b"\r", b".\r", b"#01010WatchDog0100E7\r", b".01\xff1WatchDog01\r"]
+)
+def test_silence(frame: bytes) -> None:
+    """A unit does not answer what is for another one, or for nobody."""
+    assert Bench().exchange(frame) is None
+
+
+def test_lower_case_is_understood() -> None:
+    """A command with a checksum in lower case is done."""
+    reply = Bench().exchange(b".0120rWarnLv1ee\r")
+    assert reply is not None
+    assert reply.error is ErrorCode.NONE
+
+
+def test_reaches_the_set_point() -> None:
+    """A running unit cools the coolant to the set point and holds it; in standby it warms up to the room."""
+    bench = Bench()
+    bench.value(17, 12.5)
+    bench.value(15, True)
+    state = bench.after(20).value(1)
+    assert (state.state, state.pump, state.alarm) == (ControlState.RUN, True, False)
+    assert bench.value(13).mode is Mode.COOL
+    assert bench.value(10) > 0.1
+    for _ in range(20):
+        bench.after(90)
+        assert bench.value(7) > bench.value(4)
+    assert bench.value(4) == pytest.approx(12.5, abs=0.1)
+    assert bench.value(9) == 3.2
+    bench.value(15, False)
+    assert bench.after(7200).value(4) == pytest.approx(22.0, abs=0.5)
+    assert bench.value(1).pump is False
+    assert bench.value(9) == 0.0
+
+
+def test_heats() -> None:
+    """Above the temperature of the room the drive turns round and its current is negative."""
+    bench = Bench()
+    bench.value(17, 40.0)
+    bench.value(15, True)
+    bench.after(10)
+    assert bench.value(13).mode is Mode.HEAT
+    assert bench.value(11) < -1
+    assert bench.after(3600).value(4) == pytest.approx(40.0, abs=0.1)
+
+
+def test_warnings_follow_thresholds() -> None:
+    """A warning is there while its threshold is passed, and the watchdog has its flag."""
+    bench = Bench()
+    assert bench.value(20) == Warnings(0)
+    bench.value(24, 23.0)
+    assert bench.value(20) == Warnings.LOW_AMBIENT_TEMPERATURE
+    assert bench.value(1).warning
+    bench.value(24, 5.0)
+    assert bench.value(20) == Warnings(0)
+    bench.unit.plant.coolant_low = True
+    assert bench.value(20) == Warnings.COOLANT_LEVEL
+
+
+@pytest.mark.parametrize(
+    ("number", "value", "alarm"),
+    [
+        (26, 20.0, Alarms.HIGH_CONTROL_TEMPERATURE),
+        (27, 22.0, Alarms.LOW_CONTROL_TEMPERATURE),
+        (30, 5.0, Alarms.LOW_PROCESS_FLOW),
+    ],
+)
+def test_alarm_stops_the_unit(number: int, value: float, alarm: Alarms) -> None:
+    """A passed alarm threshold sets its bit and stops the unit, and the bit stays until it is read."""
+    bench = Bench()
+    bench.value(15, True)
+    bench.value(number, value)
+    state = bench.after(20).value(1)
+    assert (state.state, state.alarm) == (ControlState.STANDBY, True)
+    bench.unit.thresholds.update({26: 52.0, 27: 2.0, 30: 0.3})
+    assert bench.after(60).value(1).alarm
+    assert bench.value(18) == alarm
+    assert bench.value(18) == Alarms(0)
+    assert not bench.after(60).value(1).alarm
+
+
+@pytest.mark.parametrize(("number", "value"), [(28, 20.0), (29, 23.0)])
+def test_ambient_alarm_does_not_stop(number: int, value: float) -> None:
+    """An alarm of the room's temperature lasts as long as its cause, and the unit runs on."""
+    bench = Bench()
+    bench.value(15, True)
+    normal = bench.value(number + 13)
+    bench.value(number, value)
+    state = bench.after(5).value(1)
+    assert (state.state, state.alarm) == (ControlState.RUN, True)
+    bench.value(number, normal)
+    assert not bench.after(5).value(1).alarm
+
+
+def test_alarm_returns_while_its_cause_lasts() -> None:
+    """Reading clears a latched alarm; it comes back after its delay until the cause is gone."""
+    bench = Bench()
+    bench.unit.plant.coolant_low = True
+    assert bench.after(4).value(18) == Alarms(0)
+    assert bench.after(3).value(18) == Alarms.LOW_COOLANT_LEVEL
+    assert bench.after(4).value(18) == Alarms(0)
+    bench.after(3)
+    bench.unit.plant.coolant_low = False
+    assert bench.after(60).value(18) == Alarms.LOW_COOLANT_LEVEL
+    assert bench.after(60).value(18) == Alarms(0)
+
+
+def test_details() -> None:
+    """Level 2 tells which sensor and which fan, and reading it clears nothing."""
+    bench = Bench()
+    bench.unit.plant.sensor_shorted = True
+    bench.unit.plant.fans_working[2] = False
+    bench.value(15, True)
+    bench.after(25)
+    found = SensorAlarms.SUPPLY | SensorAlarms.SUPPLY_SHORT | SensorAlarms.FRONT_LEFT_FAN_OPEN
+    assert bench.value(19, half="2") == found
+    assert bench.value(19, half="1") == SystemAlarms(0)
+    assert bench.value(52) == 0
+    assert bench.value(50) > 0
+    assert bench.value(1).alarm
+    assert bench.value(18) & Alarms.SUPPLY_SENSOR
+
+
+def test_no_flow() -> None:
+    """Blocked pipes stop the unit after the grace of its start."""
+    bench = Bench()
+    bench.unit.plant.flow_factor = 0.0
+    bench.value(15, True)
+    assert not bench.after(9).value(1).alarm
+    assert bench.after(10).value(1).alarm
+    assert bench.value(18) & Alarms.LOW_PROCESS_FLOW
+
+
+def raise_alarm(bench: Bench) -> None:
+    """Let an alarm stop a running unit, just after the front panel has looked."""
+    bench.value(15, True)
+    bench.after(15.5)
+    bench.unit.plant.supply = 60.0
+    bench.value(26, 50.0)
+    bench.after(0.5)
+
+
+def test_reading_too_early_locks_the_panel() -> None:
+    """An alarm that is read before the front panel saw it leaves the unit unable to run until a power cycle."""
+    bench = Bench()
+    raise_alarm(bench)
+    assert bench.value(18) == Alarms.HIGH_CONTROL_TEMPERATURE
+    bench.unit.plant.supply = 20.0
+    assert bench.unit.mode_mismatch
+    assert bench.ask(15, True).error is ErrorCode.BOUNDS
+    bench.unit.power_cycle()
+    assert bench.value(15, True) is True
+
+
+def test_standby_first_is_safe() -> None:
+    """Standby before reading the alarms keeps panel and controller together."""
+    bench = Bench()
+    raise_alarm(bench)
+    bench.value(15, False)
+    assert bench.value(18) == Alarms.HIGH_CONTROL_TEMPERATURE
+    bench.unit.plant.supply = 20.0
+    assert not bench.unit.mode_mismatch
+    assert bench.value(15, True) is True
+
+
+def test_slow_reading_is_safe() -> None:
+    """The front panel sees an alarm within 1.5 s by itself."""
+    bench = Bench()
+    raise_alarm(bench)
+    bench.after(2.0).value(18)
+    assert not bench.unit.mode_mismatch
+
+
+def test_remote_mode() -> None:
+    """The keypad is locked from the first valid command until 10 s after the last."""
+    bench = Bench()
+    assert not bench.unit.remote
+    bench.exchange(b".0101WatchDog00\r")
+    assert not bench.unit.remote
+    bench.value(1)
+    assert bench.unit.remote
+    bench.clock.now += 9.5
+    assert bench.unit.remote
+    bench.clock.now += 1
+    assert not bench.unit.remote
+
+
+def test_uptime() -> None:
+    """The up time counts minutes, also those in which nobody asked."""
+    bench = Bench()
+    bench.clock.now += 90_000
+    assert bench.value(49) == 1500
+    bench.unit.power_cycle()
+    assert bench.value(49) == 0
+
+
+def test_defaults_are_restored() -> None:
+    """Number 59 brings the stored thresholds back."""
+    bench = Bench()
+    bench.value(21, 30.0)
+    bench.value(59)
+    assert bench.value(34) == 50.0
+
+
+def test_external_sensors() -> None:
+    """The external sensors answer once they are enabled."""
+    bench = Bench()
+    assert bench.ask(5).error is ErrorCode.NOT_FITTED
+    bench.value(12, True)
+    assert bench.value(5) == 21.0
+
+
+def test_t257p() -> None:
+    """A T257P rejects number 16 and what is out of bounds without detail, and some of its readings never move."""
+    bench = Bench(T257P)
+    assert bench.ask(16, ControlSensor.SUPPLY).error is ErrorCode.REJECTED
+    assert bench.ask(17, 60.0).error is ErrorCode.REJECTED
+    bench.value(15, True)
+    bench.after(30)
+    assert (bench.value(7), bench.value(9), bench.value(50)) == (12.3, 1.9, 0)
+
+
+def test_other_quirks() -> None:
+    """Lower-case checksums, long warnings, capital names and missing features can be switched on."""
+    quirks = Quirks(lower_case=True, long_warnings=True, capital_names=True, not_fitted=frozenset({7}))
+    unit = Unit(quirks=quirks)
+    assert unit.answer(b".0108rAmbTemp0F") == b"#01080rAmbTemp+022023\r"
+    assert unit.answer(b".0120rWarnLv1EE") == b"#01200rWarnLv10000000093\r"
+    assert unit.answer(b".0134rHiSpTWnF5") == b"#01340rHISpTWn+0500ea\r"
+    assert unit.answer(b".0149rUpTime_21") == b"#01490rUpTIme_00000046\r"
+    assert unit.answer(b".0107rReturnT3C") == b"#01075rReturnT66\r"
+
+
+def test_level_2_of_the_electronics() -> None:
+    """A fault of the electronics that a test sets is told."""
+    bench = Bench()
+    bench.unit.supervision.system = SystemAlarms.I2C | SystemAlarms.EEPROM_2_WRITE
+    assert bench.value(19, half="1") == SystemAlarms.I2C | SystemAlarms.EEPROM_2_WRITE
