@@ -1,0 +1,1 @@
+"""Tecomat PLCs through the TecoRoute service."""
