@@ -98,6 +98,7 @@ class Code(enum.IntEnum):
     """The error codes that have a name here; :func:`meaning` knows the English of all."""
 
     OK = 0
+    ARGUMENT = -1
     NOT_ESTABLISHED = -2
     BROKEN = -3
     WRONG_USER = -5

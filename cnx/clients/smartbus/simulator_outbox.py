@@ -1,0 +1,102 @@
+"""What waits to be sent to one client of the bus."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from typing import Protocol
+
+__all__ = ["Outbox", "Sender"]
+
+log = logging.getLogger(__name__)
+SIZE = 4 * 1024 * 1024
+BATCH = 256 * 1024
+PATIENCE = 10.0
+
+
+class Sender(Protocol):
+    """The session that an outbox empties into."""
+
+    address: str
+
+    def write(self, data: bytes, timeout: float = ...) -> None: ...
+    def reset(self) -> None: ...
+
+
+class Outbox:
+    """A bounded queue of packets with a thread that writes them, so that a slow client holds up nobody at once.
+
+    When it is full, whoever puts more waits (back-pressure); a client that takes nothing for ``patience``
+    seconds is cut off. Thread-safe.
+
+    Args:
+        session: where the bytes go.
+        first: bytes to send before all others.
+        size: bytes that may wait; a packet larger than that waits alone.
+        patience: seconds.
+    """
+
+    def __init__(self, session: Sender, first: bytes = b"", *, size: int = SIZE, patience: float = PATIENCE) -> None:
+        self._session = session
+        self._size = size
+        self._patience = patience
+        self._changed = threading.Condition()
+        self._packets: deque[bytes] = deque([first] if first else [])
+        self._waiting = len(first)
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name=f"cnx outbox {session.address}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def put(self, packet: bytes) -> bool:
+        """Queue ``packet``; return whether the client can still get it. Waits while the queue is full."""
+        with self._changed:
+            if self._waiting and self._waiting + len(packet) > self._size:
+                self._changed.wait_for(lambda: self._closed or self._has_room(packet), self._patience)
+            if not self._closed and self._has_room(packet):
+                self._packets.append(packet)
+                self._waiting += len(packet)
+                self._changed.notify_all()
+                return True
+            stuck = not self._closed
+        if stuck:
+            log.warning("%s takes nothing for %g s; it is cut off", self._session.address, self._patience)
+            self._session.reset()
+        return False
+
+    def close(self, timeout: float) -> None:
+        """Drop what waits and end the thread within ``timeout`` seconds, once the session is closed."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def _has_room(self, packet: bytes) -> bool:
+        return not self._waiting or self._waiting + len(packet) <= self._size
+
+    def _run(self) -> None:
+        try:
+            while batch := self._next_batch():
+                self._session.write(batch, self._patience)
+        except ConnectionError as error:
+            log.debug("writing to %s ended: %s", self._session.address, error)
+            self._session.reset()
+
+    def _next_batch(self) -> bytes:
+        """Return what waits, up to a bound; empty at the end."""
+        with self._changed:
+            # Woken by put() and close(); the owner closes the outbox at the end of its session.
+            while not self._packets and not self._closed:
+                self._changed.wait()
+            batch: list[bytes] = []
+            size = 0
+            while self._packets and not self._closed and size < BATCH:
+                batch.append(self._packets.popleft())
+                size += len(batch[-1])
+            self._waiting -= size
+            self._changed.notify_all()
+        return b"".join(batch)

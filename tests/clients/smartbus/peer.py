@@ -1,0 +1,76 @@
+"""A bare client of the bus for tests: a socket and the protocol, nothing that helps."""
+
+from __future__ import annotations
+
+import socket
+from types import TracebackType
+
+from cnx.buffer import ReceiveBuffer
+from cnx.clients.smartbus.protocol import Address, Packet, PacketFraming
+from cnx.clients.smartbus.protocol_codes import CmdType, InternalCmd
+from cnx.clients.smartbus.protocol_messages import Register, RegisterAck
+
+NOBODY = Address(0, 0, 0)
+US = Address(19, 5, 9)
+PATIENCE = 10.0
+
+
+def endpoint(url: str) -> tuple[str, int]:
+    """Return host and port of a ``tcp://`` URL."""
+    host, _, port = url.rpartition("://")[2].rpartition(":")
+    return host, int(port)
+
+
+class Peer:
+    """One link to a server, and what came over it."""
+
+    def __init__(self, url: str, address: Address = US) -> None:
+        self.address = address
+        self.socket = socket.create_connection(endpoint(url), PATIENCE)
+        self._framing = PacketFraming()
+        self._buffer = ReceiveBuffer()
+
+    def register(self, **fields: object) -> int:
+        """Register and return the result."""
+        self.send(Register(**fields).packet(self.address, NOBODY))  # type: ignore[arg-type]
+        return RegisterAck.parse(self.expect(CmdType.INTERNAL, InternalCmd.REGISTER_ACK).data).result
+
+    def send(self, packet: Packet | bytes) -> None:
+        """Send one packet, or any bytes."""
+        self.socket.sendall(bytes(packet))
+
+    def receive(self) -> Packet:
+        """Return the next packet; an error if none comes in time."""
+        while (packet := self._framing.take(self._buffer)) is None:
+            data = self.socket.recv(65536)
+            if not data:
+                raise EOFError("the server closed the link")
+            self._buffer.append(data)
+        return packet
+
+    def expect(self, cmd_type: int, cmd: int) -> Packet:
+        """Return the next packet of this command; others before it are dropped."""
+        while True:
+            packet = self.receive()
+            if (packet.cmd_type, packet.cmd) == (cmd_type, cmd):
+                return packet
+
+    def closed(self) -> bool:
+        """Wait until the server closes the link."""
+        try:
+            while True:
+                self.receive()
+        except (EOFError, ConnectionError):
+            return True
+
+    def close(self) -> None:
+        """Go."""
+        self.socket.close()
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
