@@ -158,8 +158,7 @@ class SingleEndpoint(Endpoint):
 
     def open(self) -> None:
         """Make the link."""
-        if self._fresh is None and (self._given is None or self._given.closed.is_set()):
-            self._fresh = self._make()
+        self._refresh()
         self._woken.clear()
 
     def accept(self) -> Link | None:
@@ -168,7 +167,7 @@ class SingleEndpoint(Endpoint):
             self._given.closed.wait()
         if self._woken.is_set():
             return None
-        self.open()
+        self._refresh()
         self._given, self._fresh = self._fresh, None
         return self._given
 
@@ -181,6 +180,10 @@ class SingleEndpoint(Endpoint):
         if self._fresh is not None:
             self._fresh.close()
             self._fresh = None
+
+    def _refresh(self) -> None:
+        if self._fresh is None and (self._given is None or self._given.closed.is_set()):
+            self._fresh = self._make()
 
     @abstractmethod
     def _make(self) -> Link: ...

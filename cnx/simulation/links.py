@@ -61,7 +61,7 @@ class Wake:
 
 
 def wait_ready(fileno: int, event: int, wake: Wake, timeout: float | None) -> bool:
-    """Wait until ``fileno`` is ready for ``event`` or the wake is set; ``False`` after ``timeout`` seconds without either."""
+    """Wait until ``fileno`` is ready for ``event`` or the wake is set, and tell whether that came in time."""
     with Selector() as selector:
         selector.register(wake, READ)
         selector.register(fileno, event)
@@ -89,6 +89,11 @@ class Link(ABC):
     def wake(self) -> None:
         """End every wait, now and later."""
         self._wake.set()
+
+    @property
+    def tls(self) -> bool:
+        """Whether TLS is spoken."""
+        return False
 
     def secure(self, context: ssl.SSLContext) -> None:
         """Put TLS on the link, before anybody uses it; ``handshake()`` has to follow. Raises OSError."""
@@ -139,6 +144,11 @@ class SocketLink(Link):
         # An OpenSSL object must not be used by two threads at once. No call under this lock can block.
         self._using = threading.Lock()
 
+    @property
+    def tls(self) -> bool:
+        """Whether TLS is spoken."""
+        return isinstance(self._socket, ssl.SSLSocket)
+
     def secure(self, context: ssl.SSLContext) -> None:
         """Put TLS on the socket."""
         self._socket = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
@@ -173,8 +183,7 @@ class SocketLink(Link):
         """Close with a TCP reset; on a unix socket the peer sees the end."""
         with suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
-        if not self.closed.is_set():
-            self._socket.close()
+        self._socket.close()
         self.close()
 
     def _close(self) -> None:
@@ -252,13 +261,11 @@ class DatagramLink(Link):
         return data
 
     def send(self, data: memoryview) -> int:
-        """Send one datagram."""
+        """Send one datagram; raises OSError, which concerns this one only."""
         try:
             self._socket.sendto(data, self.peer)
         except BlockingIOError:
             raise WouldBlock(WRITE) from None
-        except OSError as error:
-            raise ConnectionLost(f"no datagram of {len(data)} bytes to {self.peer}: {error}") from error
         return len(data)
 
     def _close(self) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-import time
+from collections.abc import Callable
 
+from cnx.deadline import Deadline
 from cnx.errors import ConnectionLost, TimedOut
+from cnx.faults.fault import Ending
+from cnx.faults.plan import Course
 from cnx.simulation.links import DatagramLink, Link, WouldBlock
+from cnx.simulation.streams import Flow, Inbound, Outbound
+from cnx.simulation.timers import Timers
 
 __all__ = ["Session"]
 
 WRITE_TIMEOUT = 5.0
 HANDSHAKE_TIMEOUT = 10.0
+JOIN_TIMEOUT = 1.0
+log = logging.getLogger(__name__)
 
 
 class Session:
@@ -22,13 +30,18 @@ class Session:
         url: where the client came in, one of the simulator's ``urls``.
     """
 
-    def __init__(self, link: Link, url: str) -> None:
+    def __init__(self, link: Link, url: str, course: Course) -> None:
         self.address = link.address
         self.url = url
         self._link = link
-        self._ended = threading.Event()
-        self._reading = threading.Lock()
-        self._writing = threading.Lock()
+        self._course = course
+        self._flow = Flow()
+        self._inbound = Inbound(link, self._flow, course.inbound)
+        self._outbound = Outbound(link, self._flow, course.outbound)
+        self._timers = Timers(f"fault {link.address}")
+        self._lock = threading.Lock()
+        self._ending: Ending | None = None
+        self._on_end: Callable[[], object] | None = None
 
     def __repr__(self) -> str:
         return f"<Session {self.address} {'closed' if self.closed else 'open'}>"
@@ -36,7 +49,7 @@ class Session:
     @property
     def closed(self) -> bool:
         """Whether the link was ended on this side."""
-        return self._ended.is_set()
+        return self._flow.ended
 
     def read(self, size: int = 65536, timeout: float | None = None) -> bytes:
         """Return up to ``size`` bytes as soon as there are any, and ``b""`` at the end.
@@ -45,62 +58,53 @@ class Session:
             TimedOut: nothing came within ``timeout`` seconds.
             ConnectionLost: the client reset the link.
         """
-        expiry = None if timeout is None else time.monotonic() + timeout
-        with self._reading:
-            while not self.closed:
-                try:
-                    return self._link.receive(size) or b""
-                except WouldBlock as blocked:
-                    self._link.wait(blocked.event, expiry and max(0.0, expiry - time.monotonic()))
-        return b""
+        deadline = Deadline(timeout)
+        while not isinstance(outcome := self._inbound.read(size, deadline), bytes):
+            self._meet(outcome)
+        return outcome
 
-    def write(self, data: bytes, timeout: float = WRITE_TIMEOUT) -> None:
+    def write(self, data: bytes, timeout: float | None = WRITE_TIMEOUT) -> None:
         """Send ``data`` whole, and never mixed with what another thread writes.
 
         Raises:
-            ConnectionLost: the link is over, or the client did not take the data within ``timeout``
-                seconds, which ends the link.
+            ConnectionLost: the link is over, or the client did not take the data within ``timeout`` seconds, which
+                ends the link. A serial line lives on, and what nobody read is lost.
         """
-        expiry = time.monotonic() + timeout
-        if not self._writing.acquire(timeout=timeout):
-            raise ConnectionLost(f"another write to {self.address} took longer than {timeout:.3g} s")
+        held = self._outbound.holds
         try:
-            self._send(data, expiry)
-        except TimedOut:
-            self._link.overrun()
-        finally:
-            self._writing.release()
+            outcome = self._outbound.write(data, timeout)
+        except ConnectionLost:
+            self.reset()
+            raise
+        if outcome is not None:
+            self._meet(outcome)
+        if self.closed:
+            raise ConnectionLost(f"the link to {self.address} is closed")
+        if held is None:
+            self._release_later()
 
     def wait(self, seconds: float) -> bool:
         """Wait, and tell whether the session ended meanwhile: for a pace that does not hold up a stop."""
-        return self._ended.wait(seconds)
+        return self._flow.wait_ended(seconds)
 
     def close(self) -> None:
-        """End the link in order: the client reads everything that was written, then the end."""
-        self._end()
-        with self._reading, self._writing:
-            self._link.close()
+        """End the link in order: the client reads everything that was written, then the end.
+
+        A link that a fault made half-open stays so.
+        """
+        if not self._flow.frozen:
+            self._release()
+            self.end(Ending.CLOSE)
 
     def reset(self) -> None:
         """End the link abruptly: a TCP client sees a reset."""
-        self._end()
-        with self._reading, self._writing:
-            self._link.abort()
+        self.end(Ending.RESET)
 
-    def open(self, timeout: float = HANDSHAKE_TIMEOUT) -> None:
-        """Do the TLS handshake, if there is one, within ``timeout`` seconds.
-
-        Raises:
-            TimedOut, ConnectionLost: the client did not do its part.
-        """
-        expiry = time.monotonic() + timeout
-        with self._reading:
-            while not self.closed:
-                try:
-                    self._link.handshake()
-                    return
-                except WouldBlock as blocked:
-                    self._link.wait(blocked.event, max(0.0, expiry - time.monotonic()))
+    def when_ended(self, function: Callable[[], object]) -> None:
+        """Call ``function``, which is quick and may be called twice, when the link ends on this side."""
+        self._on_end = function
+        if self.closed:
+            function()
 
     @property
     def datagrams(self) -> bool:
@@ -109,21 +113,103 @@ class Session:
 
     @property
     def sender(self) -> tuple[str, int]:
-        """The sender of the last datagram that was read."""
+        """Host and port of the sender of the last datagram that was read."""
         assert isinstance(self._link, DatagramLink)
         return self._link.peer[0], self._link.peer[1]
 
-    def _end(self) -> None:
-        self._ended.set()
-        self._link.wake()
+    # The rest is for the simulator.
 
-    def _send(self, data: bytes, expiry: float) -> None:
-        view = memoryview(data)
-        while not self.closed:
+    def open(self) -> bool:
+        """Receive the client: faults of arrival first, then the TLS handshake, if there is one.
+
+        Returns:
+            whether there is a client to serve.
+
+        Raises:
+            ConnectionLost: the handshake failed, or was not over in time.
+        """
+        course = self._course
+        for step in course.arrival(self._link.tls):
+            if isinstance(step, Ending):
+                self._meet(step)
+            elif isinstance(step, float):
+                self._flow.wait_ended(step)
+        self._arm(course)
+        self._flow.wait_thawed()
+        deadline = Deadline(HANDSHAKE_TIMEOUT)
+        with self._inbound.lock:
+            while not self.closed and not self._shake_hands(deadline):
+                self._flow.wait_thawed()
+        return not self.closed
+
+    def follow(self, course: Course) -> None:
+        """Let other faults rule from now on."""
+        self._timers.cancel()
+        self._course = course
+        self._inbound.pipe, self._outbound.pipe = course.inbound, course.outbound
+        self._flow.thaw()
+        self._release_later()
+        self._arm(course)
+
+    def finish(self) -> None:
+        """End the link after service, though not before a fault lets go of it."""
+        self._flow.wait_thawed()
+        self.close()
+        self._timers.stop(JOIN_TIMEOUT)
+
+    def end(self, ending: Ending) -> None:
+        """End the link now, also when it is half-open. When several ends meet, the first one counts."""
+        with self._lock:
+            self._ending = self._ending or ending
+        self._flow.end()
+        self._link.wake()
+        if self._on_end is not None:
+            self._on_end()
+        with self._inbound.lock, self._outbound.lock:
+            if self._ending is Ending.RESET:
+                self._link.abort()
+            else:
+                self._link.close()
+
+    def _shake_hands(self, deadline: Deadline) -> bool:
+        try:
+            self._link.handshake()
+        except WouldBlock as blocked:
             try:
-                view = view[self._link.send(view) :]
-                if not view:
-                    return
-            except WouldBlock as blocked:
-                self._link.wait(blocked.event, max(0.0, expiry - time.monotonic()))
-        raise ConnectionLost(f"the session of {self.address} is closed")
+                self._link.wait(blocked.event, deadline.remaining())
+            except TimedOut:
+                raise ConnectionLost(f"{self.address} did not finish its TLS handshake") from None
+            return False
+        return True
+
+    def _arm(self, course: Course) -> None:
+        for seconds, ending in course.timed:
+            if seconds > 0:
+                self._timers.start(seconds, self._meet_timed, course, ending)
+            else:
+                self._meet_timed(course, ending)
+
+    def _meet_timed(self, course: Course, ending: Ending) -> None:
+        if course is self._course and not self.closed:
+            course.record("link", ending)
+            self._meet(ending)
+
+    def _meet(self, ending: Ending) -> None:
+        """Do to the link what a fault wants."""
+        if ending is Ending.HALF_OPEN:
+            self._flow.freeze()
+        else:
+            self.end(ending)
+
+    def _release_later(self) -> None:
+        within = self._outbound.holds
+        if within is not None:
+            self._timers.start(within, self._release)
+
+    def _release(self) -> None:
+        """Send what the faults hold back."""
+        if self._outbound.holds is not None:
+            try:
+                self._outbound.flush()
+            except ConnectionLost as error:
+                log.debug("%s: %s", self.address, error)

@@ -10,14 +10,18 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TypeVar
 
+from cnx.faults.fault import Ending
+from cnx.faults.plan import Plan
 from cnx.simulation.endpoints import Endpoint, PtyEndpoint, TcpEndpoint, UdpEndpoint, UnixEndpoint
 from cnx.simulation.links import Link
 from cnx.simulation.session import Session
+from cnx.simulation.timers import Timers
 
 __all__ = ["Simulator"]
 
 log = logging.getLogger(__name__)
 STOP_TIMEOUT = 2.0
+NO_FAULTS = Plan(())
 SimulatorT = TypeVar("SimulatorT", bound="Simulator")
 
 
@@ -40,8 +44,11 @@ class Simulator:
         self._endpoints: list[Endpoint] = []
         self._sessions: list[Session] = []
         self._threads: list[threading.Thread] = []
+        self._timers = Timers(f"outage {name}")
+        self._plan: Plan | None = None
         self._running = False
         self._stopped = threading.Event()
+        self._plugged = threading.Event()  # cleared while the whole simulator is away
 
     def serve(self, session: Session) -> None:
         """Serve one client, on a thread of its own; return or raise ConnectionError to close the link."""
@@ -104,21 +111,54 @@ class Simulator:
                 endpoint.open()
             self._stopped = threading.Event()
             self._running = True
+            self._plugged.set()
             for endpoint in self._endpoints:
                 self._spawn("accept", endpoint.url, self._accept, endpoint, self._stopped)
+        self._arm()
 
     def stop(self) -> None:
         """Close all links in order, join all threads and give all addresses back, within 2 s."""
-        self._shut_down(Session.close)
+        self._shut_down(Ending.CLOSE)
 
     def kill(self) -> None:
         """Stop as a program does that is killed: TCP clients see a reset."""
-        self._shut_down(Session.reset)
+        self._shut_down(Ending.RESET)
 
     def drop_sessions(self) -> None:
         """Close all links of this moment; new clients are welcome."""
         for session in self.sessions:
-            session.close()
+            session.end(Ending.CLOSE)
+
+    def unplug(self) -> None:
+        """Vanish until ``plug()``: links are reset, ports are closed, serial lines hang up and lose their names."""
+        self._plugged.clear()
+        with self._lock:
+            endpoints = list(self._endpoints)
+        for endpoint in endpoints:
+            endpoint.wake()
+        for session in self.sessions:
+            session.end(Ending.RESET)
+
+    def plug(self) -> None:
+        """Be there again after ``unplug()``, on the same addresses."""
+        self._plugged.set()
+
+    def inject(self, plan: Plan | None) -> None:
+        """Put faults into force, for links that are open and those to come, or end them with ``None``.
+
+        Raises:
+            RuntimeError: there are faults already.
+        """
+        with self._lock:
+            if plan is not None and self._plan is not None:
+                raise RuntimeError(f"{self.name} has faults already, {self._plan}; give all of them at once")
+            self._plan = plan
+            sessions = list(self._sessions)
+        self._timers.cancel()
+        self.plug()
+        for session in sessions:
+            session.follow((plan or NO_FAULTS).enrol())
+        self._arm()
 
     def wait(self, seconds: float) -> bool:
         """Wait, and tell whether the simulator was stopped meanwhile: for a pace that does not hold up a stop."""
@@ -151,45 +191,61 @@ class Simulator:
         self._threads = [known for known in self._threads if known.is_alive()]
         self._threads.append(thread)
 
+    def _arm(self) -> None:
+        plan = self._plan
+        if self._running and plan is not None:
+            for after, seconds in plan.outages:
+                self._timers.start(after, self._be_away, seconds)
+
+    def _be_away(self, seconds: float) -> None:
+        self.unplug()
+        self._timers.start(seconds, self.plug)
+
     def _accept(self, endpoint: Endpoint, stopped: threading.Event) -> None:
-        while not stopped.is_set():
+        while self._plugged.wait() and not stopped.is_set():
             try:
-                link = endpoint.accept()
+                endpoint.open()
+                # Asked after opening: a stop or an unplugging that came before it would not wake accept().
+                wanted = self._plugged.is_set() and not stopped.is_set()
+                link = endpoint.accept() if wanted else None
             except OSError as error:
                 log.error("%s: cannot accept on %s, trying again: %s", self.name, endpoint.url, error)
                 stopped.wait(0.1)
                 continue
             if link is not None:
                 self._admit(link, endpoint, stopped)
+            elif not self._plugged.is_set():
+                endpoint.close()
 
     def _admit(self, link: Link, endpoint: Endpoint, stopped: threading.Event) -> None:
         try:
+            plan = self._plan or NO_FAULTS
             if endpoint.context is not None:
-                link.secure(endpoint.context)
+                link.secure(plan.certificate or endpoint.context)
             with self._lock:
-                if not stopped.is_set() and len(self._sessions) < self.max_sessions:
-                    session = Session(link, endpoint.url)
+                open_now = self._plugged.is_set() and not stopped.is_set()
+                if open_now and len(self._sessions) < self.max_sessions:
+                    session = Session(link, endpoint.url, plan.enrol())
                     self._spawn("session", link.address, self._run, session)
                     self._sessions.append(session)
                     return
-            log.warning("%s: no room for %s: %d sessions", self.name, link.address, self.max_sessions)
+            if open_now:
+                log.warning("%s: no room for %s beside %d others", self.name, link.address, self.max_sessions)
         except (OSError, RuntimeError) as error:
             log.error("%s: cannot serve %s: %s", self.name, link.address, error)
         link.close()
 
     def _run(self, session: Session) -> None:
         try:
-            session.open()
-            if session.datagrams:
-                self._serve_datagrams(session)
-            else:
-                self.serve(session)
+            if session.open():
+                serve = self._serve_datagrams if session.datagrams else self.serve
+                serve(session)
         except ConnectionError as error:
             log.debug("%s: %s ended: %s", self.name, session.address, error)
         except Exception:
             log.exception("%s: serving %s failed", self.name, session.address)
         finally:
-            session.close()
+            session.finish()
             with self._lock:
                 self._sessions.remove(session)
 
@@ -198,20 +254,24 @@ class Simulator:
             data = session.read()
             if session.closed:
                 return
-            reply = self.serve_datagram(data, session.sender)
-            if reply is not None:
-                session.write(reply)
+            try:
+                reply = self.serve_datagram(data, session.sender)
+                if reply is not None:
+                    session.write(reply)
+            except Exception:
+                log.exception("%s: answering a datagram from %s failed", self.name, session.sender)
 
-    def _shut_down(self, end: Callable[[Session], None]) -> None:
+    def _shut_down(self, ending: Ending) -> None:
         expiry = time.monotonic() + STOP_TIMEOUT
         with self._lock:
             self._running = False
             self._stopped.set()
+            self._plugged.set()
             sessions, threads, endpoints = list(self._sessions), list(self._threads), list(self._endpoints)
         for endpoint in endpoints:
             endpoint.wake()
         for session in sessions:
-            end(session)
+            session.end(ending)
         try:
             self.on_stop()
         except Exception:
@@ -221,5 +281,6 @@ class Simulator:
                 thread.join(max(0.0, expiry - time.monotonic()))
                 if thread.is_alive():
                     log.error("%s: thread %r does not end; its serve() ignores the end", self.name, thread.name)
+        self._timers.stop(STOP_TIMEOUT)
         for endpoint in endpoints:
             endpoint.close()
