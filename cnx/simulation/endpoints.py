@@ -5,25 +5,24 @@ An endpoint keeps its address when it is closed and opened again.
 
 from __future__ import annotations
 
-import ipaddress
-import logging
 import os
 import shutil
 import socket
 import ssl
-import stat
 import tempfile
 import threading
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
+from cnx.simulation.addresses import abandoned, bind, resolve, show
 from cnx.simulation.links import READ, DatagramLink, Link, PtyLink, SocketLink, Wake, wait_ready
 
-__all__ = ["Endpoint", "PtyEndpoint", "TcpEndpoint", "UdpEndpoint", "UnixEndpoint"]
+__all__ = ["Endpoint", "PtyEndpoint", "TcpEndpoint", "UdpEndpoint", "UnixEndpoint", "endpoint_at"]
 
-log = logging.getLogger(__name__)
-BACKLOG = 128
+REPLUG = 0.1
+"""Seconds from the end of a single link to the next one, so that ends in a row do not busy the machine."""
 
 
 class Endpoint(ABC):
@@ -138,7 +137,7 @@ class UnixEndpoint(ListeningEndpoint):
             if abandoned(self._path):
                 os.unlink(self._path)
             sock.bind(self._path)
-            sock.listen(BACKLOG)
+            sock.listen()
         except BaseException:
             sock.close()
             raise
@@ -165,7 +164,7 @@ class SingleEndpoint(Endpoint):
         """Wait until the last link is closed, and make the next."""
         if self._given is not None:
             self._given.closed.wait()
-        if self._woken.is_set():
+        if self._woken.wait(REPLUG if self._given is not None else 0):
             return None
         self._refresh()
         self._given, self._fresh = self._fresh, None
@@ -233,47 +232,20 @@ class UdpEndpoint(SingleEndpoint):
         return DatagramLink(sock, show(self._address[1]))
 
 
-def resolve(host: str, port: int, kind: int) -> tuple[int, Any]:
-    """Return family and address to bind, and say so when other machines can reach it.
+def endpoint_at(url: str) -> Endpoint:
+    """Return an open endpoint at ``tcp://host:port``, ``udp://host:port``, ``unix:///path``, or ``pty:``.
 
     Raises:
-        ValueError: the port is not one.
-        OSError: the host is not known.
+        ValueError: it is none of these.
+        OSError: the address cannot be had.
     """
-    if not isinstance(port, int) or not 0 <= port <= 65535:
-        raise ValueError(f"a port is a number from 0 (any free one) to 65535, not {port!r}")
-    family, _, _, _, address = socket.getaddrinfo(host or None, port, type=kind, flags=socket.AI_PASSIVE)[0]
-    if not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
-        log.warning("a simulator listens on %s: every machine that reaches this address can use it", show(address))
-    return family, address
-
-
-def bind(address: tuple[int, Any], kind: int) -> socket.socket:
-    """Return a socket that is bound, and listens if it is a stream socket."""
-    sock = socket.socket(address[0], kind)
-    try:
-        if os.name == "posix" and kind == socket.SOCK_STREAM:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address[1])
-        if kind == socket.SOCK_STREAM:
-            sock.listen(BACKLOG)
-    except BaseException as error:
-        sock.close()
-        if isinstance(error, OSError):
-            raise OSError(error.errno, f"cannot listen on {show(address[1])}: {error.strerror}") from error
-        raise
-    return sock
-
-
-def abandoned(path: str) -> bool:
-    """Tell whether ``path`` is a socket that nobody listens on any more."""
-    if not os.path.exists(path) or not stat.S_ISSOCK(os.stat(path).st_mode):
-        return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        return probe.connect_ex(path) != 0
-
-
-def show(address: Any) -> str:
-    """Return a socket address as it stands in a URL."""
-    host, port = address[0], address[1]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    parts = urlsplit(url)
+    if parts.scheme in ("tcp", "udp") and parts.hostname and parts.port is not None:
+        if parts.scheme == "udp":
+            return UdpEndpoint(parts.hostname, parts.port)
+        return TcpEndpoint(parts.hostname, parts.port, None)
+    if parts.scheme == "unix" and parts.path:
+        return UnixEndpoint(parts.path)
+    if url.rstrip(":/") == "pty":
+        return PtyEndpoint()
+    raise ValueError(f"cannot listen on {url!r}: it must be tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or pty:")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 
@@ -19,7 +18,6 @@ __all__ = ["Session"]
 WRITE_TIMEOUT = 5.0
 HANDSHAKE_TIMEOUT = 10.0
 JOIN_TIMEOUT = 1.0
-log = logging.getLogger(__name__)
 
 
 class Session:
@@ -37,8 +35,8 @@ class Session:
         self._course = course
         self._flow = Flow()
         self._inbound = Inbound(link, self._flow, course.inbound)
-        self._outbound = Outbound(link, self._flow, course.outbound)
         self._timers = Timers(f"fault {link.address}")
+        self._outbound = Outbound(link, self._flow, course.outbound, self._timers)
         self._lock = threading.Lock()
         self._ending: Ending | None = None
         self._on_end: Callable[[], object] | None = None
@@ -70,18 +68,15 @@ class Session:
             ConnectionLost: the link is over, or the client did not take the data within ``timeout`` seconds, which
                 ends the link. A serial line lives on, and what nobody read is lost.
         """
-        held = self._outbound.holds
         try:
             outcome = self._outbound.write(data, timeout)
         except ConnectionLost:
-            self.reset()
+            self.end(Ending.RESET)
             raise
         if outcome is not None:
             self._meet(outcome)
         if self.closed:
             raise ConnectionLost(f"the link to {self.address} is closed")
-        if held is None:
-            self._release_later()
 
     def wait(self, seconds: float) -> bool:
         """Wait, and tell whether the session ended meanwhile: for a pace that does not hold up a stop."""
@@ -93,12 +88,13 @@ class Session:
         A link that a fault made half-open stays so.
         """
         if not self._flow.frozen:
-            self._release()
+            self._outbound.release()
             self.end(Ending.CLOSE)
 
     def reset(self) -> None:
-        """End the link abruptly: a TCP client sees a reset."""
-        self.end(Ending.RESET)
+        """End the link abruptly: a TCP client sees a reset. A link that a fault made half-open stays so."""
+        if not self._flow.frozen:
+            self.end(Ending.RESET)
 
     def when_ended(self, function: Callable[[], object]) -> None:
         """Call ``function``, which is quick and may be called twice, when the link ends on this side."""
@@ -148,7 +144,7 @@ class Session:
         self._course = course
         self._inbound.pipe, self._outbound.pipe = course.inbound, course.outbound
         self._flow.thaw()
-        self._release_later()
+        self._timers.start(0, self._outbound.release)
         self._arm(course)
 
     def finish(self) -> None:
@@ -200,16 +196,3 @@ class Session:
             self._flow.freeze()
         else:
             self.end(ending)
-
-    def _release_later(self) -> None:
-        within = self._outbound.holds
-        if within is not None:
-            self._timers.start(within, self._release)
-
-    def _release(self) -> None:
-        """Send what the faults hold back."""
-        if self._outbound.holds is not None:
-            try:
-                self._outbound.flush()
-            except ConnectionLost as error:
-                log.debug("%s: %s", self.address, error)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from cnx.faults.fault import Ending
 from cnx.faults.plan import Plan
-from cnx.simulation.endpoints import Endpoint, PtyEndpoint, TcpEndpoint, UdpEndpoint, UnixEndpoint
+from cnx.simulation.endpoints import Endpoint, PtyEndpoint, TcpEndpoint, UdpEndpoint, UnixEndpoint, endpoint_at
 from cnx.simulation.links import Link
 from cnx.simulation.session import Session
 from cnx.simulation.timers import Timers
@@ -86,6 +86,15 @@ class Simulator:
         """Answer datagrams with ``serve_datagram()`` and return the ``udp://`` URL; raises ValueError, OSError."""
         return self._listen(UdpEndpoint(host, port))
 
+    def listen(self, url: str) -> str:
+        """Listen on ``tcp://HOST:PORT``, ``udp://HOST:PORT``, ``unix:///PATH`` or ``pty:``, and return the full URL.
+
+        Raises:
+            ValueError: the URL is none of these.
+            OSError: the address cannot be had.
+        """
+        return self._listen(endpoint_at(url))
+
     @property
     def urls(self) -> list[str]:
         """Where clients come in, in the order of the ``listen_`` calls."""
@@ -112,6 +121,7 @@ class Simulator:
             self._stopped = threading.Event()
             self._running = True
             self._plugged.set()
+            self._timers = Timers(f"outage {self.name}")
             for endpoint in self._endpoints:
                 self._spawn("accept", endpoint.url, self._accept, endpoint, self._stopped)
         self._arm()
@@ -195,11 +205,12 @@ class Simulator:
         plan = self._plan
         if self._running and plan is not None:
             for after, seconds in plan.outages:
-                self._timers.start(after, self._be_away, seconds)
+                self._timers.start(after, self._be_away, plan, seconds)
 
-    def _be_away(self, seconds: float) -> None:
-        self.unplug()
-        self._timers.start(seconds, self.plug)
+    def _be_away(self, plan: Plan, seconds: float) -> None:
+        if plan is self._plan:
+            self.unplug()
+            self._timers.start(seconds, self.plug)
 
     def _accept(self, endpoint: Endpoint, stopped: threading.Event) -> None:
         while self._plugged.wait() and not stopped.is_set():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Iterable
@@ -11,8 +12,11 @@ from cnx.errors import ConnectionLost, TimedOut
 from cnx.faults.fault import Ending, Step
 from cnx.faults.plan import Pipe
 from cnx.simulation.links import Link, WouldBlock
+from cnx.simulation.timers import Timers
 
 __all__ = ["Flow", "Inbound", "Outbound"]
+
+log = logging.getLogger(__name__)
 
 
 class Flow:
@@ -122,17 +126,13 @@ class Inbound:
 class Outbound:
     """What goes to the client."""
 
-    def __init__(self, link: Link, flow: Flow, pipe: Pipe) -> None:
+    def __init__(self, link: Link, flow: Flow, pipe: Pipe, timers: Timers) -> None:
         self.lock = threading.Lock()  # held for a whole message, however long the client takes to read it
         self.pipe = pipe
         self._used = pipe
         self._link = link
         self._flow = flow
-
-    @property
-    def holds(self) -> float | None:
-        """After how many seconds a fault wants ``flush()`` to be called, or ``None``."""
-        return self._used.holds
+        self._timers = timers
 
     def write(self, data: bytes, timeout: float | None) -> Ending | None:
         """Send what the faults make of ``data``; return what they want to happen to the link.
@@ -146,14 +146,22 @@ class Outbound:
             if self._used is not self.pipe:
                 self._carry_out(self._used.flush(), timeout)
                 self._used = self.pipe
-            return self._carry_out(self._used.feed(data), timeout)
+            held = self._used.holds
+            ending = self._carry_out(self._used.feed(data), timeout)
+            if held is None and (within := self._used.holds) is not None:
+                self._timers.start(within, self.release)
         finally:
             self.lock.release()
+        return ending
 
-    def flush(self) -> None:
-        """Send what the faults hold back; raises ConnectionLost."""
-        with self.lock:
-            self._carry_out(self._used.flush(), None)
+    def release(self) -> None:
+        """Send what the faults hold back."""
+        if self._used.holds is not None:
+            try:
+                with self.lock:
+                    self._carry_out(self._used.flush(), None)
+            except ConnectionLost as error:
+                log.debug("%s: %s", self._link.address, error)
 
     def _carry_out(self, steps: Iterable[Step], timeout: float | None) -> Ending | None:
         for step in steps:

@@ -19,16 +19,21 @@ class Timers:
         self._name = name
         self._lock = threading.Lock()
         self._timers: list[threading.Timer] = []
+        self._stopped = False
 
     def start(self, seconds: float, function: Callable[..., object], *arguments: object) -> None:
-        """Call ``function`` in ``seconds``; a lock that it needs must not be held by who cancels or stops."""
+        """Call ``function`` in ``seconds``, unless the timers are stopped.
+
+        A lock that it needs must not be held by the caller of ``stop()``.
+        """
         timer = threading.Timer(seconds, function, arguments)
         timer.name = f"cnx {self._name}"
         timer.daemon = True
         with self._lock:
             self._timers = [known for known in self._timers if known.is_alive()]
-            self._timers.append(timer)
-            timer.start()
+            if not self._stopped:
+                self._timers.append(timer)
+                timer.start()
 
     def cancel(self) -> list[threading.Timer]:
         """Call everything off that is not under way, and return the threads."""
@@ -39,7 +44,9 @@ class Timers:
         return timers
 
     def stop(self, timeout: float) -> None:
-        """Call everything off and wait for the threads, at most ``timeout`` seconds each."""
+        """Call everything off for good, and wait for the threads, at most ``timeout`` seconds each."""
+        with self._lock:
+            self._stopped = True
         for timer in self.cancel():
             if timer is not threading.current_thread():
                 timer.join(timeout)
