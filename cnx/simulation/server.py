@@ -1,0 +1,241 @@
+"""The threads behind a simulator: one for each address, one for each client."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from cnx.faults.fault import Ending
+from cnx.faults.plan import Plan
+from cnx.simulation.endpoints import Endpoint
+from cnx.simulation.links import Link
+from cnx.simulation.session import Session
+from cnx.simulation.timers import Timers
+
+__all__ = ["Server"]
+
+log = logging.getLogger(__name__)
+STOP_TIMEOUT = 2.0
+NO_FAULTS = Plan(())
+
+
+class Handler(Protocol):
+    """What a simulator does, as far as its server is concerned."""
+
+    def serve(self, session: Session) -> None:
+        """Serve one client."""
+
+    def serve_datagram(self, data: bytes, address: tuple[str, int]) -> bytes | None:
+        """Answer one datagram."""
+
+    def on_stop(self) -> None:
+        """All sessions were told to end."""
+
+
+class Server:
+    """Accepts clients and serves each on a thread of its own. Thread-safe.
+
+    Args:
+        name: for threads and logs.
+        max_sessions: clients at a time.
+        handler: what clients meet.
+    """
+
+    def __init__(self, name: str, max_sessions: int, handler: Handler) -> None:
+        self._name = name
+        self._max_sessions = max_sessions
+        self._handler = handler
+        self._lock = threading.Lock()
+        self._endpoints: list[Endpoint] = []
+        self._sessions: list[Session] = []
+        self._threads: list[threading.Thread] = []
+        self._timers = Timers(f"outage {name}")
+        self._plan: Plan | None = None
+        self._running = False
+        self._stopped = threading.Event()
+        self._plugged = threading.Event()  # cleared while the server is away
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and not stopped."""
+        return self._running
+
+    @property
+    def urls(self) -> list[str]:
+        """The addresses."""
+        with self._lock:
+            return [endpoint.url for endpoint in self._endpoints]
+
+    @property
+    def sessions(self) -> list[Session]:
+        """The clients of this moment."""
+        with self._lock:
+            return list(self._sessions)
+
+    def add(self, endpoint: Endpoint) -> str:
+        """Take clients there too, and return the address."""
+        with self._lock:
+            self._endpoints.append(endpoint)
+            if self._running:
+                self._spawn("accept", endpoint.url, self._accept, endpoint, self._stopped)
+        return endpoint.url
+
+    def start(self) -> None:
+        """Take clients; raises OSError."""
+        with self._lock:
+            if self._running:
+                return
+            for endpoint in self._endpoints:
+                endpoint.open()
+            self._stopped = threading.Event()
+            self._plugged.set()
+            self._timers = Timers(f"outage {self._name}")
+            self._running = True
+            for endpoint in self._endpoints:
+                self._spawn("accept", endpoint.url, self._accept, endpoint, self._stopped)
+        self._arm()
+
+    def stop(self, ending: Ending) -> None:
+        """End all links, join all threads and give all addresses back, within 2 s."""
+        expiry = time.monotonic() + STOP_TIMEOUT
+        with self._lock:
+            self._running = False
+            self._stopped.set()
+            self._plugged.set()
+            sessions, threads, endpoints = list(self._sessions), list(self._threads), list(self._endpoints)
+        for endpoint in endpoints:
+            endpoint.wake()
+        for session in sessions:
+            session.end(ending)
+        try:
+            self._handler.on_stop()
+        except Exception:
+            log.exception("%s: on_stop() failed", self._name)
+        for thread in threads:
+            self._join(thread, expiry)
+        self._timers.stop(STOP_TIMEOUT)
+        for endpoint in endpoints:
+            endpoint.close()
+
+    def wait_stopped(self, seconds: float) -> bool:
+        """Wait for a stop, and tell whether it came."""
+        return self._stopped.wait(seconds)
+
+    def drop_sessions(self) -> None:
+        """Close all links of this moment."""
+        for session in self.sessions:
+            session.end(Ending.CLOSE)
+
+    def unplug(self) -> None:
+        """Be away until ``plug()``."""
+        self._plugged.clear()
+        with self._lock:
+            endpoints = list(self._endpoints)
+        for endpoint in endpoints:
+            endpoint.wake()
+        for session in self.sessions:
+            session.end(Ending.RESET)
+
+    def plug(self) -> None:
+        """Be there again."""
+        self._plugged.set()
+
+    def inject(self, plan: Plan | None) -> None:
+        """Put other faults into force; raises RuntimeError."""
+        with self._lock:
+            if plan is not None and self._plan is not None:
+                raise RuntimeError(f"{self._name} has faults already, {self._plan}; give all of them at once")
+            self._plan = plan
+            sessions = list(self._sessions)
+        self._timers.cancel()
+        self.plug()
+        for session in sessions:
+            session.follow((plan or NO_FAULTS).enrol())
+        self._arm()
+
+    def _arm(self) -> None:
+        plan = self._plan
+        if self._running and plan is not None:
+            for after, seconds in plan.outages:
+                self._timers.start(after, self._be_away, plan, seconds)
+
+    def _be_away(self, plan: Plan, seconds: float) -> None:
+        if plan is self._plan:
+            self.unplug()
+            self._timers.start(seconds, self.plug)
+
+    def _spawn(self, what: str, address: str, target: Callable[..., None], *arguments: object) -> None:
+        """Start a thread that ``stop()`` joins. The caller holds the lock."""
+        thread = threading.Thread(target=target, args=arguments, name=f"cnx {what} {address}", daemon=True)
+        thread.start()
+        self._threads = [known for known in self._threads if known.is_alive()]
+        self._threads.append(thread)
+
+    def _join(self, thread: threading.Thread, expiry: float) -> None:
+        if thread is not threading.current_thread():
+            thread.join(max(0.0, expiry - time.monotonic()))
+            if thread.is_alive():
+                log.error("%s: thread %r does not end; its serve() ignores the end", self._name, thread.name)
+
+    def _accept(self, endpoint: Endpoint, stopped: threading.Event) -> None:
+        while self._plugged.wait() and not stopped.is_set():
+            try:
+                endpoint.open()
+                # Asked after opening: a stop or an unplugging that came before it would not wake accept().
+                wanted = self._plugged.is_set() and not stopped.is_set()
+                link = endpoint.accept() if wanted else None
+            except OSError as error:
+                log.error("%s: cannot accept on %s, trying again: %s", self._name, endpoint.url, error)
+                stopped.wait(0.1)
+                continue
+            if link is not None:
+                self._admit(link, endpoint, stopped)
+            elif not self._plugged.is_set():
+                endpoint.close()
+
+    def _admit(self, link: Link, endpoint: Endpoint, stopped: threading.Event) -> None:
+        try:
+            plan = self._plan or NO_FAULTS
+            if endpoint.context is not None:
+                link.secure(plan.certificate or endpoint.context)
+            with self._lock:
+                welcome = self._plugged.is_set() and not stopped.is_set()
+                if welcome and len(self._sessions) < self._max_sessions:
+                    session = Session(link, endpoint.url, plan.enrol())
+                    self._spawn("session", link.address, self._run, session)
+                    self._sessions.append(session)
+                    return
+            if welcome:
+                log.warning("%s: no room for %s beside %d others", self._name, link.address, self._max_sessions)
+        except (OSError, RuntimeError) as error:
+            log.error("%s: cannot serve %s: %s", self._name, link.address, error)
+        link.close()
+
+    def _run(self, session: Session) -> None:
+        try:
+            if session.open():
+                serve = self._serve_datagrams if session.datagrams else self._handler.serve
+                serve(session)
+        except ConnectionError as error:
+            log.debug("%s: %s ended: %s", self._name, session.address, error)
+        except Exception:
+            log.exception("%s: serving %s failed", self._name, session.address)
+        finally:
+            session.finish()
+            with self._lock:
+                self._sessions.remove(session)
+
+    def _serve_datagrams(self, session: Session) -> None:
+        while True:
+            data = session.read()
+            if session.closed:
+                return
+            try:
+                reply = self._handler.serve_datagram(data, session.sender)
+                if reply is not None:
+                    session.write(reply)
+            except Exception:
+                log.exception("%s: answering a datagram from %s failed", self._name, session.sender)
