@@ -88,6 +88,14 @@ class Deadline:
         if self._end is not None and monotonic() >= self._end:
             raise TimedOut(f"{doing} took longer than {self._seconds:g} s")
 
+    def pause(self, seconds: float) -> bool:
+        """Wait, but not past the end of the deadline; return whether it still stands."""
+        left = self.remaining()
+        over = threading.Event()
+        with self.waking(over.set):
+            over.wait(seconds if left is None else min(seconds, left))
+        return not self.expired
+
     @contextmanager
     def waking(self, wake: Callable[[], object]) -> Iterator[None]:
         """Call ``wake`` as soon as the deadline is cancelled while the block runs, also if it was before.

@@ -76,7 +76,7 @@ class Framing(ABC):
         """Return the bytes that carry ``message``."""
         return bytes(message)
 
-    def incomplete(self, buffer: ReceiveBuffer) -> None:
+    def incomplete(self, buffer: ReceiveBuffer) -> Any:
         """Say that more bytes are needed, unless that would pass the limit.
 
         Raises:
@@ -119,7 +119,8 @@ class Delimited(Framing):
         """Remove the next message and its terminator."""
         end = buffer.find(self.terminator)
         if end < 0:
-            return self.incomplete(buffer)
+            self.incomplete(buffer)
+            return None
         self.refuse(end + len(self.terminator))
         frame = buffer.take(end + self._kept)
         buffer.skip(len(self.terminator) - self._kept)

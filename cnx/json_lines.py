@@ -32,7 +32,7 @@ class JsonLines(Framing):
         self._lines = Delimited(terminator, limit=limit)
         self._end = terminator.decode()
         self._loads = loads
-        self._scan = json.JSONDecoder().scan_once
+        self._scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
         self.limit = limit
 
     def take(self, buffer: ReceiveBuffer) -> Any | None:

@@ -102,6 +102,12 @@ class _Attendant:
         """Run ``timer`` on this thread."""
         self._timers.add(timer)
 
+    def abandon(self) -> None:
+        """Forget thread and timers in a forked child process."""
+        self._lock = threading.RLock()
+        self._timers = _Timers()
+        self._thread = None
+
     def _start(self, run: Callable[[], None]) -> None:
         self._thread = threading.Thread(target=run, name=self._name, daemon=True)
         self._thread.start()
@@ -170,6 +176,12 @@ class Listener(_Attendant):
         if thread is not None and not self._links and not self.is_current():
             thread.join(timeout)
 
+    def abandon(self) -> None:
+        super().abandon()
+        self._links.clear()
+        self._with_watch(lambda watch: watch.close())
+        self._watch = None
+
     def _with_watch(self, action: Callable[[Watch], object]) -> None:
         watch = self._watch
         if watch is not None:
@@ -207,7 +219,8 @@ class Pump(_Attendant):
         """Do nothing: the thread reads all the time."""
 
     def poke(self, link: Link) -> None:
-        """Do nothing: ``shutdown`` of the transport wakes the thread."""
+        """Wake the thread if it waits for others; ``shutdown`` of the transport wakes it from reading."""
+        link.notify()
 
     def rest(self, link: Link, delay: float) -> None:
         """Do nothing: the thread is the only reader."""

@@ -140,7 +140,7 @@ class Subscription:
             if not self.active:
                 return
             self.active = False
-            sender = self._sender()
+            sender = self._sender()  # type: ignore[no-untyped-call]
             if sender is not None:
                 dispatcher.disconnect(self, signal=self.signal, sender=sender, weak=False)
         if sender is not None:
@@ -184,6 +184,12 @@ def subscribe(sender: object, signal: object, handler: Callable[..., Any]) -> Su
         dispatcher.connect(subscription, signal=signal, sender=sender, weak=False)
     _tell_changed(sender)
     return subscription
+
+
+def subscribe_weakly(sender: object, signal: object, method: Callable[..., Any]) -> None:
+    """Subscribe a method for as long as its object lives, by PyDispatcher's rules."""
+    with _tables:
+        dispatcher.connect(method, signal=signal, sender=sender)
 
 
 def _tell_changed(sender: object) -> None:

@@ -1,0 +1,111 @@
+"""How what a link brings reaches the subscribers of its connection."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from cnx.buffer import ReceiveBuffer
+from cnx.errors import CnxError, ProtocolError
+from cnx.framing import Framing
+from cnx.outlet import Outlet
+
+if TYPE_CHECKING:
+    from cnx.transport_connection import TransportConnection
+
+__all__ = ["Delivery"]
+
+log = logging.getLogger(__name__)
+
+
+class Delivery:
+    """Tells the data and messages of one link; does not keep the connection alive.
+
+    Attributes:
+        limit: bytes that may wait for the reading methods before the peer is held back.
+        keeping: bytes are kept for the reading methods, too.
+        messages: how many messages were told.
+    """
+
+    def __init__(self, connection: TransportConnection, framing: Framing | None, limit: int) -> None:
+        self.limit = limit
+        self.keeping = connection.reading
+        self.messages = 0
+        self._connection = weakref.ref(connection)
+        self._consumes = hasattr(connection, "on_message")
+        self._framing = framing
+        self._partial = ReceiveBuffer()
+        self._stopped = False
+        self._data = Outlet(connection, connection.Signals.DATA_RECEIVED, "data")
+        self._message = Outlet(connection, connection.Signals.MESSAGE_RECEIVED, "message")
+
+    def wanted(self) -> bool:
+        """Whether anybody is subscribed."""
+        return self._consumes or self._data.wanted() or self._message.wanted()
+
+    def deliver(self, data: bytes) -> None:
+        """Tell ``data``, and the messages that it completes.
+
+        Raises:
+            ProtocolError, LimitExceeded: the framing cannot go on.
+        """
+        self._data.emit(data)
+        if self._framing is None:
+            if self._consumes or self._message.wanted():
+                self._tell([data])
+            return
+        self._partial.append(data)
+        while not self._stopped:
+            messages = self._cut(self._framing)
+            if not messages:
+                return
+            self._tell(messages)
+            if not len(self._partial):
+                return
+
+    def stop(self) -> None:
+        """Tell nothing more after the message that is being told."""
+        self._stopped = True
+        self._data.stop()
+        self._message.stop()
+
+    def refresh(self) -> None:
+        """Let a change of subscribers take effect on what is being told by this thread."""
+        self._data.refresh()
+        self._message.refresh()
+
+    def on_end(self, reason: BaseException) -> None:
+        """Tell the end of the link."""
+        connection = self._connection()
+        if connection is not None:
+            connection.tell_end(reason)
+
+    def _cut(self, framing: Framing) -> list[Any]:
+        try:
+            return framing.take_all(self._partial)
+        except CnxError:
+            raise
+        except Exception as error:
+            raise ProtocolError(f"{type(framing).__name__} failed on what came: {error!r}") from error
+
+    def _tell(self, messages: list[Any]) -> None:
+        self.messages += len(messages)
+        if self._consumes:
+            self._consume(messages)
+        self._message.emit_each(messages)
+
+    def _consume(self, messages: list[Any]) -> None:
+        """Give the messages to the connection's own ``on_message``."""
+        connection: Any = self._connection()
+        if connection is None:
+            return
+        for message in messages:
+            if self._stopped:
+                return
+            try:
+                connection.on_message(message)
+            except ProtocolError:
+                raise
+            except Exception:
+                log.exception("%s: on_message failed", connection.name)

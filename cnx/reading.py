@@ -1,0 +1,163 @@
+"""The methods that read, for streams of bytes."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cnx.deadline import checked_timeout
+from cnx.errors import (
+    ConnectionLost,
+    EncodingError,
+    IncompleteRead,
+    InvalidJson,
+    LimitExceeded,
+    NotConnected,
+    PeerClosed,
+)
+from cnx.framing import Framing, Raw, checked_terminator, shorten
+
+if TYPE_CHECKING:
+    from cnx.buffer import ReceiveBuffer
+    from cnx.link import Link
+
+__all__ = ["Reading"]
+
+T = TypeVar("T")
+
+
+class Reading:
+    """The methods that read. Thread-safe; each call takes its bytes as one piece.
+
+    Each waits up to ``timeout`` seconds, or the connection's own ``timeout`` if omitted (``math.inf``: for ever).
+
+    A timeout, an end or a limit loses nothing: what came stays and can be read. All of them raise:
+
+    * ``TimedOut``: not enough came in time.
+    * ``NotConnected``: there is no link, or it was closed on request.
+    * ``ConnectionLost``: the link broke. ``IncompleteRead``, with ``partial``, when it ended in the middle.
+    * ``LimitExceeded``: the end of the piece is not within ``limit`` bytes.
+    """
+
+    encoding: str
+    terminator: bytes
+    limit: int
+    timeout: float | None
+    _framing: Framing | None
+
+    @abstractmethod
+    def _reading_link(self) -> Link: ...
+
+    def read(self, n: int = -1, *, timeout: float | None = None) -> bytes:
+        """Return up to ``n`` bytes as soon as any are there; ``b""`` when the peer has closed and all is read.
+
+        With a negative ``n``, return everything up to the moment when the peer closes.
+        """
+        if n == 0:
+            return b""
+        link = self._reading_link()
+        inbox: ReceiveBuffer = link.inbox
+        if n > 0:
+            return self._take(link, lambda: inbox.take(n) if len(inbox) else None, timeout, at_end=True)
+        return self._take(link, lambda: inbox.take_all() if isinstance(link.reason, PeerClosed) else None, timeout)
+
+    def readexactly(self, n: int, *, timeout: float | None = None) -> bytes:
+        """Return exactly ``n`` bytes; ``limit`` does not apply."""
+        if n < 0:
+            raise ValueError(f"cannot read {n} bytes")
+        link = self._reading_link()
+        inbox: ReceiveBuffer = link.inbox
+        return self._take(link, lambda: inbox.take(n) if len(inbox) >= n else None, timeout, expected=n)
+
+    def readuntil(self, separator: bytes = b"\n", *, timeout: float | None = None) -> bytes:
+        """Return everything up to ``separator``, which is included."""
+        checked_terminator(separator)
+        link = self._reading_link()
+        return self._take(link, lambda: self._piece(link.inbox, separator), timeout)
+
+    def readline(self, *, timeout: float | None = None) -> bytes:
+        """Return one line with its ``b"\\n"``; like a file, the rest at the end, then ``b""``."""
+        link = self._reading_link()
+        return self._take(link, lambda: self._piece(link.inbox, b"\n"), timeout, at_end=True)
+
+    def read_str(self, *, timeout: float | None = None) -> str:
+        """Return the text up to the next terminator, without it.
+
+        Raises:
+            EncodingError: it is not text in ``encoding``; the piece is gone.
+        """
+        data = self.readuntil(self.terminator, timeout=timeout)[: -len(self.terminator)]
+        try:
+            return data.decode(self.encoding)
+        except UnicodeError as error:
+            raise EncodingError(f"not text in {self.encoding}: {shorten(data)}") from error
+
+    def read_json(self, *, timeout: float | None = None) -> Any:
+        """Return the JSON value up to the next terminator.
+
+        Raises:
+            InvalidJson: it is not JSON; the piece is gone, and the error shows it.
+            EncodingError: it is not text in ``encoding``.
+        """
+        text = self.read_str(timeout=timeout)
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InvalidJson(f"not JSON ({error}): {shorten(text)}", text) from error
+
+    def read_into(self, struct: ctypes.Structure | ctypes.Union, *, timeout: float | None = None) -> None:
+        """Fill a ctypes structure with the next bytes."""
+        size = ctypes.sizeof(struct)
+        ctypes.memmove(ctypes.addressof(struct), self.readexactly(size, timeout=timeout), size)
+
+    def receive(self, *, timeout: float | None = None) -> Any:
+        """Return the next message, as the framing cuts it.
+
+        Raises:
+            ProtocolError: it breaks the rules of the framing.
+        """
+        link = self._reading_link()
+        framing = self._framing or Raw()
+        return self._take(link, lambda: framing.take(link.inbox), timeout)
+
+    def read_waiting(self) -> bytes:
+        """Return what is there now, maybe ``b""``, without waiting."""
+        link = self._reading_link()
+        link.read_waiting()
+        inbox: ReceiveBuffer = link.inbox
+        return self._take(link, inbox.take_all, 0.0)
+
+    def _piece(self, inbox: ReceiveBuffer, separator: bytes) -> bytes | None:
+        end = inbox.find(separator)
+        size = len(inbox) if end < 0 else end + len(separator)
+        if size > self.limit:
+            raise LimitExceeded(
+                f"no {separator!r} within {self.limit} bytes; nothing was taken; raise limit= if that is right"
+            )
+        return None if end < 0 else inbox.take(size)
+
+    def _take(
+        self,
+        link: Link,
+        extract: Callable[[], T | None],
+        timeout: float | None,
+        *,
+        expected: int | None = None,
+        at_end: bool = False,
+    ) -> T:
+        """Take a piece; ``at_end`` says that the peer's orderly end counts as the end of a piece."""
+        try:
+            return link.take(extract, self.timeout if timeout is None else checked_timeout(timeout))
+        except (ConnectionLost, NotConnected) as error:
+            inbox = link.inbox
+            if at_end and isinstance(link.reason, PeerClosed):
+                return link.take(inbox.take_all, 0.0)  # type: ignore[no-any-return]
+            if not len(inbox):
+                raise
+            partial = inbox.peek(len(inbox))
+            raise IncompleteRead(
+                f"{error}; {len(partial)} bytes of an incomplete piece are left", partial, expected
+            ) from error

@@ -1,0 +1,147 @@
+"""Connections over stream sockets: TCP, TLS, unix."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from typing import Any, TypeVar
+
+from cnx.deadline import Deadline
+from cnx.errors import NotConnected
+from cnx.stream import StreamConnection
+from cnx.transports.sockets import SocketOptions, SocketTransport, open_tcp, open_unix
+from cnx.transports.tls import TlsTransport, open_tls
+from cnx.transports.transport import Transport
+
+__all__ = ["SocketConnection", "UnixConnection", "checked_host", "checked_port"]
+
+Self = TypeVar("Self", bound="SocketConnection")
+
+
+class SocketConnection(StreamConnection):
+    """A TCP connection, with TLS if wanted.
+
+    Args:
+        host: a name, an IPv4 or an IPv6 address; all addresses of a name are tried.
+        port: 1 to 65535.
+        tls: ``True`` for TLS that verifies the certificate and the host name with the system's authorities, an
+            ``ssl.SSLContext`` for anything else, ``None`` for no TLS.
+        server_hostname: the name that the certificate must have; ``host`` if omitted.
+        options: TCP_NODELAY, keepalive and TCP_USER_TIMEOUT.
+        **settings: see :class:`~cnx.stream.StreamConnection`.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: bool | ssl.SSLContext | None = None,
+        server_hostname: str | None = None,
+        options: SocketOptions | None = None,
+        **settings: Any,
+    ) -> None:
+        self._host = checked_host(host)
+        self._port = checked_port(port)
+        if tls is not None and not isinstance(tls, (bool, ssl.SSLContext)):
+            raise TypeError(f"tls is True, an ssl.SSLContext or None, not {tls!r}")
+        super().__init__(**settings)
+        self._context = ssl.create_default_context() if tls is True else tls or None
+        self._server_hostname = server_hostname or host
+        self._options = options or SocketOptions()
+        self._adopted: socket.socket | None = None
+
+    @classmethod
+    def from_socket(cls: type[Self], sock: socket.socket, **settings: Any) -> Self:
+        """Return a connection that owns an open stream socket, such as one end of ``socket.socketpair()``.
+
+        It is not connected yet, so that you can subscribe before; it can be connected once.
+
+        Raises:
+            TypeError: it is not a stream socket.
+        """
+        if not isinstance(sock, socket.socket) or sock.type != socket.SOCK_STREAM:
+            raise TypeError(f"from_socket() takes an open stream socket, not {sock!r}")
+        name, peer = _addresses(sock)
+        connection = cls(peer[0], peer[1], **settings)
+        connection._adopted = sock
+        connection._name = connection._name or name
+        return connection
+
+    @property
+    def address(self) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{host}:{self._port}"
+
+    def open_transport(self, deadline: Deadline) -> Transport:
+        if self._adopted is not None:
+            if self._adopted.fileno() < 0:
+                raise NotConnected(
+                    f"{self.name} was made from a socket that is closed now; it cannot be connected again"
+                )
+            return SocketTransport(self._adopted, self.name)
+        transport = open_tcp(self._host, self._port, deadline, self._options)
+        if self._context is None:
+            return transport
+        return open_tls(transport, self._context, self._server_hostname, deadline)
+
+    def peer_certificate(self) -> dict[str, Any]:
+        """Return the peer's certificate as ``ssl.SSLSocket.getpeercert`` does; empty without TLS.
+
+        Raises:
+            NotConnected: there is no link.
+        """
+        transport = self._current().transport
+        return dict(transport.engine.getpeercert() or {}) if isinstance(transport, TlsTransport) else {}
+
+
+class UnixConnection(StreamConnection):
+    """A connection to a unix socket.
+
+    Args:
+        path: where the socket is.
+        **settings: see :class:`~cnx.stream.StreamConnection`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], **settings: Any) -> None:
+        self._path = os.fspath(path)
+        if not self._path or len(os.fsencode(self._path)) > 107:
+            raise ValueError(f"the path of a unix socket has 1 to 107 bytes, not {self._path!r}")
+        super().__init__(**settings)
+
+    @property
+    def address(self) -> str:
+        return self._path
+
+    def open_transport(self, deadline: Deadline) -> Transport:
+        return open_unix(self._path, deadline)
+
+
+def checked_host(host: str) -> str:
+    """Return ``host`` if it can be a name or an address."""
+    if not isinstance(host, str):
+        raise TypeError(f"host is text, not {host!r}")
+    if not host or any(character.isspace() or character in "/[]\x00" for character in host):
+        raise ValueError(f"host {host!r} is no name and no address")
+    return host
+
+
+def checked_port(port: int) -> int:
+    """Return ``port`` if it is a port number."""
+    if not isinstance(port, int) or isinstance(port, bool):
+        raise TypeError(f"port is a number, not {port!r}")
+    if not 1 <= port <= 65535:
+        raise ValueError(f"port must be from 1 to 65535, not {port}")
+    return port
+
+
+def _addresses(sock: socket.socket) -> tuple[str, tuple[str, int]]:
+    """Return a name for an open socket, and its peer as host and port where it has those."""
+    try:
+        peer = sock.getpeername()
+    except OSError as error:
+        raise TypeError(f"from_socket() takes a connected socket: {error}") from error
+    if isinstance(peer, tuple):
+        return f"{peer[0]}:{peer[1]}", (peer[0], peer[1])
+    return f"socket {sock.fileno()}", ("socket", sock.fileno())

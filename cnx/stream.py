@@ -1,0 +1,65 @@
+"""Connections over streams of bytes: what sockets and serial ports have in common."""
+
+from __future__ import annotations
+
+import codecs
+import threading
+from typing import Any
+
+from cnx.framing import checked_terminator
+from cnx.reading import Reading
+from cnx.transport_connection import TransportConnection
+from cnx.writing import Writing
+
+__all__ = ["StreamConnection"]
+
+
+class StreamConnection(TransportConnection, Reading, Writing):
+    """A connection over a stream of bytes. To connect to something new, say in ``open_transport`` how to open it.
+
+    Args:
+        encoding: of text, for ``read_str``, ``write_str`` and JSON.
+        terminator: what ends a piece of text.
+        **settings: see :class:`~cnx.transport_connection.TransportConnection`.
+    """
+
+    def __init__(self, *, encoding: str = "utf-8", terminator: bytes = b"\r\n", **settings: Any) -> None:
+        self.encoding = encoding
+        self.terminator = terminator
+        self._requesting = threading.RLock()
+        super().__init__(**settings)
+
+    def request(self, data: bytes, separator: bytes | None = None, *, timeout: float | None = None) -> bytes:
+        """Send ``data`` and return the reply up to ``separator`` (the terminator if omitted), which is included.
+
+        Requests of several threads take turns.
+
+        Raises:
+            TimedOut: no reply in time. It may still come: take it with :meth:`read_waiting` before the next request.
+        """
+        with self._requesting:
+            self._reading_link()
+            self.write(data, timeout=timeout)
+            return self.readuntil(separator or self._terminator, timeout=timeout)
+
+    @property
+    def encoding(self) -> str:
+        """The encoding of text."""
+        return self._encoding
+
+    @encoding.setter
+    def encoding(self, encoding: str) -> None:
+        try:
+            codecs.lookup(encoding)
+        except (LookupError, TypeError) as error:
+            raise ValueError(f"unknown encoding {encoding!r}") from error
+        self._encoding = encoding
+
+    @property
+    def terminator(self) -> bytes:
+        """What ends a piece of text."""
+        return self._terminator
+
+    @terminator.setter
+    def terminator(self, terminator: bytes) -> None:
+        self._terminator = checked_terminator(terminator)

@@ -1,0 +1,220 @@
+"""Connections over a transport: what streams and datagrams have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from threading import get_ident
+from typing import Any
+
+from cnx.buffer import ReceiveBuffer
+from cnx.connection import STOP_TIMEOUT, Connection, Traffic
+from cnx.deadline import Deadline, checked_timeout
+from cnx.delivery import Delivery
+from cnx.errors import NotConnected
+from cnx.framing import LIMIT, Framing, checked_limit
+from cnx.life import Inbox
+from cnx.link import Link
+from cnx.listener import Listener, Pump, Timer
+from cnx.signals import emit
+from cnx.transports.transport import Transport
+
+__all__ = ["TransportConnection"]
+
+
+class TransportConnection(Connection):
+    """A connection over a transport; :class:`StreamConnection` and :class:`UdpConnection` are the two kinds.
+
+    A subclass says in :meth:`open_transport` how to open it. It may also define ``on_message(self, message)``, which
+    is called for every message before it is told, and ``on_disconnected(self, reason)``, which is called before the
+    end of a link is told. Both run on the thread that tells; a :class:`~cnx.errors.ProtocolError` from ``on_message``
+    ends the link with that reason.
+
+    Args:
+        name: what it is called in log lines and thread names; its address if omitted.
+        connect_timeout: seconds for one attempt, login included; ``None`` for no limit.
+        timeout: seconds for each reading and writing call that is given none; ``None`` for no limit.
+        framing: what cuts the stream into messages; without one, a message is whatever came together.
+        limit: bytes that may wait for the reading methods, and size of the largest piece that is found by its end.
+        listener: a :class:`~cnx.listener.Listener` to share with other connections; one thread for each if omitted.
+    """
+
+    reading: bool = False
+    """Keep all bytes for the reading methods, even while somebody is subscribed. The first call of a reading method sets
+    it; a subclass that reads its replies sets it from the start."""
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        connect_timeout: float | None = 10.0,
+        timeout: float | None = None,
+        framing: Framing | None = None,
+        limit: int = LIMIT,
+        listener: Listener | None = None,
+    ) -> None:
+        self._link: Link | None = None  # set for everybody once it is announced
+        self._fresh: tuple[Link, int] | None = None  # being prepared, and by which thread
+        self._delivery: Delivery | None = None
+        self._before = Traffic()
+        super().__init__(name=name, connect_timeout=connect_timeout)
+        if framing is not None and not isinstance(framing, Framing):
+            raise TypeError(f"framing is a Framing, not {framing!r}")
+        if listener is not None and not isinstance(listener, Listener):
+            raise TypeError(f"listener is a Listener, not {listener!r}")
+        self._framing = framing
+        self._listener = listener
+        self.timeout = checked_timeout(timeout)
+        self.limit = limit
+
+    # -- for subclasses --------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def open_transport(self, deadline: Deadline) -> Transport:
+        """Return a newly opened transport.
+
+        Raises:
+            ConnectError: it cannot be opened.
+            TimedOut, Cancelled: the deadline ended.
+        """
+
+    def prepare(self, deadline: Deadline) -> None:
+        """Log in, register, set up: whatever has to be done on a new link before it is ready for use.
+
+        It may use the reading and writing methods; nobody else can, as yet. What it raises fails the attempt.
+        """
+
+    def schedule(self, interval: float, callback: Callable[[], Any]) -> Timer:
+        """Call ``callback`` every ``interval`` seconds while the present link is up, on the thread that listens.
+
+        Call it in :meth:`prepare`, or later while connected. The callback must be quick.
+
+        Raises:
+            NotConnected: there is no link.
+        """
+        link = self._fresh[0] if self._fresh else self._current()
+        timer = Timer(link, checked_interval(interval), callback)
+        link.schedule(timer)
+        return timer
+
+    @property
+    def limit(self) -> int:
+        """Bytes that may wait for the reading methods, and size of the largest piece that is found by its end."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._limit = checked_limit(limit)
+        if self._delivery is not None:
+            self._delivery.limit = limit
+
+    # -- state -----------------------------------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        link = self._link
+        return link is not None and link.reason is None
+
+    @property
+    def traffic(self) -> Traffic:
+        """What went over all links so far."""
+        link, delivery = self._link, self._delivery
+        if link is None or delivery is None:
+            return self._before
+        return self._before.plus(Traffic(link.received, link.sent, delivery.messages, link.writes))
+
+    # -- how Connection drives it ----------------------------------------------------------------------------------
+
+    def establish(self, deadline: Deadline) -> None:
+        self._let_go_of_old(deadline)
+        transport = self.open_transport(deadline)
+        self._delivery = Delivery(self, self._framing, self._limit)
+        link = Link(transport, self._new_inbox(), self._delivery)
+        link.attendant = self._attendant(transport)
+        self._fresh = link, get_ident()
+        try:
+            with deadline.waking(lambda: link.end(NotConnected("the attempt was cancelled"))):
+                self.prepare(deadline)
+                deadline.check(f"preparing {self.name}")
+            if link.reason is not None:
+                raise link.reason
+        except BaseException as error:
+            link.end(error)
+            self._fresh = None
+            if deadline.cancelled:
+                deadline.check(f"preparing {self.name}")
+            raise
+
+    def _let_go_of_old(self, deadline: Deadline) -> None:
+        """Make sure that everything about the last link has been told before there is a new one."""
+        old = self._link
+        if old is not None:
+            left = deadline.remaining()
+            with deadline.waking(old.notify):
+                old.wait_settled(STOP_TIMEOUT if left is None else left)
+            deadline.check(f"waiting for the end of the last link of {self.name}")
+        self._before = self.traffic
+        self._link = None
+
+    def announce(self) -> None:
+        fresh = self._fresh
+        if fresh is None:
+            return
+        link = fresh[0]
+        self._link, self._fresh = link, None
+        link.announce(lambda: emit(self, self.Signals.CONNECTED))
+
+    def release(self, reason: BaseException, timeout: float) -> None:
+        fresh = self._fresh
+        link = fresh[0] if fresh else self._link
+        if link is not None:
+            link.end(reason)
+            if timeout:
+                link.wait_settled(timeout)
+
+    def _attendant(self, transport: Transport) -> Listener | Pump:
+        if transport.fileno() < 0:
+            return Pump(self.name)
+        return self._listener or Listener(self.name)
+
+    def _new_inbox(self) -> Inbox:
+        return ReceiveBuffer()
+
+    def _current(self) -> Link:
+        """Return the link that the calling thread may use."""
+        link = self._link
+        if link is not None:
+            return link
+        fresh = self._fresh
+        if fresh is not None and fresh[1] == get_ident():
+            return fresh[0]
+        raise NotConnected(f"{self.name} is not connected" + (f": {self.last_error}" if self.last_error else ""))
+
+    def _reading_link(self) -> Link:
+        """Return the link for a reading method, which from now on keeps bytes for it."""
+        link = self._current()
+        if link is self._link and not self.reading:
+            self.reading = True
+            if self._delivery is not None:
+                self._delivery.keeping = True
+        return link
+
+    def _on_subscribers_changed(self) -> None:
+        link, delivery = self._link, self._delivery
+        if link is not None and delivery is not None:
+            delivery.refresh()
+            link.look_again()
+
+    def __del__(self) -> None:
+        link = getattr(self, "_link", None)  # the constructor may have refused its arguments
+        if link is not None and link.reason is None:
+            self._warn_abandoned()
+            link.end(NotConnected("the connection was garbage collected"))
+
+
+def checked_interval(seconds: float) -> float:
+    """Return ``seconds`` if something can be repeated that often."""
+    checked = checked_timeout(seconds, "interval")
+    if not checked:
+        raise ValueError(f"interval must be a number of seconds above 0, not {seconds!r}")
+    return checked

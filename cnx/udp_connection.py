@@ -1,0 +1,103 @@
+"""Connections over UDP."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from cnx.deadline import Deadline, checked_timeout
+from cnx.life import Inbox
+from cnx.socket_connection import checked_host, checked_port
+from cnx.transport_connection import TransportConnection
+from cnx.transports.datagrams import open_udp
+from cnx.transports.transport import Transport
+from cnx.writing import Data
+
+__all__ = ["UdpConnection"]
+
+
+class DatagramInbox:
+    """Datagrams that wait; its length is their size in bytes, where an empty one counts as one."""
+
+    def __init__(self) -> None:
+        self._datagrams: deque[bytes] = deque()
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def append(self, data: bytes) -> None:
+        """Add a datagram."""
+        self._datagrams.append(data)
+        self._size += max(1, len(data))
+
+    def take(self) -> bytes | None:
+        """Remove and return the oldest datagram, or return ``None``."""
+        if not self._datagrams:
+            return None
+        data = self._datagrams.popleft()
+        self._size -= max(1, len(data))
+        return data
+
+    take_all = take
+    """What subscribers are told at once is one datagram, too."""
+
+
+class UdpConnection(TransportConnection):
+    """A UDP socket with one peer: datagrams in, datagrams out, empty ones too.
+
+    Subscribers get each datagram as ``DATA_RECEIVED`` and, cut by nothing, as ``MESSAGE_RECEIVED``. Nothing tells
+    whether the peer is there: "connected" means that the socket is open. Datagrams that nobody takes wait in the
+    operating system, which drops what does not fit.
+
+    Args:
+        host: a name, an IPv4 or an IPv6 address.
+        port: 1 to 65535.
+        local: own address and port to send from and receive at; the system chooses if omitted.
+        **settings: see :class:`~cnx.transport_connection.TransportConnection`.
+    """
+
+    def __init__(self, host: str, port: int, *, local: tuple[str, int] | None = None, **settings: Any) -> None:
+        self._host = checked_host(host)
+        self._port = checked_port(port)
+        if local is not None and (not isinstance(local, tuple) or len(local) != 2 or not 0 <= local[1] <= 65535):
+            raise ValueError(f"local is an address and a port, not {local!r}")
+        self._local = local
+        super().__init__(**settings)
+
+    @property
+    def address(self) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{host}:{self._port}/udp"
+
+    def open_transport(self, deadline: Deadline) -> Transport:
+        return open_udp(self._host, self._port, self._local, deadline)
+
+    def send(self, datagram: Data, *, timeout: float | None = None) -> None:
+        """Send one datagram of 0 to 65,507 bytes.
+
+        Raises:
+            NotConnected, ConnectionLost: the socket is not open.
+            TypeError, ValueError: it is no datagram.
+        """
+        if not isinstance(datagram, (bytes, bytearray, memoryview)):
+            raise TypeError(f"a datagram is bytes, not {type(datagram).__name__}")
+        if len(datagram) > 65507:
+            raise ValueError(f"a datagram has at most 65507 bytes, not {len(datagram)}")
+        self._current().write(datagram, self.timeout if timeout is None else checked_timeout(timeout))
+
+    write = send
+
+    def receive(self, *, timeout: float | None = None) -> bytes:
+        """Return the next datagram.
+
+        Raises:
+            TimedOut: none came in time.
+            NotConnected, ConnectionLost: the socket is not open.
+        """
+        link = self._reading_link()
+        inbox: DatagramInbox = link.inbox
+        return link.take(inbox.take, self.timeout if timeout is None else checked_timeout(timeout))
+
+    def _new_inbox(self) -> Inbox:
+        return DatagramInbox()

@@ -1,0 +1,215 @@
+"""Connections by URL: ``tcp:// tls:// unix:// udp:// serial://``."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from cnx.serial_connection import SerialConnection
+from cnx.socket_connection import SocketConnection, UnixConnection
+from cnx.transport_connection import TransportConnection
+from cnx.transports.sockets import SocketOptions
+from cnx.udp_connection import UdpConnection
+
+__all__ = ["connect", "connection"]
+
+
+def connection(url: str, **settings: Any) -> TransportConnection:
+    """Return a connection to ``url`` that is not connected yet.
+
+    ::
+
+        tcp://host:4001                  tcp://[::1]:4001?nodelay=no
+        tls://host:443?ca=/etc/my.pem    tls://host:443?verify=no
+        unix:///run/device.sock          udp://host:5005
+        serial:///dev/ttyUSB0?baudrate=115200&parity=E       serial://COM3      serial:loop://
+
+    Options in the query: ``timeout`` and ``connect_timeout`` in seconds, ``encoding``, ``limit`` in bytes, ``terminator``
+    (``crlf``, ``lf``, ``cr``, ``nul``) for all; ``nodelay``, ``keepalive`` (``60,15,4`` or ``no``), ``user_timeout`` for TCP; ``ca``,
+    ``verify``, ``server_hostname`` for TLS; ``baudrate``, ``bytesize``, ``parity``, ``stopbits``, ``xonxoff``, ``rtscts``, ``dsrdtr``,
+    ``exclusive`` for serial ports.
+
+    Args:
+        url: where to.
+        **settings: arguments of the connection's class, which win over the query.
+
+    Raises:
+        ValueError: a part of the URL is wrong; the message says which.
+    """
+    if not isinstance(url, str):
+        raise TypeError(f"a URL is text, not {url!r}")
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ValueError(f"{url!r}: {error}") from error
+    make = _SCHEMES.get(parts.scheme)
+    if make is None:
+        raise ValueError(f"{url!r}: the scheme {parts.scheme!r} is none of {', '.join(_SCHEMES)}")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(f"a {parts.scheme} URL takes no user and no password")
+    if parts.fragment:
+        raise ValueError(f"{url!r}: a fragment (#{parts.fragment}) means nothing here; write %23 for #")
+    query = _query(parts)
+    try:
+        made = make(parts, query, settings)
+    except ValueError as error:
+        raise ValueError(f"{_without_query(parts)!r}: {error}") from error
+    return made
+
+
+def connect(url: str, **settings: Any) -> TransportConnection:
+    """Return a connection to ``url`` that is connected.
+
+    Raises:
+        ValueError: a part of the URL is wrong.
+        ConnectError, TimedOut: it cannot be connected.
+    """
+    return connection(url, **settings).connect()
+
+
+def _tcp(parts: SplitResult, query: dict[str, str], settings: dict[str, Any]) -> SocketConnection:
+    host, port = _host_and_port(parts)
+    given = _take(query, _COMMON) | _tcp_options(query) | settings
+    _refuse_rest(query)
+    return SocketConnection(host, port, **given)
+
+
+def _tls(parts: SplitResult, query: dict[str, str], settings: dict[str, Any]) -> SocketConnection:
+    host, port = _host_and_port(parts)
+    given = _take(query, _COMMON | {"server_hostname": str}) | _tcp_options(query)
+    given["tls"] = _context(query.pop("ca", None), _yes(query.pop("verify", "yes")))
+    _refuse_rest(query)
+    return SocketConnection(host, port, **(given | settings))
+
+
+def _unix(parts: SplitResult, query: dict[str, str], settings: dict[str, Any]) -> UnixConnection:
+    if parts.netloc or not parts.path:
+        raise ValueError("a unix URL has three slashes and a path: unix:///run/device.sock")
+    given = _take(query, _COMMON)
+    _refuse_rest(query)
+    return UnixConnection(unquote(parts.path), **(given | settings))
+
+
+def _udp(parts: SplitResult, query: dict[str, str], settings: dict[str, Any]) -> UdpConnection:
+    host, port = _host_and_port(parts)
+    given = _take(query, {"timeout": float, "connect_timeout": float, "limit": int})
+    _refuse_rest(query)
+    return UdpConnection(host, port, **(given | settings))
+
+
+def _serial(parts: SplitResult, query: dict[str, str], settings: dict[str, Any]) -> SerialConnection:
+    port = unquote(parts.netloc + parts.path)
+    if not port:
+        raise ValueError("a serial URL names a port: serial:///dev/ttyUSB0 or serial://COM3")
+    given = _take(query, _COMMON | _SERIAL)
+    _refuse_rest(query)
+    return SerialConnection(port, **(given | settings))
+
+
+_SCHEMES: dict[str, Callable[[SplitResult, dict[str, str], dict[str, Any]], TransportConnection]] = {
+    "tcp": _tcp,
+    "tls": _tls,
+    "unix": _unix,
+    "udp": _udp,
+    "serial": _serial,
+}
+
+
+def _yes(text: str) -> bool:
+    answers = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+    if text.lower() not in answers:
+        raise ValueError(f"{text!r} is neither yes nor no")
+    return answers[text.lower()]
+
+
+def _terminator(text: str) -> bytes:
+    names = {"crlf": b"\r\n", "lf": b"\n", "cr": b"\r", "nul": b"\0"}
+    if text.lower() not in names:
+        raise ValueError(f"{text!r} is none of {', '.join(names)}")
+    return names[text.lower()]
+
+
+_COMMON: dict[str, Callable[[str], Any]] = {
+    "timeout": float,
+    "connect_timeout": float,
+    "encoding": str,
+    "limit": int,
+    "terminator": _terminator,
+}
+
+_SERIAL: dict[str, Callable[[str], Any]] = {
+    "baudrate": int,
+    "bytesize": int,
+    "parity": str.upper,
+    "stopbits": float,
+    "xonxoff": _yes,
+    "rtscts": _yes,
+    "dsrdtr": _yes,
+    "exclusive": _yes,
+}
+
+
+def _query(parts: SplitResult) -> dict[str, str]:
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    query = dict(pairs)
+    if len(query) < len(pairs):
+        raise ValueError(f"{_without_query(parts)!r}: an option is given twice")
+    return query
+
+
+def _take(query: dict[str, str], known: dict[str, Callable[[str], Any]]) -> dict[str, Any]:
+    """Remove the known options from ``query`` and return their values."""
+    taken: dict[str, Any] = {}
+    for name, convert in known.items():
+        if name in query:
+            text = query.pop(name)
+            try:
+                taken[name] = convert(text)
+            except ValueError as error:
+                raise ValueError(f"option {name}={text}: {error}") from error
+    return taken
+
+
+def _refuse_rest(query: dict[str, str]) -> None:
+    if query:
+        raise ValueError(f"unknown option {', '.join(query)}")
+
+
+def _host_and_port(parts: SplitResult) -> tuple[str, int]:
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"port: {error}") from error
+    if not parts.hostname:
+        raise ValueError("the host is missing")
+    if port is None:
+        raise ValueError("the port is missing")
+    if parts.path not in ("", "/"):
+        raise ValueError(f"a path ({parts.path}) means nothing here")
+    return parts.hostname, port
+
+
+def _tcp_options(query: dict[str, str]) -> dict[str, Any]:
+    given = _take(query, {"nodelay": _yes, "keepalive": _keepalive, "user_timeout": float})
+    return {"options": SocketOptions(**given)} if given else {}
+
+
+def _keepalive(text: str) -> tuple[int, ...] | None:
+    return None if text.lower() in ("no", "false", "0") else tuple(map(int, text.split(",")))
+
+
+def _context(authorities: str | None, verify: bool) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=authorities)
+    except OSError as error:
+        raise ValueError(f"option ca={authorities}: {error}") from error
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _without_query(parts: SplitResult) -> str:
+    return f"{parts.scheme}://{parts.netloc}{parts.path}"
