@@ -1,1 +1,72 @@
-"""ThermoTek chillers (T257P and others): protocol, client, monitor, bus and simulator."""
+"""ThermoTek chillers (T257P and others) over TCP adapters, RS-232, USB and RS-485.
+
+::
+
+    from cnx.clients.chiller import ChillerClient
+
+    with ChillerClient("tcp://adapter:4001") as chiller:
+        chiller.set_temperature(18.5)
+        chiller.start()
+        print(chiller.supply_temperature(), "degrees Celsius")
+"""
+
+from __future__ import annotations
+
+from cnx.clients.chiller.client import ChillerClient
+from cnx.clients.chiller.client_bus import BusUnit, ChillerBus
+from cnx.clients.chiller.client_link import Answer
+from cnx.clients.chiller.client_settings import Threshold, Thresholds
+from cnx.clients.chiller.client_status import AlarmReport, Status, Telemetry
+from cnx.clients.chiller.protocol import compute_checksum, format_full_command
+from cnx.clients.chiller.protocol_errors import (
+    ChecksumError,
+    FeatureNotFitted,
+    LengthError,
+    OutOfRange,
+    Rejected,
+    UnknownCommand,
+)
+from cnx.clients.chiller.protocol_values import (
+    Alarms,
+    ControlSensor,
+    ControlState,
+    Drive,
+    Mode,
+    Pid,
+    Pwm,
+    SensorAlarms,
+    SystemAlarms,
+    Warnings,
+    Watchdog,
+)
+
+__all__ = [
+    "AlarmReport",
+    "Alarms",
+    "Answer",
+    "BusUnit",
+    "ChecksumError",
+    "ChillerBus",
+    "ChillerClient",
+    "ControlSensor",
+    "ControlState",
+    "Drive",
+    "FeatureNotFitted",
+    "LengthError",
+    "Mode",
+    "OutOfRange",
+    "Pid",
+    "Pwm",
+    "Rejected",
+    "SensorAlarms",
+    "Status",
+    "SystemAlarms",
+    "Telemetry",
+    "Threshold",
+    "Thresholds",
+    "UnknownCommand",
+    "Warnings",
+    "Watchdog",
+    "compute_checksum",
+    "format_full_command",
+]

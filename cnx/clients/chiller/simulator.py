@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 
 from cnx.buffer import ReceiveBuffer
 from cnx.clients.chiller.protocol import Frames
-from cnx.clients.chiller.simulator_faults import Fault, pass_on
 from cnx.clients.chiller.simulator_quirks import Quirks
 from cnx.clients.chiller.simulator_unit import Unit
 from cnx.simulation import Session, Simulator
@@ -24,7 +23,6 @@ class ChillerSimulator(Simulator):
 
     Attributes:
         units: by device id; change their plant or quirks at any time.
-        fault: what happens to replies.
 
     Args:
         device_ids: the units on the line, 1 to 32 each.
@@ -46,7 +44,6 @@ class ChillerSimulator(Simulator):
     ) -> None:
         super().__init__("chiller simulator")
         self.units = {number: Unit(number, clock=clock, quirks=quirks) for number in device_ids}
-        self.fault: Fault = pass_on
         self.baudrate = baudrate
         self.gap_limit = gap_limit
         self._line = threading.Lock()
@@ -78,8 +75,4 @@ class ChillerSimulator(Simulator):
             return
         if self.baudrate is not None:
             session.wait(BITS_PER_CHARACTER * (len(frame) + 1 + len(reply)) / self.baudrate)
-        for step in self.fault(reply):
-            if isinstance(step, bytes):
-                session.write(step)
-            else:
-                session.wait(step)
+        session.write(reply)

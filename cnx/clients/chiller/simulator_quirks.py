@@ -38,6 +38,7 @@ class Quirks:
         lower_case: checksums of replies in lower case.
         long_warnings: eight digits in place of four in the reply to number 20.
         capital_names: names in replies have the capital I that the document prints in some.
+        flow_control: pauses and resumes the host, by XOFF and XON, before and within each reply.
         reading_resets: number 18 clears level 1.
         mode_mismatch: clearing an alarm before the front panel saw it locks the unit until a power cycle.
     """
@@ -49,6 +50,7 @@ class Quirks:
     lower_case: bool = False
     long_warnings: bool = False
     capital_names: bool = False
+    flow_control: bool = False
     reading_resets: bool = True
     mode_mismatch: bool = True
 

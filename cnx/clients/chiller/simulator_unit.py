@@ -191,7 +191,9 @@ class Unit:
             call = Call(call.number, name, call.data, call.device_id)
         echoed = call.data if self.quirks.echoes_refused and error is not ErrorCode.NONE else data
         reply = format_reply(call, error, echoed)
-        return reply[:-3] + reply[-3:].lower() if self.quirks.lower_case else reply
+        if self.quirks.lower_case:
+            reply = reply[:-3] + reply[-3:].lower()
+        return b"\x13\x11" + reply[:5] + b"\x13\x11" + reply[5:] if self.quirks.flow_control else reply
 
 
 READINGS: dict[tuple[int, str], Callable[[Unit], tuple[Any, ...]]] = {

@@ -1,4 +1,4 @@
-"""The simulated line: TCP with many clients, a pseudo terminal, several units and every fault."""
+"""The simulated line: TCP with many clients, a pseudo terminal, several units, and its pace."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cnx.clients.chiller import simulator_faults as faults
 from cnx.clients.chiller.simulator import ChillerSimulator
-from cnx.clients.chiller.simulator_faults import Fault
 
 TIMEOUT = 10.0
 ASK = b".0104rSupplyT46\r"
@@ -91,39 +89,6 @@ def test_terminal(simulator: ChillerSimulator) -> None:
         assert data == ANSWER
     finally:
         os.close(port)
-
-
-@pytest.mark.parametrize(
-    ("fault", "received"),
-    [
-        (faults.late(0.01), ANSWER + ANSWER),
-        (faults.split, ANSWER + ANSWER),
-        (faults.merge(), ANSWER + ANSWER),
-        (faults.corrupt, b"#01040rSupplyT+021159\r" * 2),
-        (faults.lose, b""),
-        (faults.flow_control, b"\x13\x11#0104\x13\x110rSupplyT+021059\r" * 2),
-        (faults.noise, b"\n\xff!~#0#01040rSupplyT+021059\r" * 2),
-        (faults.hang_up, ANSWER[:11]),
-    ],
-    ids=["late", "split", "merge", "corrupt", "lose", "flow control", "noise", "hang up"],
-)
-def test_fault(simulator: ChillerSimulator, fault: Fault, received: bytes) -> None:
-    """Each fault does to a reply what it says."""
-    simulator.fault = fault
-    with connect(simulator) as client:
-        client.sendall(ASK)
-        client.sendall(ASK)
-        client.shutdown(socket.SHUT_WR)
-        assert receive(client, 1000) == received
-
-
-def test_mixture() -> None:
-    """A mixture spoils its share of the replies, the same ones for the same seed."""
-    first, second = (faults.mixture(0.25, [faults.lose, faults.corrupt], seed=7) for _ in range(2))
-    replies = [list(first(ANSWER)) for _ in range(1000)]
-    assert replies == [list(second(ANSWER)) for _ in range(1000)]
-    assert 150 < sum(reply != [ANSWER] for reply in replies) < 350
-    assert [] in replies
 
 
 def test_pace_of_a_serial_line() -> None:

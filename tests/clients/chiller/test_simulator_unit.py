@@ -297,7 +297,7 @@ def test_t257p() -> None:
 
 
 def test_other_quirks() -> None:
-    """Lower-case checksums, long warnings, capital names and missing features can be switched on."""
+    """Checksums, warnings, names, features and flow control can depart from the document."""
     quirks = Quirks(lower_case=True, long_warnings=True, capital_names=True, not_fitted=frozenset({7}))
     unit = Unit(quirks=quirks)
     assert unit.answer(b".0108rAmbTemp0F") == b"#01080rAmbTemp+022023\r"
@@ -305,6 +305,10 @@ def test_other_quirks() -> None:
     assert unit.answer(b".0134rHiSpTWnF5") == b"#01340rHISpTWn+0500ea\r"
     assert unit.answer(b".0149rUpTime_21") == b"#01490rUpTIme_00000046\r"
     assert unit.answer(b".0107rReturnT3C") == b"#01075rReturnT66\r"
+    assert Unit(quirks=Quirks(flow_control=True)).answer(b".0203rSetTemp27") is None
+    assert (
+        Unit(quirks=Quirks(flow_control=True)).answer(b".0103rSetTemp26") == b"\x13\x11#0103\x13\x110rSetTemp+020038\r"
+    )
 
 
 def test_level_2_of_the_electronics() -> None:

@@ -1,0 +1,75 @@
+"""One chiller as a program sees it: its commands, how it shall be set, and its status."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from cnx.clients.chiller.client_commands import ChillerCommands
+from cnx.clients.chiller.client_link import ChillerLink
+from cnx.clients.chiller.client_settings import Thresholds, command_of
+from cnx.clients.chiller.client_status import Status, optional, read_telemetry
+from cnx.clients.chiller.protocol import Call
+from cnx.clients.chiller.protocol_values import Warnings
+
+__all__ = ["Chiller"]
+
+
+class Chiller(ChillerCommands):
+    """A unit on a line, with its configuration, which is applied again on every new link. Thread-safe."""
+
+    _thresholds = Thresholds()
+    _setpoint: float | None = None
+
+    @property
+    @abstractmethod
+    def line(self) -> ChillerLink:
+        """The connection that leads to it."""
+
+    def configure(self, thresholds: Thresholds | None = None, setpoint: float | None = None) -> None:
+        """Set thresholds and set point now, if there is a link, and again on every new link before it is used.
+
+        Args:
+            thresholds: in place of those given before; ``None`` keeps those.
+            setpoint: degrees Celsius, within the supply warning thresholds; ``None`` keeps the last one.
+
+        Raises:
+            ValueError, TypeError: a value cannot be; nothing was sent.
+            DeviceError: the unit refused one; the configuration from before stays in force for new links.
+            TimedOut, ProtocolError, ConnectionError: see :class:`ChillerCommands`.
+        """
+        thresholds = thresholds or self._thresholds
+        setpoint = self._setpoint if setpoint is None else setpoint
+        calls = self._settings(thresholds, setpoint)
+        if self.line.connected:
+            for call in calls:
+                self.exchange(call)
+        self._keep(thresholds, setpoint, calls)
+
+    def set_temperature(self, celsius: float) -> None:
+        """Set the set point in degrees Celsius (17), now and on every new link.
+
+        Raises:
+            ValueError: it is outside of the configured supply warning thresholds; nothing was sent.
+        """
+        calls = self._settings(self._thresholds, celsius)
+        super().set_temperature(celsius)
+        self._keep(self._thresholds, celsius, calls)
+
+    def status(self) -> Status:
+        """Return everything that can be read without a side effect; takes about 15 commands."""
+        watchdog = self.watchdog()
+        warnings = (optional(self.warnings) if watchdog.warning else None) or Warnings(0)
+        return Status(*watchdog, warnings, optional(self.uptime), read_telemetry(self))
+
+    def _settings(self, thresholds: Thresholds, setpoint: float | None) -> list[Call]:
+        """Return the commands of a configuration."""
+        wanted = [(threshold.value, value) for threshold, value in thresholds.items()]
+        if setpoint is not None:
+            thresholds.check_setpoint(setpoint)
+            wanted.insert(0, (17, setpoint))
+        commands = [(command_of(number), value) for number, value in wanted]
+        return [Call(row.number, row.name, row.encode(value), self.device_id) for row, value in commands]
+
+    def _keep(self, thresholds: Thresholds, setpoint: float | None, calls: list[Call]) -> None:
+        self._thresholds, self._setpoint = thresholds, setpoint
+        self.line.set_up(self.device_id, calls)
