@@ -1,0 +1,207 @@
+"""Fakes and fixtures for tests of device code; also a pytest plugin.
+
+::
+
+    def test_identity():
+        with connection_pair() as (connection, peer), scripted_peer(peer, [(b"*IDN?\\r\\n", b"ACME,1\\r\\n")]):
+            assert identify(connection) == "ACME"
+
+The peers are real: one end of a socketpair, or the master side of a pty. The plugin brings the fixtures
+``no_leaks``, which fails a test that leaves a thread or a descriptor behind, ``cnx_pair`` and ``cnx_serial_pair``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any, Protocol
+
+import pytest
+
+from cnx.serial_connection import SerialConnection
+from cnx.socket_connection import SocketConnection
+from cnx.watch import new_watch
+
+__all__ = ["Peer", "PtyPeer", "connection_pair", "scripted_peer", "serial_pair"]
+
+PATIENCE = 10.0
+"""Seconds that a fake waits for what a test makes happen; far more than it takes, so that a loaded machine passes."""
+
+
+class Peer(Protocol):
+    """The other side of a connection; a ``socket.socket`` is one."""
+
+    def recv(self, size: int, /) -> bytes:
+        """Return from 1 to ``size`` bytes, or ``b""`` when the connection was closed."""
+
+    def sendall(self, data: bytes, /) -> None:
+        """Send ``data``."""
+
+    def close(self) -> None:
+        """Go away."""
+
+
+class PtyPeer:
+    """The device on the other side of a serial port: the master side of a pty.
+
+    Attributes:
+        port: the device file that a serial connection opens.
+    """
+
+    def __init__(self) -> None:
+        import tty  # POSIX only, as ptys are
+
+        self._master, slave = os.openpty()
+        tty.setraw(slave)
+        self.port = os.ttyname(slave)
+        self._slave = slave  # kept open, so that the port can be closed and opened again
+
+    def recv(self, size: int, /) -> bytes:
+        """Return from 1 to ``size`` bytes that were written to the port; ``b""`` when :meth:`close` was called."""
+        if not select.select([self._master], [], [], PATIENCE)[0]:
+            raise TimeoutError(f"nothing was written to {self.port} within {PATIENCE:g} s")
+        try:
+            return os.read(self._master, size)
+        except OSError:  # the other side is closed
+            return b""
+
+    def sendall(self, data: bytes, /) -> None:
+        """Make ``data`` come in at the port."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._master, view) :]
+
+    def close(self) -> None:
+        """Unplug the device."""
+        for name in ("_master", "_slave"):
+            descriptor, self.__dict__[name] = self.__dict__[name], -1
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+@contextmanager
+def connection_pair(**settings: Any) -> Iterator[tuple[SocketConnection, socket.socket]]:
+    """Give a connected connection and its peer, over a socketpair.
+
+    Args:
+        **settings: of the :class:`~cnx.socket_connection.SocketConnection`.
+    """
+    near, far = socket.socketpair()
+    far.settimeout(PATIENCE)
+    connection = SocketConnection.from_socket(near, **settings)
+    with far:
+        try:
+            yield connection.connect(), far
+        finally:
+            connection.teardown()
+
+
+@contextmanager
+def serial_pair(**settings: Any) -> Iterator[tuple[SerialConnection, PtyPeer]]:
+    """Give a connected serial connection and its peer, over a pty.
+
+    Args:
+        **settings: of the :class:`~cnx.serial_connection.SerialConnection`.
+    """
+    peer = PtyPeer()
+    connection = SerialConnection(peer.port, **settings)
+    try:
+        yield connection.connect(), peer
+    finally:
+        connection.teardown()
+        peer.close()
+
+
+@contextmanager
+def scripted_peer(peer: Peer, script: Iterable[tuple[bytes, bytes]]) -> Iterator[None]:
+    """Play the peer's part while the block runs: for each (expected, answer), wait for the one and send the other.
+
+    Raises:
+        AssertionError: at the end of the block, if something else came, or the script was not played to its end.
+    """
+    trouble: list[str] = []
+    thread = threading.Thread(target=_play, args=(peer, list(script), trouble), name="cnx scripted peer", daemon=True)
+    thread.start()
+    yield
+    thread.join(PATIENCE)
+    if thread.is_alive():
+        trouble.append("the script was not played to its end")
+    if trouble:
+        raise AssertionError("; ".join(trouble))
+
+
+def _play(peer: Peer, script: list[tuple[bytes, bytes]], trouble: list[str]) -> None:
+    for number, (expected, answer) in enumerate(script, 1):
+        got = b""
+        try:
+            while len(got) < len(expected) and expected.startswith(got):
+                data = peer.recv(len(expected) - len(got))
+                if not data:
+                    break
+                got += data
+        except OSError as error:
+            trouble.append(f"step {number}: {error}")
+        if got != expected:
+            trouble.append(f"step {number}: expected {expected!r}, got {got!r}")
+            return
+        peer.sendall(answer)
+
+
+def open_descriptors() -> Counter[str]:
+    """Return what the descriptors of this process are open on, where the system tells."""
+    found: Counter[str] = Counter()
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):
+                found[os.readlink(f"/proc/self/fd/{name}").split(":")[0]] += 1
+    return found
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for something that no event tells; fail if it takes too long."""
+    end = monotonic() + PATIENCE
+    pause = threading.Event()
+    while not condition():
+        if monotonic() > end:
+            raise AssertionError(f"{what}: not within {PATIENCE:g} s")
+        pause.wait(0.002)
+
+
+@pytest.fixture
+def no_leaks() -> Iterator[None]:
+    """Fail a test that leaves a thread or a descriptor behind."""
+    new_watch().close()  # has a descriptor that the process keeps
+    threads, descriptors = set(threading.enumerate()), open_descriptors()
+
+    def left() -> str:
+        gc.collect()
+        more = [thread.name for thread in threading.enumerate() if thread not in threads]
+        return ", ".join([*more, *(open_descriptors() - descriptors)])
+
+    yield
+    try:
+        wait_until(lambda: not left(), "leaks")
+    except AssertionError:
+        raise AssertionError(f"the test left behind: {left()}") from None
+
+
+@pytest.fixture
+def cnx_pair() -> Iterator[tuple[SocketConnection, socket.socket]]:
+    """Give a connected connection and its peer, over a socketpair."""
+    with connection_pair() as pair:
+        yield pair
+
+
+@pytest.fixture
+def cnx_serial_pair() -> Iterator[tuple[SerialConnection, PtyPeer]]:
+    """Give a connected serial connection and its peer, over a pty."""
+    with serial_pair() as pair:
+        yield pair
