@@ -93,7 +93,8 @@ class Delivery:
         self.messages += len(messages)
         if self._consumes:
             self._consume(messages)
-        self._message.emit_each(messages)
+        if not self._stopped:
+            self._message.emit_each(messages)
 
     def _consume(self, messages: list[Any]) -> None:
         """Give the messages to the connection's own ``on_message``."""

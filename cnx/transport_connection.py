@@ -128,7 +128,7 @@ class TransportConnection(Connection):
     def establish(self, deadline: Deadline) -> None:
         self._let_go_of_old(deadline)
         transport = self.open_transport(deadline)
-        self._delivery = Delivery(self, self._framing, self._limit)
+        self._delivery = self._new_delivery()
         link = Link(transport, self._new_inbox(), self._delivery)
         link.attendant = self._attendant(transport)
         self._fresh = link, get_ident()
@@ -179,6 +179,9 @@ class TransportConnection(Connection):
 
     def _new_inbox(self) -> Inbox:
         return ReceiveBuffer()
+
+    def _new_delivery(self) -> Delivery:
+        return Delivery(self, self._framing, self._limit)
 
     def _current(self) -> Link:
         """Return the link that the calling thread may use."""
