@@ -57,36 +57,36 @@ class ListeningEndpoint(Endpoint):
     """A listening stream socket: any number of links at a time."""
 
     def __init__(self) -> None:
-        self._socket: socket.socket | None = None
-        self._wake = Wake()
+        self._open: tuple[socket.socket, Wake] | None = None
 
     def open(self) -> None:
         """Bind and listen."""
-        if self._socket is None:
-            self._socket = self._listen()
-            self._socket.setblocking(False)
-            self._wake.close()
-            self._wake = Wake()
+        if self._open is None:
+            sock = self._listen()
+            sock.setblocking(False)
+            self._open = sock, Wake()
 
     def accept(self) -> Link | None:
         """Wait for the next client."""
-        assert self._socket is not None
-        while not self._wake.is_set:
-            wait_ready(self._socket.fileno(), READ, self._wake, None)
+        assert self._open is not None
+        sock, wake = self._open
+        while not wake.is_set:
+            wait_ready(sock.fileno(), READ, wake, None)
             with suppress(BlockingIOError, ConnectionError):
-                return self._link(*self._socket.accept())
+                return self._link(*sock.accept())
         return None
 
     def wake(self) -> None:
         """Let ``accept()`` return."""
-        self._wake.set()
+        if self._open is not None:
+            self._open[1].set()
 
     def close(self) -> None:
         """Stop listening; clients that nobody accepted are reset."""
-        self._wake.close()
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._open is not None:
+            for opened in self._open:
+                opened.close()
+            self._open = None
 
     @abstractmethod
     def _listen(self) -> socket.socket: ...
@@ -103,12 +103,12 @@ class TcpEndpoint(ListeningEndpoint):
         self.context = context
         self._address = resolve(host, port, socket.SOCK_STREAM)
         self.open()
-        assert self._socket is not None
-        self._address = self._address[0], self._socket.getsockname()
         self.url = f"{'tls' if context else 'tcp'}://{show(self._address[1])}"
 
     def _listen(self) -> socket.socket:
-        return bind(self._address, socket.SOCK_STREAM)
+        sock = bind(self._address, socket.SOCK_STREAM)
+        self._address = self._address[0], sock.getsockname()
+        return sock
 
     def _link(self, sock: socket.socket, peer: Any) -> Link:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -126,7 +126,7 @@ class UnixEndpoint(ListeningEndpoint):
 
     def close(self) -> None:
         """Stop listening and remove the path."""
-        if self._socket is not None:
+        if self._open is not None:
             with suppress(FileNotFoundError):
                 os.unlink(self._path)
         super().close()
