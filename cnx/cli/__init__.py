@@ -1,0 +1,1 @@
+"""The ``cnx`` command. It needs the extra ``cnx[cli]``."""

@@ -1,0 +1,5 @@
+"""``python -m cnx`` is the ``cnx`` command."""
+
+from cnx.cli.main import main
+
+main()

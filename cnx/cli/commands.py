@@ -1,0 +1,30 @@
+"""All commands."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from cnx.cli.lazy import LazyGroup
+
+__all__ = ["cnx"]
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "demo": ("cnx.cli.demo:demo", "Watch a link to a simulated chiller fail and recover."),
+        "simulate": ("cnx.cli.simulate:simulate", "Run a simulated device."),
+        "monitor": ("cnx.cli.monitor:monitor", "Show what comes from a URL, and stay connected."),
+        "ports": ("cnx.cli.ports:ports", "List the serial ports of this machine."),
+    },
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="cnx")
+@click.option("-v", "--verbose", count=True, help="Log what happens; twice: every byte, too.")
+def cnx(verbose: int) -> None:
+    """Connections to real things that stay up: sockets, serial ports, and devices behind them."""
+    if verbose:
+        level = logging.INFO if verbose == 1 else logging.DEBUG
+        logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")

@@ -1,0 +1,63 @@
+"""What the commands share: errors in one line, an orderly end by signals, and time stamps."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from types import FrameType
+
+import click
+
+from cnx.errors import CnxError
+from cnx.transport_connection import TransportConnection
+from cnx.urls import connection
+
+__all__ = ["clean_exit", "open_url", "stamp", "stop_signal"]
+
+
+@contextmanager
+def clean_exit() -> Iterator[None]:
+    """Turn errors into one line and exit code 1, an interrupt into 130, and a closed pipe into a quiet end."""
+    try:
+        yield
+    except (CnxError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and not isinstance(error, CnxError):
+            sys.stderr.close()  # nobody reads; the interpreter would complain at its end
+            sys.exit(0)
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo(err=True)
+        sys.exit(130)
+
+
+@contextmanager
+def stop_signal() -> Iterator[threading.Event]:
+    """Give an event that SIGINT and SIGTERM set, for commands that run until they are told to stop."""
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def open_url(url: str) -> TransportConnection:
+    """Return a connection to ``url``, or fail with the usage of the command."""
+    try:
+        return connection(url)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def stamp() -> str:
+    """Return the time of day with milliseconds."""
+    return datetime.now().strftime("%H:%M:%S.%f")[:-3]

@@ -1,0 +1,25 @@
+"""``cnx ports``"""
+
+from __future__ import annotations
+
+import json
+
+import click
+from serial.tools import list_ports
+
+__all__ = ["ports"]
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+def ports(as_json: bool) -> None:
+    """List the serial ports of this machine, with what is plugged in and the URL to use."""
+    found = sorted(list_ports.comports())
+    if not found and not as_json:
+        click.echo("no serial ports found", err=True)
+    for port in found:
+        url = f"serial://{port.device}"
+        if as_json:
+            click.echo(json.dumps({"url": url, "description": port.description, "hardware": port.hwid}))
+        else:
+            click.echo(f"{url}  {port.description}  [{port.hwid}]")

@@ -1,0 +1,50 @@
+"""``cnx simulate``: simulated devices."""
+
+from __future__ import annotations
+
+import click
+
+from cnx.cli.console import clean_exit, stop_signal
+from cnx.cli.lazy import LazyGroup
+from cnx.clients.chiller.simulator import ChillerSimulator
+from cnx.simulation import Simulator
+
+__all__ = ["run_simulator", "simulate"]
+
+
+@click.group(cls=LazyGroup, lazy={})
+def simulate() -> None:
+    """Run a simulated device until interrupted; its URL is printed first."""
+
+
+def run_simulator(simulator: Simulator) -> None:
+    """Run a simulator that listens already, until SIGINT or SIGTERM."""
+    with clean_exit(), stop_signal() as stop, simulator:
+        for url in simulator.urls:
+            click.echo(url)
+        stop.wait()
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of ``HOST:PORT``."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise click.BadParameter(f"{address!r} is not HOST:PORT", param_hint="--tcp")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+@simulate.command()
+@click.option("--tcp", metavar="HOST:PORT", help="Listen there; port 0 takes a free one.")
+@click.option("--pty", is_flag=True, help="Be a serial port.")
+@click.option("--id", "device_ids", type=click.IntRange(1, 32), multiple=True, help="Device id; more than one: a bus.")
+def chiller(tcp: str | None, pty: bool, device_ids: tuple[int, ...]) -> None:
+    """Run one or more ThermoTek chillers with a thermal model."""
+    if tcp is None and not pty:
+        tcp = "127.0.0.1:4001"
+    with clean_exit():
+        simulator = ChillerSimulator(device_ids or (1,))
+        if tcp is not None:
+            simulator.listen_tcp(*split_address(tcp))
+        if pty:
+            simulator.listen_pty()
+    run_simulator(simulator)
