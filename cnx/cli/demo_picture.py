@@ -35,7 +35,7 @@ def save_picture(story: Story, path: Path) -> None:
             axes.annotate(f" simulator {text}", (when, 0.02), xycoords=("data", "axes fraction"), fontsize=8)
     axes.set(xlabel="time in s", ylabel="temperature in °C", title=f"cnx demo: {story.url}", xlim=(0, story.elapsed))
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper right")
+    figure.legend(loc="outside lower center", ncols=5, frameon=False)
     figure.savefig(path)
 
 
