@@ -87,8 +87,13 @@ class Life:
             self.attendant.schedule(timer)
 
     def announce(self, tell: Callable[[], None]) -> None:
-        """Tell that the link is there, and then let the attendant tell what comes; an end is told after that."""
+        """Tell that the link is there, and then let the attendant tell what comes; an end is told after that.
+
+        A link that ended before it was told of is not told of at all.
+        """
         with self._changed:
+            if self.reason is not None:
+                return
             self._announcer = get_ident()
             self._announced = True
         try:
