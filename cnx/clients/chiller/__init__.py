@@ -15,6 +15,7 @@ from __future__ import annotations
 from cnx.clients.chiller.client import ChillerClient
 from cnx.clients.chiller.client_bus import BusUnit, ChillerBus
 from cnx.clients.chiller.client_link import Answer
+from cnx.clients.chiller.client_monitor import ChillerMonitor
 from cnx.clients.chiller.client_settings import Threshold, Thresholds
 from cnx.clients.chiller.client_status import AlarmReport, Status, Telemetry
 from cnx.clients.chiller.protocol import compute_checksum, format_full_command
@@ -48,6 +49,7 @@ __all__ = [
     "ChecksumError",
     "ChillerBus",
     "ChillerClient",
+    "ChillerMonitor",
     "ControlSensor",
     "ControlState",
     "Drive",

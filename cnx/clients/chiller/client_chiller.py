@@ -41,9 +41,10 @@ class Chiller(ChillerCommands):
         setpoint = self._setpoint if setpoint is None else setpoint
         calls = self._settings(thresholds, setpoint)
         if self.line.connected:
-            for call in calls:
-                self.exchange(call)
-        self._keep(thresholds, setpoint, calls)
+            self.line.set_up(self.device_id, calls)
+        else:
+            self.line.keep_setup(self.device_id, calls)
+        self._thresholds, self._setpoint = thresholds, setpoint
 
     def set_temperature(self, celsius: float) -> None:
         """Set the set point in degrees Celsius (17), now and on every new link.
@@ -53,7 +54,8 @@ class Chiller(ChillerCommands):
         """
         calls = self._settings(self._thresholds, celsius)
         super().set_temperature(celsius)
-        self._keep(self._thresholds, celsius, calls)
+        self.line.keep_setup(self.device_id, calls)
+        self._setpoint = celsius
 
     def status(self) -> Status:
         """Return everything that can be read without a side effect; takes about 15 commands."""
@@ -69,7 +71,3 @@ class Chiller(ChillerCommands):
             wanted.insert(0, (17, setpoint))
         commands = [(command_of(number), value) for number, value in wanted]
         return [Call(row.number, row.name, row.encode(value), self.device_id) for row, value in commands]
-
-    def _keep(self, thresholds: Thresholds, setpoint: float | None, calls: list[Call]) -> None:
-        self._thresholds, self._setpoint = thresholds, setpoint
-        self.line.set_up(self.device_id, calls)

@@ -9,7 +9,8 @@ come, nothing older is under way any more.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -101,7 +102,7 @@ class ChillerLink(StreamConnection):
         self._turns = Turns()
         self._free_at = 0.0
         self._awaited: dict[int, set[int]] = {}  # for each unit the numbers that were sent and not answered
-        self._setups: dict[int, tuple[Call, ...]] = {}
+        self._setups: dict[int, Sequence[Call]] = {}
         self._unprepared: set[int] = set()
 
     @property
@@ -122,9 +123,17 @@ class ChillerLink(StreamConnection):
         """Note that every unit has to be set up again."""
         self._unprepared = set(self._setups)
 
-    def set_up(self, device_id: int, calls: Iterable[Call]) -> None:
+    def set_up(self, device_id: int, calls: Sequence[Call]) -> None:
+        """Do these commands now, and keep them if all succeed; raises like :meth:`exchange`."""
+        with self._turn_of(device_id) as awaited:
+            for call in calls:
+                self._run(call, awaited)
+            self.keep_setup(device_id, calls)
+            self._unprepared.discard(device_id)
+
+    def keep_setup(self, device_id: int, calls: Sequence[Call]) -> None:
         """Have these commands done on every new link, before anything else is asked of the unit."""
-        self._setups[device_id] = tuple(calls)
+        self._setups[device_id] = calls
 
     def exchange(self, call: Call) -> Answer:
         """Send one command and return the answer to it, when no other command is under way.
@@ -135,15 +144,21 @@ class ChillerLink(StreamConnection):
             ProtocolError: the reply was damaged; the link stays up.
             NotConnected, ConnectionLost: there is no link, or it ended before the reply.
         """
-        with self._turns.turn(call.device_id, TURN_TIMEOUT):
-            awaited = self._awaited.setdefault(call.device_id, set())
-            if awaited:
-                self._catch_up(call.device_id, awaited)
+        with self._turn_of(call.device_id) as awaited:
             if call.device_id in self._unprepared:
                 for setting in self._setups[call.device_id]:
                     self._run(setting, awaited)
                 self._unprepared.discard(call.device_id)
             return self._run(call, awaited)
+
+    @contextmanager
+    def _turn_of(self, device_id: int) -> Iterator[set[int]]:
+        """Have the line for one unit, of which nothing is under way; yields the numbers that it has not answered."""
+        with self._turns.turn(device_id, TURN_TIMEOUT):
+            awaited = self._awaited.setdefault(device_id, set())
+            if awaited:
+                self._catch_up(device_id, awaited)
+            yield awaited
 
     def _run(self, call: Call, awaited: set[int]) -> Answer:
         self._send(call, awaited)
