@@ -1,1 +1,34 @@
-"""Tecomat PLCs through the TecoRoute service."""
+"""Tecomat PLCs through the TecoRoute service: a client, a UDP port for other programs, a simulator."""
+
+from __future__ import annotations
+
+from cnx.clients.tecoroute.client import Connector
+from cnx.clients.tecoroute.client_errors import (
+    ConnectorConnectionError,
+    ConnectorError,
+    ConnectorLatencyError,
+    ConnectorPlcError,
+    ConnectorResponseError,
+    ConnectorUserError,
+)
+from cnx.clients.tecoroute.client_pace import OPENINGS, Pace
+from cnx.clients.tecoroute.client_statistics import Statistics
+from cnx.clients.tecoroute.protocol_epsnet import Datagram, Frame, set_clock
+from cnx.clients.tecoroute.simulator import TecorouteSimulator
+
+__all__ = [
+    "OPENINGS",
+    "Connector",
+    "ConnectorConnectionError",
+    "ConnectorError",
+    "ConnectorLatencyError",
+    "ConnectorPlcError",
+    "ConnectorResponseError",
+    "ConnectorUserError",
+    "Datagram",
+    "Frame",
+    "Pace",
+    "Statistics",
+    "TecorouteSimulator",
+    "set_clock",
+]

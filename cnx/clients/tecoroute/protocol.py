@@ -25,6 +25,7 @@ __all__ = [
     "checked_application",
     "checked_datagram",
     "checked_name",
+    "checked_password",
     "data_request",
     "decode",
     "encode",
@@ -153,6 +154,17 @@ def checked_name(text: str, what: str) -> str:
     if not 1 <= len(text.encode()) <= NAME_LIMIT:
         raise ValueError(f"{what} has 1 to {NAME_LIMIT} bytes as UTF-8, not {len(text.encode())}")
     return text
+
+
+def checked_password(password: str) -> str:
+    """Return ``password`` if it is text; errors do not show it."""
+    if not isinstance(password, str):
+        raise TypeError(f"a password is a str, not {type(password).__name__}")
+    try:
+        password.encode()
+    except UnicodeEncodeError:
+        raise ValueError("a password is text that can be encoded as UTF-8, and this one is not") from None
+    return password
 
 
 def checked_application(application: str) -> str:
