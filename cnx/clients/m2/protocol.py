@@ -19,6 +19,7 @@ from __future__ import annotations
 import enum
 import itertools
 import json
+import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,7 +28,6 @@ from cnx.buffer import ReceiveBuffer
 from cnx.clients.m2.protocol_enums import CommandStatus, MsgType
 from cnx.clients.m2.protocol_topics import EVENTS, TELEMETRY
 from cnx.errors import CnxError, EncodingError, InvalidJson, ProtocolError
-from cnx.framing import shorten
 from cnx.json_lines import JsonLines, parse_json
 
 __all__ = [
@@ -106,7 +106,7 @@ def parse_reply(message: Mapping[str, Any]) -> Reply:
     """
     number = message.get("sequence_id")
     if not isinstance(number, int) or isinstance(number, bool):
-        raise ProtocolError(f"a reply without an integer sequence_id: {shorten(repr(message))}")
+        raise ProtocolError(f"a reply without an integer sequence_id: {reprlib.repr(message)}")
     return Reply(CommandStatus(message["id"]), number)
 
 
@@ -131,7 +131,7 @@ def compose(
         ValueError: ``details`` has an ``id``; the type is none that can be sent.
     """
     if details is not None and not isinstance(details, Mapping):
-        raise TypeError(f"the details of a message are a mapping, not {shorten(repr(details))}")
+        raise TypeError(f"the details of a message are a mapping, not {reprlib.repr(details)}")
     message = dict(details or {})
     if "id" in message:
         raise ValueError(f"the details of a message must not have an 'id', which is made from its name {name!r}")

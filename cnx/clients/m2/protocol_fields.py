@@ -5,12 +5,12 @@ from __future__ import annotations
 import enum
 import numbers
 import operator
+import reprlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cnx.framing import shorten
 
 __all__ = ["Command", "Field", "Topic"]
 
@@ -46,7 +46,7 @@ class Field:
         if self.size is None:
             return self._check_one(value)
         if not isinstance(value, (list, tuple)):
-            raise TypeError(f"{self.name} is a list, not {shorten(repr(value))}")
+            raise TypeError(f"{self.name} is a list, not {reprlib.repr(value)}")
         least, most = self.size
         if not least <= len(value) <= most:
             wanted = str(least) if least == most else f"{least} to {most}"
@@ -56,17 +56,17 @@ class Field:
     def _check_one(self, value: Any) -> Any:
         if self.type in (bool, str):
             if not isinstance(value, self.type):
-                raise TypeError(f"{self.name} is {self.kind}, not {shorten(repr(value))}")
+                raise TypeError(f"{self.name} is {self.kind}, not {reprlib.repr(value)}")
             return value
         return self._check_number(value)
 
     def _check_number(self, value: Any) -> Any:
         wanted = numbers.Real if self.type is float else numbers.Integral
         if not isinstance(value, wanted) or isinstance(value, bool):
-            raise TypeError(f"{self.name} is {self.kind}, not {shorten(repr(value))}")
+            raise TypeError(f"{self.name} is {self.kind}, not {reprlib.repr(value)}")
         number = operator.index(value) if isinstance(value, numbers.Integral) else float(value)
         if not -sys.float_info.max <= number <= sys.float_info.max:
-            raise ValueError(f"{self.name} is a finite number, not {shorten(str(number))}")
+            raise ValueError(f"{self.name} is a finite number, not {reprlib.repr(number)}")
         if issubclass(self.type, enum.IntEnum) and number not in list(self.type):
             raise ValueError(f"{self.name} is one of {self.range}, not {number}")
         if (self.low is not None and number < self.low) or (self.high is not None and number > self.high):

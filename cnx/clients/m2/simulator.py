@@ -66,7 +66,7 @@ class M2Simulator(Simulator):
         self._command_url = self._telemetry_url = ""
         self._occupied = {"": threading.Lock()}
 
-    def listen(
+    def listen_ports(
         self, host: str = "127.0.0.1", command_port: int = COMMAND_PORT, telemetry_port: int = TELEMETRY_PORT
     ) -> tuple[int, int]:
         """Listen on both ports, 0 for any free one, and return them; raises ValueError, OSError."""

@@ -60,7 +60,7 @@ class Bench:
 
     def __init__(self, **options: Any) -> None:
         self.simulator = M2Simulator(**options)
-        self.ports = self.simulator.listen(command_port=0, telemetry_port=0)
+        self.ports = self.simulator.listen_ports(command_port=0, telemetry_port=0)
         self.peers: list[Peer] = []
 
     def commands(self) -> Peer:
@@ -219,4 +219,4 @@ def test_bad_options(options: dict[str, float]) -> None:
 def test_it_listens_once(bench: Bench) -> None:
     """The two ports are one pair."""
     with pytest.raises(ValueError, match="already"):
-        bench.simulator.listen()
+        bench.simulator.listen_ports()

@@ -1,0 +1,219 @@
+"""A client for the M2 cell controller as a whole: both ports as one connection."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from threading import get_ident
+from time import monotonic
+from typing import Any
+
+from cnx.clients.m2.client_commands import PendingCommand, PendingCommands
+from cnx.clients.m2.client_events import CommandResult, CommandTimedOut, M2Signals
+from cnx.clients.m2.client_ports import Port, TwoPorts
+from cnx.clients.m2.client_topics import Condition, Expectation, Sample, Topics, Turnstile
+from cnx.clients.m2.protocol import COMMAND_PORT, TELEMETRY_PORT, Kind, kind_of, parse_reply, sequence_numbers
+from cnx.clients.m2.protocol_enums import MsgType
+from cnx.clients.m2.protocol_table import command
+from cnx.clients.m2.protocol_topics import EVENTS, TELEMETRY
+from cnx.deadline import checked_timeout
+from cnx.errors import ConnectionLost, NotConnected, ProtocolError, TimedOut
+from cnx.outlet import Outlet
+from cnx.signals import emit
+
+__all__ = ["M2Controller"]
+
+log = logging.getLogger(__name__)
+
+
+class M2Controller(TwoPorts):
+    """The M2 cell controller: commands with results, events, telemetry. Thread-safe.
+
+    Both ports are one connection: it is up when both are, and when one is lost both are closed. A
+    :class:`~cnx.ConnectionManager` brings both up again; numbers of commands go on.
+
+    Signals: those of every connection, and ``EVENT``, ``TELEMETRY`` and ``COMMAND_DONE`` of
+    :class:`~cnx.clients.m2.M2Signals`. Handlers of events run on the thread that brings results: they may start
+    commands, and not wait for them.
+
+    Args:
+        host: the controller.
+        command_port, telemetry_port: its ports.
+        sequence: where commands get their numbers; any iterator of integers.
+        name: what it is called in log lines; its address if omitted.
+        connect_timeout: seconds for one attempt with both ports.
+        **settings: of both :class:`M2Client`.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        command_port: int = COMMAND_PORT,
+        telemetry_port: int = TELEMETRY_PORT,
+        *,
+        sequence: Iterator[int] | None = None,
+        name: str | None = None,
+        connect_timeout: float | None = 10.0,
+        **settings: Any,
+    ) -> None:
+        super().__init__(name=name, connect_timeout=connect_timeout)
+        settings["sequence"] = sequence_numbers() if sequence is None else sequence
+        names = [f"{name} {port}" if name else None for port in (command_port, telemetry_port)]
+        self.commands = Port(host, command_port, self, self._take_command_message, name=names[0], **settings)
+        self.telemetries = Port(host, telemetry_port, self, self._take_telemetry, name=names[1], **settings)
+        self._command_turnstile, self._telemetry_turnstile = Turnstile(), Turnstile()
+        self._pending = PendingCommands(self._tell_result, self._command_turnstile)
+        self._events = Topics(EVENTS, self._command_turnstile)
+        self._telemetry = Topics(TELEMETRY, self._telemetry_turnstile)
+        self._event_outlet = Outlet(self, M2Signals.EVENT, "message")
+        self._telemetry_outlet = Outlet(self, M2Signals.TELEMETRY, "message")
+
+    # -- commands --------------------------------------------------------------------------------------------------
+
+    def command(self, name: str, /, *, timeout: float | None = None, **parameters: Any) -> CommandResult:
+        """Have a command carried out, and return when it succeeded.
+
+        Args:
+            name: of the command table, without ``cmd_``.
+            timeout: seconds; that of the command table if omitted.
+            **parameters: as in the command table, which they are checked against before anything is sent.
+
+        Raises:
+            ValueError, TypeError: no such command, or wrong parameters.
+            MessageNotSent: there is no connection.
+            CommandRefused: the controller does not know it (``noack``).
+            CommandFailed: the controller could not do it (``fail``).
+            CommandTimedOut: no result in time.
+            CommandLost: the connection ended before the result.
+        """
+        seconds = command(name).timeout if timeout is None else checked_timeout(timeout)
+        end = None if seconds is None else monotonic() + seconds
+        pending = self.start_command(name, timeout=seconds, **parameters)
+        return pending.wait(None if end is None else max(0.0, end - monotonic()))
+
+    def start_command(self, name: str, /, *, timeout: float | None = None, **parameters: Any) -> PendingCommand:
+        """Send a command without waiting for its result; ``timeout`` is for the sending.
+
+        Raises:
+            ValueError, TypeError, MessageNotSent, CommandTimedOut, CommandLost: see :meth:`command`.
+            LimitExceeded: far too many commands have no result yet.
+        """
+        entry = command(name)
+        checked = entry.check(parameters)
+        noted: list[PendingCommand] = []
+        try:
+            self.commands.send_numbered(
+                MsgType.COMMAND,
+                name,
+                checked,
+                timeout=timeout,
+                note=lambda number: noted.append(self._pending.add(name, number, entry.timeout)),
+            )
+        except (ConnectionLost, NotConnected, TimedOut) as error:
+            if not noted:
+                raise
+            self._fail_to_send(noted[0], error)
+        return noted[0]
+
+    def _fail_to_send(self, pending: PendingCommand, error: Exception) -> None:
+        if isinstance(error, TimedOut):
+            self._pending.end(pending, None, CommandTimedOut, f"command {pending} could not be sent: {error}", error)
+        self._pending.lose(pending, error)
+
+    # -- events and telemetry --------------------------------------------------------------------------------------
+
+    def event(self, topic: str) -> Sample | None:
+        """Return the latest event of a topic, ``None`` if there was none.
+
+        Raises:
+            ValueError: there is no such topic.
+        """
+        return self._events.latest(topic)
+
+    def telemetry(self, topic: str) -> Sample | None:
+        """Return the latest telemetry of a topic, ``None`` if there was none.
+
+        Raises:
+            ValueError: there is no such topic.
+        """
+        return self._telemetry.latest(topic)
+
+    def expect_event(self, topic: str, condition: Condition | None = None) -> Expectation:
+        """Begin to wait for an event, before the command that causes it::
+
+            with controller.expect_event("powerSystemState", lambda event: event["state"] == 5) as powered:
+                controller.command("power", powerType=1, status=True)
+                powered.wait(timeout=10.0)
+
+        Args:
+            topic: its ``id``.
+            condition: gets each event of the topic and says whether it is the one; the first one is if omitted.
+
+        Raises:
+            ValueError: there is no such topic.
+        """
+        return self._events.expect(topic, condition)
+
+    def expect_telemetry(self, topic: str, condition: Condition | None = None) -> Expectation:
+        """Begin to wait for telemetry; see :meth:`expect_event`."""
+        return self._telemetry.expect(topic, condition)
+
+    def wait_for_event(
+        self, topic: str, condition: Condition | None = None, *, timeout: float | None = 10.0
+    ) -> dict[str, Any]:
+        """Wait for the next event of a topic that meets a condition, and return it.
+
+        Raises:
+            ValueError: there is no such topic.
+            TimedOut: none came in time.
+            ConnectionLost: the connection ended.
+        """
+        with self.expect_event(topic, condition) as expectation:
+            return expectation.wait(timeout)
+
+    def wait_for_telemetry(
+        self, topic: str, condition: Condition | None = None, *, timeout: float | None = 10.0
+    ) -> dict[str, Any]:
+        """Wait for the next telemetry of a topic that meets a condition, and return it; see :meth:`wait_for_event`."""
+        with self.expect_telemetry(topic, condition) as expectation:
+            return expectation.wait(timeout)
+
+    # -- the connection --------------------------------------------------------------------------------------------
+
+    def tell_connected(self) -> None:
+        """Tell that both ports are up; what handlers wait for cannot come before they return."""
+        self._command_turnstile.reader = self._telemetry_turnstile.reader = get_ident()
+        try:
+            super().tell_connected()
+        finally:
+            self._command_turnstile.reader = self._telemetry_turnstile.reader = None
+
+    def on_lost(self, reason: BaseException) -> None:
+        """End all waiting."""
+        self._command_turnstile.reader = self._telemetry_turnstile.reader = None
+        self._pending.lose_all(reason)
+        self._events.lose_all(reason)
+        self._telemetry.lose_all(reason)
+
+    # -- what comes ------------------------------------------------------------------------------------------------
+
+    def _take_command_message(self, message: Any) -> None:
+        self._command_turnstile.reader = get_ident()
+        kind = kind_of(message)
+        if kind is Kind.REPLY:
+            try:
+                self._pending.settle(parse_reply(message))
+            except ProtocolError as error:
+                log.warning("%s: ignored a reply: %s", self.name, error)
+        elif isinstance(message, dict) and isinstance(message.get("id"), str):
+            self._events.store(message)
+            self._event_outlet.emit(message)
+
+    def _take_telemetry(self, message: Any) -> None:
+        self._telemetry_turnstile.reader = get_ident()
+        if isinstance(message, dict) and isinstance(message.get("id"), str):
+            self._telemetry.store(message)
+            self._telemetry_outlet.emit(message)
+
+    def _tell_result(self, result: CommandResult) -> None:
+        emit(self, M2Signals.COMMAND_DONE, result=result)

@@ -1,0 +1,138 @@
+"""The two ports of a controller as one connection."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from cnx.clients.m2.client import M2Client
+from cnx.connection import Connection, Traffic
+from cnx.deadline import Deadline
+from cnx.signals import emit
+
+__all__ = ["Port", "TwoPorts"]
+
+
+class Port(M2Client):
+    """One of the two.
+
+    Args:
+        host, port: where it leads to.
+        owner: the connection that it is a part of.
+        consumer: gets every message.
+        **settings: see :class:`M2Client`.
+    """
+
+    def __init__(self, host: str, port: int, owner: TwoPorts, consumer: Callable[[Any], None], **settings: Any) -> None:
+        super().__init__(host, port, **settings)
+        self._owner = owner
+        self._consumer = consumer
+
+    @property
+    def announced(self) -> bool:
+        """Whether its end will be told, or was."""
+        return self._link is not None and self._link.live
+
+    def on_message(self, message: Any) -> None:
+        """Pass a message on."""
+        self._consumer(message)
+
+    def on_disconnected(self, reason: BaseException) -> None:
+        """Tell the owner."""
+        self._owner.on_port_down(self, reason)
+
+    def _usable(self) -> bool:
+        return self._owner.connected
+
+
+class TwoPorts(Connection):
+    """Is up when both ports are; when one is lost, both are closed. Thread-safe.
+
+    A subclass makes the ports. Its handlers are told in the order of every connection: ``CONNECTED``, then what either
+    port brings, then the end.
+
+    Attributes:
+        commands, telemetries: the ports, to subscribe to all that they tell.
+    """
+
+    commands: Port
+    telemetries: Port
+
+    def __init__(self, *, name: str | None = None, connect_timeout: float | None = 10.0) -> None:
+        super().__init__(name=name, connect_timeout=connect_timeout)
+        self._lock = threading.Lock()
+        self._up = False
+        self._reason: BaseException | None = None  # why the last connection ended
+        self._open: set[Port] = set()  # those whose end was not told yet
+
+    @property
+    def address(self) -> str:
+        return f"{self.commands.address}+{self.telemetries.address.rpartition(':')[2]}"
+
+    @property
+    def connected(self) -> bool:
+        return self._up
+
+    @property
+    def traffic(self) -> Traffic:
+        return self.commands.traffic.plus(self.telemetries.traffic)
+
+    def establish(self, deadline: Deadline) -> None:
+        with self._lock:
+            self._reason = None
+        self.commands.establish(deadline)
+        try:
+            self.telemetries.establish(deadline)
+        except BaseException as error:
+            self.commands.release(error, 0.0)
+            raise
+
+    def announce(self) -> None:
+        with self._lock:
+            if self._reason is not None:
+                return  # closed meanwhile
+            self._up = True
+            self._open = {self.commands, self.telemetries}
+        try:
+            self.tell_connected()
+        finally:
+            for port in (self.commands, self.telemetries):
+                port.announce()
+                if not port.announced:
+                    self.on_port_down(port, self._reason or AssertionError("a port was closed, and nobody said why"))
+
+    def tell_connected(self) -> None:
+        """Tell that both ports are up."""
+        emit(self, self.Signals.CONNECTED)
+
+    def release(self, reason: BaseException, timeout: float) -> None:
+        end = monotonic() + timeout
+        self._lose(reason)
+        for port in (self.commands, self.telemetries):
+            port.release(reason, 0.0)
+        for port in (self.commands, self.telemetries):
+            port.release(reason, max(0.0, end - monotonic()))
+
+    def on_port_down(self, port: Port, reason: BaseException) -> None:
+        """Hear that a port ended: then the other one ends too, and the last one tells it."""
+        first = self._lose(reason)
+        with self._lock:
+            self._open.discard(port)
+            last = not self._open
+        if last:
+            self.tell_end(first)
+        else:
+            (self.telemetries if port is self.commands else self.commands).release(first, 0.0)
+
+    def on_lost(self, reason: BaseException) -> None:
+        """Called as soon as the connection is known to end, maybe more than once: end what waits for it."""
+
+    def _lose(self, reason: BaseException) -> BaseException:
+        """Note why the connection ends and return it; the first reason counts."""
+        with self._lock:
+            first = self._reason = self._reason or reason
+            self._up = False
+        self.on_lost(first)
+        return first
