@@ -69,6 +69,27 @@ class Client:
         """Tell whether nothing comes for a while: no bytes, no end."""
         return not select.select([self._fd], [], [], seconds)[0]
 
+    def hung_up(self) -> bool:
+        """Tell whether the next thing is the end of a serial line, which systems tell by an error or by no bytes."""
+        try:
+            return self.receive() == b""
+        except OSError:
+            return True
+
+    def end(self) -> None:
+        """Send no more, and read on."""
+        assert self._sock is not None
+        self._sock.shutdown(socket.SHUT_WR)
+
+    def fills_up(self) -> bool:
+        """Send until nothing more is taken for a while, and tell whether that came."""
+        for _ in range(1000):
+            if not select.select([], [self._fd], [], 0.2)[1]:
+                return True
+            assert self._sock is not None
+            self._sock.send(bytes(65536), socket.MSG_DONTWAIT)
+        return False
+
     def __enter__(self) -> Client:
         return self
 
@@ -94,6 +115,15 @@ def dial(url: str, context: ssl.SSLContext | None = None) -> Client:
         sock.close()
         raise
     return Client(sock.fileno(), sock.close, sock)
+
+
+def reachable(url: str) -> bool:
+    """Tell whether somebody is there."""
+    try:
+        dial(url).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cnx.simulation import Session, Simulator
-from tests.echo import PATIENCE, Client, Echo, certificates, datagrams, dial, eventually, threads_of_cnx
+from tests.echo import PATIENCE, Client, Echo, certificates, datagrams, dial, eventually, reachable, threads_of_cnx
 
 KINDS = ["tcp", "tls", "unix", "serial"]
 SERVER_CONTEXT, CLIENT_CONTEXT = certificates()
@@ -515,16 +515,16 @@ class TestStop:
 
     def test_a_serve_that_ignores_the_end(self, caplog: pytest.LogCaptureFixture) -> None:
         """stop() gives up in time on a thread that does not end, and says so."""
-        free = threading.Event()
+        served, free = threading.Event(), threading.Event()
 
         class Deaf(Simulator):
             def serve(self, session: Session) -> None:
-                session.write(b"!")
+                served.set()
                 free.wait(PATIENCE)
 
         with dial((simulator := Deaf()).listen_tcp()) as client:
             simulator.start()
-            assert client.receive() == b"!"
+            assert served.wait(PATIENCE)
             simulator.stop()
             assert "does not end" in caplog.text
             assert client.receive() == b""
@@ -543,12 +543,12 @@ class TestStop:
                 simulator.unplug()
                 with pytest.raises(ConnectionResetError):
                     client.receive()
-                assert hung_up(serial)
+                assert serial.hung_up()
                 assert eventually(lambda: not os.path.lexists(line.removeprefix("serial://")))
-                assert eventually(lambda: refused(url))
+                assert eventually(lambda: not reachable(url))
             simulator.plug()
             for address in (url, line):
-                assert eventually(lambda address=address: not refused(address))
+                assert eventually(lambda address=address: reachable(address))
                 with dial(address) as client:
                     client.send(b"y")
                     assert client.receive() == b"y"
@@ -564,20 +564,3 @@ class TestStop:
             assert f"cnx session {simulator.sessions[0].address}" in names
             assert repr(simulator) == f"<Echo bob running {url}>"
             assert "open" in repr(simulator.sessions[0])
-
-
-def refused(url: str) -> bool:
-    """Tell whether nobody is there."""
-    try:
-        dial(url).close()
-    except OSError:
-        return True
-    return False
-
-
-def hung_up(serial: Client) -> bool:
-    """Tell whether the line is gone, which systems tell by an error or by the end."""
-    try:
-        return serial.receive() == b""
-    except OSError:
-        return True

@@ -125,15 +125,26 @@ class Pipe:
         return min(waits, default=None)
 
     def feed(self, data: bytes) -> Iterator[Step]:
-        """Turn a chunk into steps."""
-        return self._recorded(self._through(data, 0)) if self._stages else iter((data,))
+        """Turn a chunk into steps; that nothing of it passes is written down as no bytes."""
+        if not self._stages:
+            yield data
+            return
+        taken = True
+        for step in self._through(data, 0):
+            taken = False
+            self._record(step)
+            yield step
+        if taken:
+            self._record(b"")
 
     def flush(self) -> Iterator[Step]:
         """Give away what is held back."""
         for index, stage in enumerate(self._stages):
             if isinstance(stage, Held) and stage.data:
-                for step in stage(b""):
-                    yield from self._recorded(self._after(step, index + 1))
+                for held in stage(b""):
+                    for step in self._after(held, index + 1):
+                        self._record(step)
+                        yield step
 
     def _through(self, data: bytes, index: int) -> Iterator[Step]:
         if index == len(self._stages):
@@ -146,11 +157,6 @@ class Pipe:
         if isinstance(step, bytes):
             yield from self._through(step, index)
         else:
-            yield step
-
-    def _recorded(self, steps: Iterator[Step]) -> Iterator[Step]:
-        for step in steps:
-            self._record(step)
             yield step
 
 

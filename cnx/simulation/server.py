@@ -181,30 +181,30 @@ class Server:
                 log.error("%s: thread %r does not end; its serve() ignores the end", self._name, thread.name)
 
     def _accept(self, endpoint: Endpoint, stopped: threading.Event) -> None:
-        while self._plugged.wait() and not stopped.is_set():
+        while not stopped.is_set():
+            if not self._plugged.is_set():
+                endpoint.close()
+                self._plugged.wait()
+                continue
             try:
                 endpoint.open()
                 # Asked after opening: a stop or an unplugging that came before it would not wake accept().
-                wanted = self._plugged.is_set() and not stopped.is_set()
-                link = endpoint.accept() if wanted else None
+                if self._plugged.is_set() and not stopped.is_set():
+                    link = endpoint.accept()
+                    if link is not None:
+                        self._admit(link, endpoint, stopped)
             except OSError as error:
                 log.error("%s: cannot accept on %s, trying again: %s", self._name, endpoint.url, error)
                 stopped.wait(0.1)
-                continue
-            if link is not None:
-                self._admit(link, endpoint, stopped)
-            elif not self._plugged.is_set():
-                endpoint.close()
 
     def _admit(self, link: Link, endpoint: Endpoint, stopped: threading.Event) -> None:
         try:
-            plan = self._plan or NO_FAULTS
             if endpoint.context is not None:
-                link.secure(plan.certificate or endpoint.context)
+                link.secure((self._plan or NO_FAULTS).certificate or endpoint.context)
             with self._lock:
                 welcome = self._plugged.is_set() and not stopped.is_set()
                 if welcome and len(self._sessions) < self._max_sessions:
-                    session = Session(link, endpoint.url, plan.enrol())
+                    session = Session(link, endpoint.url, (self._plan or NO_FAULTS).enrol())
                     self._spawn("session", link.address, self._run, session)
                     self._sessions.append(session)
                     return

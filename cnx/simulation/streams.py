@@ -88,9 +88,6 @@ class Inbound:
 
     def _fetch(self, size: int, deadline: Deadline) -> bool:
         """Receive once, or take what the faults held for long enough; ``False`` at the end."""
-        if self._used is not self.pipe:
-            self._steps.extend(self._used.flush())
-            self._used = self.pipe
         while not self._flow.ended:
             if not self._flow.wait_thawed(deadline.remaining()):
                 deadline.check(f"reading from {self._link.address}")
@@ -100,7 +97,11 @@ class Inbound:
                 if self._wait(blocked.event, deadline):
                     continue
                 data = None
-            self._steps.extend(self._used.flush() if data is None else self._used.feed(data))
+            if data is None or self._used is not self.pipe:
+                self._steps.extend(self._used.flush())
+                self._used = self.pipe
+            if data is not None:
+                self._steps.extend(self._used.feed(data))
             return data is not None or bool(self._steps)
         return False
 
