@@ -71,6 +71,11 @@ class ReceiveBuffer:
         self.clear()
         return bytes(data)
 
+    def tail(self, size: int) -> list[bytes]:
+        """Return the last ``size`` bytes (all where there are fewer) in one piece, without taking them."""
+        size = min(size, len(self))
+        return [self.peek(size, len(self) - size)] if size else []
+
     def skip(self, size: int) -> None:
         """Remove the first ``size`` bytes."""
         self._start = min(self._start + size, len(self._data))

@@ -24,16 +24,19 @@ class Delivery:
 
     Attributes:
         limit: bytes that may wait for the reading methods before the peer is held back.
-        keeping: bytes are kept for the reading methods, too.
+        keeping: bytes that are told are kept for the reading methods, too.
+        provisional: nobody has called a reading method yet, so they are kept only up to the limit, and anew with
+            every write: a program that subscribes and then asks and reads finds the answer.
         messages: how many messages were told.
     """
 
     def __init__(self, connection: TransportConnection, framing: Framing | None, limit: int) -> None:
         self.limit = limit
-        self.keeping = connection.reading
         self.messages = 0
         self._connection = weakref.ref(connection)
         self._consumes = hasattr(connection, "on_message")
+        self.provisional = not (connection.reading or self._consumes)
+        self.keeping = connection.reading or self.provisional
         self._framing = framing
         self._partial = ReceiveBuffer()
         self._stopped = False

@@ -23,13 +23,16 @@ class Inbox(Protocol):
     def __len__(self) -> int: ...
     def append(self, data: bytes) -> None: ...
     def take_all(self) -> Any: ...
+    def clear(self) -> None: ...
+    def tail(self, size: int) -> list[bytes]: ...
 
 
 class Sink(Protocol):
     """What a link tells its connection, without keeping it alive."""
 
     limit: int
-    keeping: bool  # bytes are kept for the reading methods, whoever else gets them
+    keeping: bool  # bytes that are told are kept for the reading methods, too
+    provisional: bool  # ... up to the limit only, as nobody has read yet
 
     def wanted(self) -> bool: ...
     def deliver(self, data: Any) -> None: ...
@@ -74,7 +77,9 @@ class Life:
         self.attendant: Attendant | None = None
         self.received = self.sent = self.writes = 0
         self._sink = sink
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)  # taken as _lock where nobody waits: that is faster
+        self._untold = 0  # bytes at the end of the inbox that subscribers have not been told
         self._reader = self._writer = self._announcer = 0  # idents of the threads that have these roles
         self._writing = threading.Lock()
         self._interest = NOTHING  # what the attendant was asked to report
@@ -91,7 +96,7 @@ class Life:
 
         A link that ended before it was told of is not told of at all.
         """
-        with self._changed:
+        with self._lock:
             if self.reason is not None:
                 return
             self._announcer = get_ident()
@@ -99,7 +104,7 @@ class Life:
         try:
             tell()
         finally:
-            with self._changed:
+            with self._lock:
                 self._announcer = 0
                 self.live = True
             if self.attendant is not None:
@@ -126,6 +131,8 @@ class Life:
         self._writer = get_ident()
         try:
             self._check_up()
+            if self._sink.provisional:
+                self._forget_told()
             sent = self.transport.write(data, timeout)
             self.sent += max(sent, 0)
             self.writes += 1
@@ -139,6 +146,13 @@ class Life:
             self._writing.release()
             if self.reason is not None:
                 self._ask_to_settle()
+
+    def _forget_told(self) -> None:
+        """Keep what comes from now on, in place of what nobody has read and everybody was told."""
+        with self._lock:
+            self._sink.keeping = True
+            if not self._untold:
+                self.inbox.clear()
 
     def _cut(self, sent: int, size: int, timeout: float | None) -> None:
         """Report a write that took too long."""
@@ -156,7 +170,7 @@ class Life:
 
     def end(self, reason: BaseException) -> bool:
         """End the link; return whether it was up. Any thread; returns at once, see :meth:`wait_settled`."""
-        with self._changed:
+        with self._lock:
             if self.reason is not None:
                 return False
             self.reason = reason
@@ -168,7 +182,7 @@ class Life:
 
     def settle(self) -> None:
         """Close the transport and tell the end, if the link has ended and nobody is inside."""
-        with self._changed:
+        with self._lock:
             inside = self._writer or self._announcer or self._reader not in (0, get_ident())
             if self.reason is None or self._settling or inside:
                 return
@@ -180,7 +194,7 @@ class Life:
             if self._announced:
                 self._sink.on_end(self.reason)
         finally:
-            with self._changed:
+            with self._lock:
                 self._settled = True
                 self._changed.notify_all()
 
@@ -189,7 +203,7 @@ class Life:
         attendant = self.attendant
         me = get_ident()
         end = monotonic() + timeout
-        with self._changed:
+        with self._lock:
             inside = me in (self._reader, self._writer, self._announcer)
             if inside or (attendant is not None and attendant.is_current()):
                 return self._settled
@@ -200,7 +214,7 @@ class Life:
 
     def notify(self) -> None:
         """Wake whoever waits for a change."""
-        with self._changed:
+        with self._lock:
             self._changed.notify_all()
 
     def _check_up(self) -> None:
@@ -218,7 +232,8 @@ class Life:
 
     def abandon(self) -> None:
         """Forget the link in a forked child process, where its threads do not exist; the parent keeps it."""
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._writing = threading.Lock()
         self._reader = self._writer = self._announcer = 0
         if self.attendant is not None:

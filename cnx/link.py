@@ -58,7 +58,7 @@ class Link(Life):
         leads = False
         while True:
             try:
-                with self._changed:
+                with self._lock:
                     found = extract()
                     if found is not None:
                         if self._blocked:
@@ -77,7 +77,7 @@ class Link(Life):
 
     def read_waiting(self) -> None:
         """Move what waits into the inbox, without waiting for more; other threads that read keep their turn."""
-        with self._changed:
+        with self._lock:
             if self.reason is not None or self._reader:
                 return
             self._reader = get_ident()
@@ -88,7 +88,7 @@ class Link(Life):
         except CnxError as error:
             self.end(error)
         finally:
-            self._step_down(INPUT)
+            self._step_down_as_caller()
 
     def _lead_or_wait(self, left: float | None) -> bool:
         """Become the reader, or wait until the reader has something; the lock is held."""
@@ -141,7 +141,7 @@ class Link(Life):
             told: the attendant knows that there is news, rather than that somebody asked to look.
             gone: the peer may be gone.
         """
-        with self._changed:
+        with self._lock:
             self._interest = NOTHING
             self._gone = self._gone or gone
             if self._reader:
@@ -162,7 +162,7 @@ class Link(Life):
 
     def pump(self, timeout: float) -> None:
         """Read once, blocking, from a transport without a descriptor, or settle; called on the attendant's thread."""
-        with self._changed:
+        with self._lock:
             busy = self._reader not in (0, get_ident())
             if self.reason is None and (busy or self._leaves_unread()):
                 self._blocked = True
@@ -179,7 +179,7 @@ class Link(Life):
         except CnxError as error:
             self.end(error)
         self.settle()
-        with self._changed:
+        with self._lock:
             if self.reason is not None and not self._settling:
                 self._wait(timeout)  # somebody is still inside
 
@@ -209,16 +209,22 @@ class Link(Life):
         """Whether what comes has to stay with the peer: nobody is subscribed, or the readers are behind."""
         sink = self._sink
         wanted = sink.wanted()
-        if wanted and not sink.keeping:
+        if wanted and (sink.provisional or not sink.keeping):
             return False
         return len(self.inbox) >= sink.limit or not (wanted or self._gone or self.fd < 0)
 
     def _deliver_kept(self) -> None:
-        """Tell subscribers what came while nobody was subscribed, unless it is kept for the reading methods."""
-        while len(self.inbox) and not self._sink.keeping and self._sink.wanted():
-            with self._changed:
-                data = self.inbox.take_all()
-            self._sink.deliver(data)
+        """Tell subscribers what came while nobody was subscribed and was not read since."""
+        sink = self._sink
+        if not self._untold or not sink.wanted():
+            return
+        with self._lock:
+            untold = self.inbox.tail(self._untold)
+            self._untold = 0
+            if not sink.keeping:
+                self.inbox.clear()
+        for data in untold:
+            sink.deliver(data)
 
     def _read_now(self) -> bytes | None:
         if self.fd < 0:
@@ -231,19 +237,30 @@ class Link(Life):
     # -- for the reader, whoever it is -----------------------------------------------------------------------------
 
     def _accept(self, data: bytes, keep: bool) -> None:
+        """Put what was read where it belongs: into the inbox, to the subscribers, or both."""
+        sink = self._sink
         self.received += len(data)
-        tell = self.live and self._sink.wanted()
-        if keep or not tell or self._sink.keeping:
-            with self._changed:
-                self.inbox.append(data)
-                if self._waiting:
-                    self._changed.notify_all()
+        tell = self.live and sink.wanted()
+        if keep or not tell or sink.keeping:
+            with self._lock:
+                self._put(data, tell)
         if tell:
-            self._sink.deliver(data)
+            sink.deliver(data)
+
+    def _put(self, data: bytes, told: bool) -> None:
+        """Add to the inbox; the lock is held."""
+        self.inbox.append(data)
+        if not told:
+            self._untold += max(1, len(data))
+        elif self._sink.provisional and len(self.inbox) > self._sink.limit:
+            self.inbox.clear()  # whoever reads now begins with what comes next
+            self._sink.keeping = False
+        if self._waiting:
+            self._changed.notify_all()
 
     def _step_down(self, interest: int) -> None:
         """Give the role back and ask the attendant for what the next reader needs to know."""
-        with self._changed:
+        with self._lock:
             self._reader = 0
             if self._waiting:
                 self._changed.notify_all()

@@ -199,6 +199,7 @@ class TransportConnection(Connection):
         if link is self._link and not self.reading:
             self.reading = True
             if self._delivery is not None:
+                self._delivery.provisional = False
                 self._delivery.keeping = True
         return link
 

@@ -39,8 +39,26 @@ class DatagramInbox:
         self._size -= max(1, len(data))
         return data
 
-    take_all = take
-    """What subscribers are told at once is one datagram, too."""
+    def take_all(self) -> list[bytes]:
+        """Remove and return all datagrams."""
+        datagrams = list(self._datagrams)
+        self.clear()
+        return datagrams
+
+    def tail(self, size: int) -> list[bytes]:
+        """Return the last datagrams with ``size`` bytes in all, without taking them."""
+        found: list[bytes] = []
+        for data in reversed(self._datagrams):
+            size -= max(1, len(data))
+            if size < 0:
+                break
+            found.insert(0, data)
+        return found
+
+    def clear(self) -> None:
+        """Remove all."""
+        self._datagrams.clear()
+        self._size = 0
 
 
 class UdpConnection(TransportConnection):
