@@ -124,11 +124,14 @@ class Connector(SocketConnection):
         Raises:
             ConnectorError: it could not connect, or the link was lost.
         """
+        before = self._session
         try:
-            self.connect()
-            self._up().wait_until_ended()
-        except Cancelled:
-            return
+            connected = self.try_connect()
+            session = self._session
+            if session is not None and (connected or session is not before):
+                session.wait_until_ended()
+            elif self.last_error is not None and not isinstance(self.last_error, Cancelled):
+                raise self.last_error
         finally:
             self.close()
 

@@ -93,7 +93,7 @@ class TecorouteSimulator(Simulator):
 
     def serve(self, session: Session) -> None:
         """Serve one client."""
-        salt = self.salt or f"{random.randrange(10**8):08}"
+        salt = f"{random.randrange(10**8):08}" if self.salt is None else self.salt
         service = Service(self.accounts, self.texts, salt, KEEPALIVES[self.keepalive])
         visit = Visit(self, service)
         while visit.send_due(session):
