@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from threading import get_ident
-from time import monotonic
 from typing import Any
 
 from cnx.clients.m2.client_commands import PendingCommand, PendingCommands
@@ -16,7 +16,7 @@ from cnx.clients.m2.protocol import COMMAND_PORT, TELEMETRY_PORT, Kind, kind_of,
 from cnx.clients.m2.protocol_enums import MsgType
 from cnx.clients.m2.protocol_table import command
 from cnx.clients.m2.protocol_topics import EVENTS, TELEMETRY
-from cnx.deadline import checked_timeout
+from cnx.deadline import Deadline
 from cnx.errors import ConnectionLost, NotConnected, ProtocolError, TimedOut
 from cnx.outlet import Outlet
 from cnx.signals import emit
@@ -86,10 +86,10 @@ class M2Controller(TwoPorts):
             CommandTimedOut: no result in time.
             CommandLost: the connection ended before the result.
         """
-        seconds = command(name).timeout if timeout is None else checked_timeout(timeout)
-        end = None if seconds is None else monotonic() + seconds
-        pending = self.start_command(name, timeout=seconds, **parameters)
-        return pending.wait(None if end is None else max(0.0, end - monotonic()))
+        deadline = Deadline(command(name).timeout if timeout is None else timeout)
+        pending = self.start_command(name, timeout=timeout, **parameters)
+        left = deadline.remaining()
+        return pending.wait(math.inf if left is None else left)
 
     def start_command(self, name: str, /, *, timeout: float | None = None, **parameters: Any) -> PendingCommand:
         """Send a command without waiting for its result; ``timeout`` is for the sending.
