@@ -120,7 +120,8 @@ class Life:
             TimedOut: time was up. Where nothing was sent yet the link goes on; a message that was cut ends it.
             ConnectionLost: it ended.
         """
-        if self._writer == get_ident():
+        me = get_ident()
+        if self._writer == me:
             raise RuntimeError(
                 "a signal handler must not write to the connection that the interrupted code is writing to"
             )
@@ -128,9 +129,10 @@ class Life:
             raise TimedOut(
                 f"another write to {self.transport.address} did not end within {timeout:g} s; nothing was sent"
             )
-        self._writer = get_ident()
+        self._writer = me
         try:
-            self._check_up()
+            if self.reason is not None:
+                self._check_up()
             if self._sink.provisional:
                 self._forget_told()
             sent = self.transport.write(data, timeout)

@@ -17,34 +17,55 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import get_ident
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cnx.errors import CnxError, TimedOut
-from cnx.life import Life, Sink
-from cnx.transports.transport import CHUNK, Transport
+from cnx.reception import PAUSE, Reception
+from cnx.transports.transport import CHUNK
 from cnx.watch import HANGUP, INPUT, NOTHING
 
 __all__ = ["Link"]
 
 T = TypeVar("T")
 
-_LOOK_AGAIN = 0.25
-"""Seconds after which unread input that nobody wants is offered again: PyDispatcher does not tell of new subscribers."""
 
-_PAUSE = 0.05
-"""Seconds without a reading call after which the attendant is told of input again."""
+class Link(Reception):
+    """One life of a transport, for callers of reading methods, on top of its reception by an attendant. Thread-safe."""
 
+    def take_whole(self, whole: Callable[[bytes], bool], timeout: float | None) -> bytes | None:
+        """Read once, where nothing waits and nobody else reads, and return what comes if it is ``whole``.
 
-class Link(Life):
-    """One life of a transport: what comes in, on top of its :class:`~cnx.life.Life`. Thread-safe."""
+        Otherwise what came is kept for :meth:`take`, and ``None`` is returned. This is the short way for a reply that
+        comes in one piece.
 
-    def __init__(self, transport: Transport, inbox: Any, sink: Sink) -> None:
-        super().__init__(transport, inbox, sink)
-        self._waiting = 0  # callers that wait for the reader
-        self._blocked = self._gone = False  # input is left unread; the peer may be gone
-        self._resting, self._last_read = False, 0.0  # callers read, so the attendant need not be told of input
-
-    # -- for callers of reading methods ----------------------------------------------------------------------------
+        Raises:
+            TimedOut: nothing came in time.
+        """
+        with self._lock:
+            if len(self.inbox) or self._reader or self.reason is not None:
+                return None
+            self._reader = get_ident()
+        tell = False
+        try:
+            if self._interest == INPUT:
+                self._ask(NOTHING)
+            data = self.transport.read(CHUNK, timeout)
+            self.received += len(data)
+            found = whole(data)
+            tell = self.live and self._sink.wanted()
+            if not found:
+                with self._lock:
+                    self._put(data, tell)
+            if tell:
+                self._sink.deliver(data)
+            return data if found else None
+        except TimedOut:
+            raise
+        except CnxError as error:
+            self.end(error)
+            return None
+        finally:
+            self._step_down_as_caller(tell)
 
     def take(self, extract: Callable[[], T | None], timeout: float | None) -> T:
         """Return what ``extract`` finds in the inbox, reading until it finds something.
@@ -54,26 +75,25 @@ class Link(Life):
             ConnectionLost: the link ended, and what came before is not enough.
         """
         end = None if timeout is None else monotonic() + timeout
-        left = timeout
-        leads = False
-        while True:
-            try:
+        leads = tell = False
+        try:
+            while True:
                 with self._lock:
                     found = extract()
                     if found is not None:
                         if self._blocked:
                             self._make_room()
                         return found
-                    self._check_up()
-                    leads = self._lead_or_wait(left)
+                    if self.reason is not None:
+                        self._check_up()
+                    leads = leads or self._lead_or_wait(timeout)
                 if leads:
-                    self._read(left)
-            finally:
-                if leads:
-                    leads = False
-                    self._step_down_as_caller()
-            if end is not None:
-                left = max(0.0, end - monotonic())
+                    tell = self._read(timeout)
+                if end is not None:
+                    timeout = max(0.0, end - monotonic())
+        finally:
+            if leads:
+                self._step_down_as_caller(tell)
 
     def read_waiting(self) -> None:
         """Move what waits into the inbox, without waiting for more; other threads that read keep their turn."""
@@ -88,7 +108,7 @@ class Link(Life):
         except CnxError as error:
             self.end(error)
         finally:
-            self._step_down_as_caller()
+            self._step_down_as_caller(False)
 
     def _lead_or_wait(self, left: float | None) -> bool:
         """Become the reader, or wait until the reader has something; the lock is held."""
@@ -103,26 +123,28 @@ class Link(Life):
             raise TimedOut(f"nothing came from {self.transport.address} in time")
         return False
 
-    def _read(self, timeout: float | None) -> None:
-        """Read once as the reader."""
+    def _read(self, timeout: float | None) -> bool:
+        """Read once as the reader; return whether anybody is subscribed."""
         if self._interest == INPUT:
             self._ask(NOTHING)
         try:
-            self._accept(self.transport.read(CHUNK, timeout), True)
+            return self._accept(self.transport.read(CHUNK, timeout), True)
         except TimedOut:
             raise
         except CnxError as error:
             self.end(error)
+            return False
 
-    def _step_down_as_caller(self) -> None:
+    def _step_down_as_caller(self, tell: bool) -> None:
         """Give the role back; where nobody is subscribed, leave the reading to the callers until they pause."""
-        interest = INPUT if self._sink.wanted() else HANGUP
-        self._step_down(interest)
-        if interest == HANGUP and self.live and self.attendant is not None:
-            self._last_read = monotonic()
-            if not self._resting:
-                self._resting = True
-                self.attendant.rest(self, _PAUSE)
+        if tell or self._sink.wanted():
+            self._step_down(INPUT)
+            return
+        self._step_down(HANGUP)
+        self._last_read = monotonic()
+        if not self._resting and self.live and self.attendant is not None:
+            self._resting = True
+            self.attendant.rest(self, PAUSE)
 
     def _make_room(self) -> None:
         """Let the attendant go on if it stopped because the inbox was full; the lock is held."""
@@ -131,156 +153,3 @@ class Link(Life):
             self._changed.notify_all()
             if not self._reader:
                 self._ask(INPUT)
-
-    # -- for the attendant -----------------------------------------------------------------------------------------
-
-    def attend(self, *, told: bool = False, gone: bool = False) -> None:
-        """Tell subscribers what came, or settle a link that ended; called on the attendant's thread.
-
-        Args:
-            told: the attendant knows that there is news, rather than that somebody asked to look.
-            gone: the peer may be gone.
-        """
-        with self._lock:
-            self._interest = NOTHING
-            self._gone = self._gone or gone
-            if self._reader:
-                return  # whoever has the role asks again when giving it back
-            if self.reason is None:
-                self._reader = get_ident()
-        if self.reason is not None:
-            self.settle()
-            return
-        try:
-            self._blocked = not self._pass_on(told)
-        except CnxError as error:
-            self.end(error)
-        finally:
-            self._step_down((NOTHING if self._gone else HANGUP) if self._blocked else INPUT)
-            if self._blocked and self.attendant is not None:
-                self.attendant.rest(self, _LOOK_AGAIN)
-
-    def pump(self, timeout: float) -> None:
-        """Read once, blocking, from a transport without a descriptor, or settle; called on the attendant's thread."""
-        with self._lock:
-            busy = self._reader not in (0, get_ident())
-            if self.reason is None and (busy or self._leaves_unread()):
-                self._blocked = True
-                self._wait(timeout)
-                return
-            if self.reason is None:
-                self._reader = get_ident()
-        try:
-            if self.reason is None:
-                self._deliver_kept()
-                self._accept(self.transport.read(CHUNK, timeout), False)
-        except TimedOut:
-            return
-        except CnxError as error:
-            self.end(error)
-        self.settle()
-        with self._lock:
-            if self.reason is not None and not self._settling:
-                self._wait(timeout)  # somebody is still inside
-
-    def _wait(self, timeout: float | None) -> bool:
-        """Wait for a change of roles or bytes; the lock is held."""
-        self._waiting += 1
-        try:
-            return self._changed.wait(timeout)
-        finally:
-            self._waiting -= 1
-
-    def _pass_on(self, told: bool) -> bool:
-        """Read and tell; return whether nothing more waits, as against being left to the readers or to the peer."""
-        while self.reason is None:
-            self._deliver_kept()
-            if self._leaves_unread():
-                return not told
-            data = self._read_now()
-            if data is None:
-                break
-            self._accept(data, False)
-            if len(data) < CHUNK and not self._gone and not self.transport.datagrams:
-                break
-        return True
-
-    def _leaves_unread(self) -> bool:
-        """Whether what comes has to stay with the peer: nobody is subscribed, or the readers are behind."""
-        sink = self._sink
-        wanted = sink.wanted()
-        if wanted and (sink.provisional or not sink.keeping):
-            return False
-        return len(self.inbox) >= sink.limit or not (wanted or self._gone or self.fd < 0)
-
-    def _deliver_kept(self) -> None:
-        """Tell subscribers what came while nobody was subscribed and was not read since."""
-        sink = self._sink
-        if not self._untold or not sink.wanted():
-            return
-        with self._lock:
-            untold = self.inbox.tail(self._untold)
-            self._untold = 0
-            if not sink.keeping:
-                self.inbox.clear()
-        for data in untold:
-            sink.deliver(data)
-
-    def _read_now(self) -> bytes | None:
-        if self.fd < 0:
-            try:
-                return self.transport.read(CHUNK, 0.0)
-            except TimedOut:
-                return None
-        return self.transport.read_now(CHUNK)
-
-    # -- for the reader, whoever it is -----------------------------------------------------------------------------
-
-    def _accept(self, data: bytes, keep: bool) -> None:
-        """Put what was read where it belongs: into the inbox, to the subscribers, or both."""
-        sink = self._sink
-        self.received += len(data)
-        tell = self.live and sink.wanted()
-        if keep or not tell or sink.keeping:
-            with self._lock:
-                self._put(data, tell)
-        if tell:
-            sink.deliver(data)
-
-    def _put(self, data: bytes, told: bool) -> None:
-        """Add to the inbox; the lock is held."""
-        self.inbox.append(data)
-        if not told:
-            self._untold += max(1, len(data))
-        elif self._sink.provisional and len(self.inbox) > self._sink.limit:
-            self.inbox.clear()  # whoever reads now begins with what comes next
-            self._sink.keeping = False
-        if self._waiting:
-            self._changed.notify_all()
-
-    def _step_down(self, interest: int) -> None:
-        """Give the role back and ask the attendant for what the next reader needs to know."""
-        with self._lock:
-            self._reader = 0
-            if self._waiting:
-                self._changed.notify_all()
-            if self.reason is None and interest != self._interest and self.live:
-                self._ask(interest)
-        if self.reason is not None:
-            self._ask_to_settle()
-
-    def _ask(self, interest: int) -> None:
-        self._interest = interest
-        if self.attendant is not None:
-            self.attendant.arm(self, interest)
-
-    def look_again(self) -> None:
-        """Let the attendant find out anew who wants what comes, unless callers are reading. Any thread."""
-        attendant = self.attendant
-        if attendant is None:
-            return
-        if self._resting and monotonic() < self._last_read + _PAUSE and not self._sink.wanted():
-            attendant.rest(self, _PAUSE)
-            return
-        self._resting = False
-        attendant.poke(self)

@@ -12,6 +12,7 @@ from cnx.signals import ANY, NOBODY, call_filtered, connections, dispatcher, han
 
 __all__ = ["Outlet"]
 
+_ANY_SIGNAL = dispatcher.Any
 _Call = Callable[[Any], Any]
 _Entry = tuple[Any, bool, bool]  # what is registered, whether weakly, whether it is called with the argument alone
 
@@ -48,7 +49,9 @@ class Outlet:
 
     def wanted(self) -> bool:
         """Whether anybody is subscribed."""
-        return bool(self._current())
+        own, everybody = connections.get(self._own, NOBODY), connections.get(ANY, NOBODY)
+        signal = self._signal
+        return bool(own.get(signal) or everybody.get(signal) or own.get(_ANY_SIGNAL) or everybody.get(_ANY_SIGNAL))
 
     def emit(self, payload: Any) -> None:
         """Tell the signal once."""

@@ -70,6 +70,10 @@ class Reading:
             raise ValueError(f"cannot read {n} bytes")
         link = self._reading_link()
         inbox: ReceiveBuffer = link.inbox
+        timeout = self.timeout if timeout is None else checked_timeout(timeout)
+        data = link.take_whole(lambda data: len(data) == n, timeout) if n else b""
+        if data is not None:
+            return data
         return self._take(link, lambda: inbox.take(n) if len(inbox) >= n else None, timeout, expected=n)
 
     def readuntil(self, separator: bytes = b"\n", *, timeout: float | None = None) -> bytes:
@@ -150,7 +154,7 @@ class Reading:
     ) -> T:
         """Take a piece; ``at_end`` says that the peer's orderly end counts as the end of a piece."""
         try:
-            return link.take(extract, self.timeout if timeout is None else checked_timeout(timeout))
+            return link.take(extract, checked_timeout(timeout) if timeout is not None else self.timeout)
         except (ConnectionLost, NotConnected) as error:
             inbox = link.inbox
             if at_end and isinstance(link.reason, PeerClosed):

@@ -34,6 +34,7 @@ class Writing:
     terminator: bytes
     timeout: float | None
     _framing: Framing | None
+    _link: Link | None
 
     @abstractmethod
     def _current(self) -> Link: ...
@@ -42,7 +43,8 @@ class Writing:
         """Send bytes."""
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"write() takes bytes, not {type(data).__name__}; write_str() takes text")
-        self._current().write(data, self.timeout if timeout is None else checked_timeout(timeout))
+        link = self._link or self._current()
+        link.write(data, self.timeout if timeout is None else checked_timeout(timeout))
 
     def writelines(self, lines: Iterable[Data], *, timeout: float | None = None) -> None:
         """Send several pieces of bytes as one."""

@@ -76,7 +76,9 @@ class SocketTransport(Transport):
         self.address = address
         self._socket = sock
         self._shut = False
-        self._timeouts: dict[int, float | None] = {socket.SO_RCVTIMEO: None, socket.SO_SNDTIMEO: None}
+        self._recv, self._send = sock.recv, sock.send
+        self._read_timeout: float | None = None  # what the system waits at most, as set last
+        self._write_timeout: float | None = None
 
     @property
     def socket(self) -> socket.socket:
@@ -87,10 +89,10 @@ class SocketTransport(Transport):
         return self._socket.fileno()
 
     def read(self, size: int, timeout: float | None) -> bytes:
-        if timeout != self._timeouts[socket.SO_RCVTIMEO]:
-            self._set_timeout(socket.SO_RCVTIMEO, timeout)
+        if timeout != self._read_timeout:
+            self._set_read_timeout(timeout)
         try:
-            data = self._socket.recv(size)
+            data = self._recv(size)
         except _WOULD_BLOCK as error:
             raise TimedOut(f"nothing came from {self.address} within {timeout:g} s") from error
         except OSError as error:
@@ -99,7 +101,7 @@ class SocketTransport(Transport):
 
     def read_now(self, size: int) -> bytes | None:
         try:
-            data = self._socket.recv(size, _DONTWAIT)
+            data = self._recv(size, _DONTWAIT)
         except _WOULD_BLOCK:
             return None
         except OSError as error:
@@ -108,8 +110,8 @@ class SocketTransport(Transport):
 
     def read_into(self, view: memoryview, timeout: float | None) -> int:
         """Like ``read``, but into memory of the caller; return the number of bytes."""
-        if timeout != self._timeouts[socket.SO_RCVTIMEO]:
-            self._set_timeout(socket.SO_RCVTIMEO, timeout)
+        if timeout != self._read_timeout:
+            self._set_read_timeout(timeout)
         try:
             size = self._socket.recv_into(view)
         except _WOULD_BLOCK as error:
@@ -119,10 +121,10 @@ class SocketTransport(Transport):
         return size or len(self._end())
 
     def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
-        if timeout != self._timeouts[socket.SO_SNDTIMEO]:
-            self._set_timeout(socket.SO_SNDTIMEO, timeout)
+        if timeout != self._write_timeout:
+            self._set_write_timeout(timeout)
         try:
-            sent = self._socket.send(data)
+            sent = self._send(data)
             return sent if sent == len(data) else self._write_rest(memoryview(data).cast("B"), sent, timeout)
         except _WOULD_BLOCK:
             return 0
@@ -149,15 +151,22 @@ class SocketTransport(Transport):
                 left = end - monotonic()
                 if left <= 0:
                     break
-                self._set_timeout(socket.SO_SNDTIMEO, left)
+                self._set_write_timeout(left)
             try:
-                sent += self._socket.send(view[sent:])
+                sent += self._send(view[sent:])
             except _WOULD_BLOCK:
                 break
         return sent
 
+    def _set_read_timeout(self, timeout: float | None) -> None:
+        self._read_timeout = timeout
+        self._set_timeout(socket.SO_RCVTIMEO, timeout)
+
+    def _set_write_timeout(self, timeout: float | None) -> None:
+        self._write_timeout = timeout
+        self._set_timeout(socket.SO_SNDTIMEO, timeout)
+
     def _set_timeout(self, option: int, timeout: float | None) -> None:
-        self._timeouts[option] = timeout
         with contextlib.suppress(OSError):  # a broken socket tells why when it is used
             self._socket.setsockopt(socket.SOL_SOCKET, option, _timeval(timeout))
 
