@@ -12,7 +12,8 @@ from cnx.clients.tecoroute.client_errors import (
     ConnectorUserError,
 )
 from cnx.clients.tecoroute.client_pace import OPENINGS, Pace
-from cnx.clients.tecoroute.client_statistics import Statistics
+from cnx.clients.tecoroute.client_statistics import Statistics, UdpStatistics
+from cnx.clients.tecoroute.client_udp import UdpConnector
 from cnx.clients.tecoroute.protocol_epsnet import Datagram, Frame, set_clock
 from cnx.clients.tecoroute.simulator import TecorouteSimulator
 
@@ -30,5 +31,7 @@ __all__ = [
     "Pace",
     "Statistics",
     "TecorouteSimulator",
+    "UdpConnector",
+    "UdpStatistics",
     "set_clock",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Statistics"]
+__all__ = ["Statistics", "UdpStatistics"]
 
 
 @dataclass
@@ -30,3 +30,30 @@ class Statistics:
     empty: int = 0
     late: int = 0
     dropped: int = 0
+
+
+@dataclass
+class UdpStatistics:
+    """What a UDP connector did so far.
+
+    Attributes:
+        received: datagrams from programs.
+        forwarded: those that were sent to the PLC.
+        answered: answers that went back.
+        refused: datagrams from addresses that are not allowed.
+        expired: datagrams that could not be forwarded soon enough.
+        overflowed: datagrams for which there was no room while the tunnel was down.
+        lost: datagrams that were being forwarded when the tunnel broke.
+        undelivered: answers that the system did not take.
+        unmatched: datagrams from the PLC that nobody had asked for.
+    """
+
+    received: int = 0
+    forwarded: int = 0
+    answered: int = 0
+    refused: int = 0
+    expired: int = 0
+    overflowed: int = 0
+    lost: int = 0
+    undelivered: int = 0
+    unmatched: int = 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 import cnx
@@ -158,21 +156,15 @@ def test_keepalives_that_are_answered_no_more() -> None:
 
 
 def test_keepalive_comes_after_ten_seconds_without_a_request() -> None:
-    """The interval is that of the published package, and a link that is used needs no keepalive."""
-    simulator = TecorouteSimulator()
-    with connected(simulator) as connector:
+    """A keepalive is due when so much time has passed since the last request, and not before."""
+    with connected(TecorouteSimulator()) as connector:
         assert connector._rules.keepalive_interval == 10.0
-        for number in range(20):
-            connector.request(epsnet(number), PATIENCE)
+        session = connector._up()
+        connector.request(epsnet(1), PATIENCE)
+        connector._look_after()
         assert connector.statistics.keepalives == 0
-
-
-def test_keepalive_starts_anew_with_each_request() -> None:
-    """A request puts off the keepalive."""
-    simulator = manual_service()
-    with connected(simulator, keepalive_interval=0.3) as connector:
-        pause = threading.Event()
-        for number in range(10):
-            connector.send(epsnet(number))
-            pause.wait(0.05)
-        assert wait_for_data(simulator, 11) == [*[epsnet(number) for number in range(10)], b""]
+        for number in (1, 2):
+            session.last_sent -= 10.0
+            connector._look_after()
+            connector._look_after()
+            assert connector.statistics.keepalives == number
