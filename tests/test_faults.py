@@ -308,6 +308,7 @@ class TestBytesOnLinks:
         values = [corrupt(0.2), garbage(3, 0.5), split(4, direction="both"), delay(0.0001, jitter=0.001)]
         runs = []
         for seed in (5, 5, 6):
+            assert eventually(lambda: not echo.sessions)
             with dial(echo.urls[0]) as client, faults(echo, *values, seed=seed) as plan:
                 for number in range(10):
                     client.send(b"message %d" % number)
@@ -428,14 +429,15 @@ class TestLinks:
     """Faults of whole links."""
 
     @pytest.mark.parametrize("times", [1, 3])
-    def test_refuse(self, times: int, echo: Echo) -> None:
-        """So many clients are reset, and the next one is served."""
+    def test_refuse(self, times: int, echo: Echo, client: Client) -> None:
+        """So many new clients are reset, and the next one is served; one that is there already is not meant."""
         with faults(echo, refuse(times)) as plan:
             for _ in range(times):
-                with pytest.raises(ConnectionError), dial(echo.urls[0]) as client:
-                    answered(client)
-            with dial(echo.urls[0]) as client:
-                assert answered(client)
+                with pytest.raises(ConnectionError), dial(echo.urls[0]) as refused:
+                    answered(refused)
+            with dial(echo.urls[0]) as welcome:
+                assert answered(welcome)
+            assert answered(client)
         assert [entry.step for entry in plan.trace] == ["reset"] * times
 
     def test_accept_close(self, echo: Echo) -> None:

@@ -359,13 +359,23 @@ class TestTls:
                 assert silent.silent(0.01)
 
     def test_both_directions_at_once(self) -> None:
-        """Reading and writing from two threads is safe with TLS."""
-        size = 1 << 21
-        with Echo() as simulator, connect(simulator.listen_tcp(tls=SERVER_CONTEXT)) as client:
-            sender = threading.Thread(target=client.send, args=(bytes(size),))
-            sender.start()
-            assert len(client.receive_exactly(size)) == size
-            sender.join(PATIENCE)
+        """A simulator may write from one thread while another one reads, with TLS too."""
+        pieces = 200
+
+        class Busy(Simulator):
+            def serve(self, session: Session) -> None:
+                writer = threading.Thread(target=lambda: [session.write(bytes(16384)) for _ in range(pieces)])
+                writer.start()
+                size = 0
+                while size < pieces * 16384:
+                    size += len(session.read())
+                writer.join(PATIENCE)
+
+        with Busy() as simulator, connect(simulator.listen_tcp(tls=SERVER_CONTEXT)) as client:
+            for _ in range(pieces):
+                client.send(bytes(16384))
+                assert len(client.receive_exactly(16384)) == 16384
+            assert client.receive() == b""
 
 
 class TestStop:
@@ -553,6 +563,16 @@ class TestStop:
                     client.send(b"y")
                     assert client.receive() == b"y"
 
+    def test_unplug_for_a_moment(self, tmp_path: Path) -> None:
+        """However short an outage is, everything is there again after it."""
+        with Echo() as simulator:
+            urls = [listen(simulator, kind, tmp_path) for kind in ("tcp", "unix", "serial")]
+            for _ in range(5):
+                simulator.unplug()
+                simulator.plug()
+                for url in urls:
+                    assert eventually(lambda url=url: served(url))
+
     def test_names(self, caplog: pytest.LogCaptureFixture) -> None:
         """Threads, logs and repr tell who it is and where."""
         caplog.set_level(logging.DEBUG)
@@ -564,3 +584,13 @@ class TestStop:
             assert f"cnx session {simulator.sessions[0].address}" in names
             assert repr(simulator) == f"<Echo bob running {url}>"
             assert "open" in repr(simulator.sessions[0])
+
+
+def served(url: str) -> bool:
+    """Tell whether a new client gets its echo."""
+    try:
+        with dial(url) as client:
+            client.send(b"x")
+            return client.receive() == b"x"
+    except OSError:
+        return False

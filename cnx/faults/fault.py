@@ -87,7 +87,7 @@ class Fault:
         return ",".join([f"{type(self).__name__}={values[0][1]}", *changed])
 
     def arrival(self, number: int, tls: bool) -> Iterable[Step]:
-        """Return the steps before client ``number`` (from 0) is served, before its TLS handshake."""
+        """Return the steps before client ``number``, the first one being 0, is served and its TLS handshake done."""
         return ()
 
     def timed(self) -> tuple[float, Ending] | None:

@@ -54,6 +54,7 @@ class Plan:
         self.seed = seed
         self.trace: deque[TraceEntry] = deque(maxlen=TRACE_LIMIT)
         self._numbers = itertools.count()
+        self._arrivals = itertools.count()
 
     def __repr__(self) -> str:
         return f"<Plan {' '.join(map(str, self.faults))} seed={self.seed}>"
@@ -69,8 +70,14 @@ class Plan:
         return next((context for fault in self.faults if (context := fault.certificate()) is not None), None)
 
     def enrol(self) -> Course:
-        """Return what the next link has to expect."""
-        return Course(self, next(self._numbers))
+        """Return what a link that is open already has to expect."""
+        return Course(self, next(self._numbers), [])
+
+    def receive(self, tls: bool) -> Course:
+        """Return what the next client has to expect."""
+        arrival = next(self._arrivals)
+        steps = [step for fault in self.faults for step in fault.arrival(arrival, tls)]
+        return Course(self, next(self._numbers), steps)
 
     def trace_of(self, session: int, direction: str) -> list[str]:
         """Return the steps of one direction of one link."""
@@ -81,23 +88,19 @@ class Course:
     """What one link has to expect.
 
     Attributes:
+        number: of the link in the trace.
+        arrival: the steps before it is served.
         inbound, outbound: what the chunks of each direction pass.
         timed: seconds from the start, and what happens then.
     """
 
-    def __init__(self, plan: Plan, number: int) -> None:
+    def __init__(self, plan: Plan, number: int, arrival: list[Step]) -> None:
         self.number = number
         self._plan = plan
+        self.arrival = arrival
         self.timed = [timed for fault in plan.faults if (timed := fault.timed()) is not None]
         self.inbound = self._pipe("in")
         self.outbound = self._pipe("out")
-
-    def arrival(self, tls: bool) -> Iterator[Step]:
-        """Return the steps before the link is served."""
-        for fault in self._plan.faults:
-            for step in fault.arrival(self.number, tls):
-                self.record("link", step)
-                yield step
 
     def record(self, direction: str, step: Step) -> None:
         """Write a step down."""

@@ -182,20 +182,20 @@ class Server:
 
     def _accept(self, endpoint: Endpoint, stopped: threading.Event) -> None:
         while not stopped.is_set():
-            if not self._plugged.is_set():
-                endpoint.close()
-                self._plugged.wait()
-                continue
             try:
                 endpoint.open()
                 # Asked after opening: a stop or an unplugging that came before it would not wake accept().
-                if self._plugged.is_set() and not stopped.is_set():
-                    link = endpoint.accept()
-                    if link is not None:
-                        self._admit(link, endpoint, stopped)
+                wanted = self._plugged.is_set() and not stopped.is_set()
+                link = endpoint.accept() if wanted else None
             except OSError as error:
                 log.error("%s: cannot accept on %s, trying again: %s", self._name, endpoint.url, error)
                 stopped.wait(0.1)
+                continue
+            if link is not None:
+                self._admit(link, endpoint, stopped)
+            else:
+                endpoint.close()
+                self._plugged.wait()
 
     def _admit(self, link: Link, endpoint: Endpoint, stopped: threading.Event) -> None:
         try:
@@ -204,7 +204,7 @@ class Server:
             with self._lock:
                 welcome = self._plugged.is_set() and not stopped.is_set()
                 if welcome and len(self._sessions) < self._max_sessions:
-                    session = Session(link, endpoint.url, (self._plan or NO_FAULTS).enrol())
+                    session = Session(link, endpoint.url, (self._plan or NO_FAULTS).receive(link.tls))
                     self._spawn("session", link.address, self._run, session)
                     self._sessions.append(session)
                     return

@@ -75,8 +75,6 @@ class Session:
             raise
         if outcome is not None:
             self._meet(outcome)
-        if self.closed:
-            raise ConnectionLost(f"the link to {self.address} is closed")
 
     def wait(self, seconds: float) -> bool:
         """Wait, and tell whether the session ended meanwhile: for a pace that does not hold up a stop."""
@@ -125,7 +123,8 @@ class Session:
             ConnectionLost: the handshake failed, or was not over in time.
         """
         course = self._course
-        for step in course.arrival(self._link.tls):
+        for step in course.arrival:
+            course.record("link", step)
             if isinstance(step, Ending):
                 self._meet(step)
             elif isinstance(step, float):

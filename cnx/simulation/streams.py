@@ -176,7 +176,9 @@ class Outbound:
 
     def _send(self, data: bytes, deadline: Deadline) -> None:
         view = memoryview(data)
-        while not (self._flow.frozen or self._flow.ended):
+        while not self._flow.frozen:
+            if self._flow.ended:
+                raise ConnectionLost(f"the link to {self._link.address} is closed")
             try:
                 view = view[self._link.send(view) :]
                 if not view:
