@@ -12,7 +12,7 @@ from cnx.simulation import Simulator
 __all__ = ["run_simulator", "simulate"]
 
 
-@click.group(cls=LazyGroup, lazy={})
+@click.group(cls=LazyGroup, lazy={"m2": ("cnx.cli.m2:simulate_m2", "Run the M2 cell controller.")})
 def simulate() -> None:
     """Run a simulated device until interrupted; its URL is printed first."""
 

@@ -22,7 +22,7 @@ class Field:
         name: the key on the wire.
         type: ``bool``, ``int``, ``float``, ``str`` or an ``IntEnum``. A ``float`` may be written as an integer.
         unit: physical unit, empty where there is none.
-        low, high: range of each number, both included; ``None`` is open.
+        low, high: range of each number, both included; both ``None`` where there is none.
         size: smallest and largest number of items of a list; ``None`` for a single value.
         optional: the field may be left out.
     """
@@ -80,13 +80,13 @@ class Field:
 
     @property
     def range(self) -> str:
-        """The values that are allowed, for people; empty where all are."""
+        """The values that are allowed and their unit, for people; empty where there is nothing to say."""
         if issubclass(self.type, enum.IntEnum):
             return ", ".join(f"{member.value} {member.name}" for member in self.type)
         unit = f" {self.unit}" if self.unit else ""
-        if self.low is None:
-            return "" if self.high is None else f"at most {self.high:g}{unit}"
-        return f"at least {self.low:g}{unit}" if self.high is None else f"{self.low:g} to {self.high:g}{unit}"
+        if self.low is None or self.high is None:
+            return unit and f"in{unit}"
+        return f"{self.low:g} to {self.high:g}{unit}"
 
 
 @dataclass(frozen=True)
