@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+
 __all__ = ["ReceiveBuffer"]
 
 
@@ -9,12 +12,16 @@ class ReceiveBuffer:
     """A queue of bytes that remembers how far it was searched.
 
     One chunk is kept as it came, without a copy; only when more is appended to unread bytes are they
-    gathered in a ``bytearray``. Not thread-safe: its owner guards it.
+    gathered in a ``bytearray``. Not thread-safe: its owner guards it. Only ``lines.pop()`` needs no guard.
+
+    Attributes:
+        lines: lines in front of all other bytes, cut already by :meth:`cut_lines`, the first one last.
     """
 
-    __slots__ = ("_data", "_searched", "_separator", "_start")
+    __slots__ = ("_data", "_searched", "_separator", "_start", "lines")
 
     def __init__(self) -> None:
+        self.lines: list[bytes] = []
         self._data: bytes | bytearray = b""
         self._start = 0
         self._separator = b""
@@ -22,7 +29,8 @@ class ReceiveBuffer:
 
     def __len__(self) -> int:
         """Return how many bytes wait to be taken."""
-        return len(self._data) - self._start
+        waiting = len(self._data) - self._start
+        return waiting + sum(map(len, self.lines)) if self.lines else waiting
 
     def append(self, data: bytes) -> None:
         """Add bytes at the end."""
@@ -42,6 +50,8 @@ class ReceiveBuffer:
 
         What an unsuccessful search has passed is not searched again for the same separator.
         """
+        if self.lines:
+            self._uncut()
         if separator != self._separator:
             self._separator, self._searched = separator, 0
         begin = max(self._start + start, self._searched)
@@ -54,11 +64,15 @@ class ReceiveBuffer:
 
     def peek(self, size: int, start: int = 0) -> bytes:
         """Return up to ``size`` bytes from offset ``start`` without taking them."""
+        if self.lines:
+            self._uncut()
         begin = self._start + start
         return bytes(self._data[begin : begin + size])
 
     def take(self, size: int) -> bytes:
         """Remove and return the first ``size`` bytes, or all where there are fewer."""
+        if self.lines:
+            self._uncut()
         begin, end = self._start, self._start + size
         if end >= len(self._data):
             return self.take_all()
@@ -67,6 +81,8 @@ class ReceiveBuffer:
 
     def take_all(self) -> bytes:
         """Remove and return everything."""
+        if self.lines:
+            self._uncut()
         data = self._data if self._start == 0 else self._data[self._start :]
         self.clear()
         return bytes(data)
@@ -78,6 +94,8 @@ class ReceiveBuffer:
 
     def skip(self, size: int) -> None:
         """Remove the first ``size`` bytes."""
+        if self.lines:
+            self._uncut()
         self._start = min(self._start + size, len(self._data))
 
     def put_back(self, data: bytes) -> None:
@@ -87,7 +105,29 @@ class ReceiveBuffer:
 
     def clear(self) -> None:
         """Remove everything."""
+        self.lines = []
         self._data, self._start, self._searched = b"", 0, 0
+
+    def cut_lines(self, limit: int) -> bool:
+        """Cut all lines that are complete; return whether there are any, and none is longer than ``limit`` bytes."""
+        end = self.find(b"\n") + 1 and self._data.rfind(b"\n") + 1
+        if not end:
+            return False
+        lines = io.BytesIO(self._data[self._start : end]).readlines()
+        if end - self._start > limit and len(max(lines, key=len)) > limit:
+            return False
+        lines.reverse()
+        self._start = end
+        self.lines = lines
+        return True
+
+    def _uncut(self) -> None:
+        """Put the lines back; one at a time, as another thread may be taking one."""
+        lines, parts = self.lines, []
+        while lines:
+            with contextlib.suppress(IndexError):
+                parts.append(lines.pop())
+        self._data, self._start, self._searched = b"".join([*parts, self._data[self._start :]]), 0, 0
 
     def _compact(self) -> None:
         del self._data[: self._start]  # type: ignore[union-attr]  # only called on a bytearray

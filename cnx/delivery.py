@@ -10,6 +10,7 @@ from cnx.buffer import ReceiveBuffer
 from cnx.errors import CnxError, ProtocolError
 from cnx.framing import Framing
 from cnx.outlet import Outlet
+from cnx.signals import ANY, connections
 
 if TYPE_CHECKING:
     from cnx.transport_connection import TransportConnection
@@ -34,6 +35,7 @@ class Delivery:
         self.limit = limit
         self.messages = 0
         self._connection = weakref.ref(connection)
+        self._own = id(connection)
         self._consumes = hasattr(connection, "on_message")
         self.provisional = not (connection.reading or self._consumes)
         self.keeping = connection.reading or self.provisional
@@ -45,7 +47,11 @@ class Delivery:
 
     def wanted(self) -> bool:
         """Whether anybody is subscribed."""
-        return self._consumes or self._data.wanted() or self._message.wanted()
+        if self._consumes:
+            return True
+        if self._own not in connections and ANY not in connections:  # asked for every message, so the short way first
+            return False
+        return self._data.wanted() or self._message.wanted()
 
     def deliver(self, data: bytes) -> None:
         """Tell ``data``, and the messages that it completes.

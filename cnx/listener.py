@@ -145,7 +145,12 @@ class Listener(_Attendant):
 
     def arm(self, link: Link, interest: int) -> None:
         """Ask to be told of ``interest``, once."""
-        self._with_watch(lambda watch: watch.arm(link.fd, interest))
+        watch = self._watch
+        if watch is not None:
+            try:  # not suppress(): this runs for every message
+                watch.arm(link.fd, interest)
+            except (OSError, ValueError) as error:
+                log.debug("%s is closed at this moment: %s", link.transport.address, error)
 
     def poke(self, link: Link) -> None:
         """Have the thread look at ``link``."""

@@ -19,6 +19,7 @@ from cnx.errors import (
     PeerClosed,
 )
 from cnx.framing import Framing, Raw, checked_terminator, shorten
+from cnx.transports.transport import CHUNK
 
 if TYPE_CHECKING:
     from cnx.buffer import ReceiveBuffer
@@ -47,6 +48,7 @@ class Reading:
     limit: int
     timeout: float | None
     _framing: Framing | None
+    _link: Link | None
 
     @abstractmethod
     def _reading_link(self) -> Link: ...
@@ -61,6 +63,10 @@ class Reading:
         link = self._reading_link()
         inbox: ReceiveBuffer = link.inbox
         if n > 0:
+            timeout = self.timeout if timeout is None else checked_timeout(timeout)
+            data = link.take_whole(len, timeout, min(n, CHUNK))
+            if data is not None:
+                return data
             return self._take(link, lambda: inbox.take(n) if len(inbox) else None, timeout, at_end=True)
         return self._take(link, lambda: inbox.take_all() if isinstance(link.reason, PeerClosed) else None, timeout)
 
@@ -84,8 +90,20 @@ class Reading:
 
     def readline(self, *, timeout: float | None = None) -> bytes:
         """Return one line with its ``b"\\n"``; like a file, the rest at the end, then ``b""``."""
+        if timeout is None and self._link is not None:
+            try:  # the short way: a line that has been cut already
+                line: bytes = self._link.inbox.lines.pop()
+                return line
+            except IndexError:
+                pass
         link = self._reading_link()
-        return self._take(link, lambda: self._piece(link.inbox, b"\n"), timeout, at_end=True)
+        return self._take(link, lambda: self._line(link.inbox), timeout, at_end=True)
+
+    def _line(self, inbox: ReceiveBuffer) -> bytes | None:
+        """Cut all lines that are there at once, if none is too long, and return the first."""
+        if not inbox.cut_lines(self.limit):
+            return self._piece(inbox, b"\n")
+        return inbox.lines.pop()
 
     def read_str(self, *, timeout: float | None = None) -> str:
         """Return the text up to the next terminator, without it.
@@ -115,7 +133,10 @@ class Reading:
     def read_into(self, struct: ctypes.Structure | ctypes.Union, *, timeout: float | None = None) -> None:
         """Fill a ctypes structure with the next bytes."""
         size = ctypes.sizeof(struct)
-        ctypes.memmove(ctypes.addressof(struct), self.readexactly(size, timeout=timeout), size)
+        link = self._reading_link()
+        timeout = self.timeout if timeout is None else checked_timeout(timeout)
+        if not link.fill(memoryview(struct).cast("B"), timeout):
+            ctypes.memmove(ctypes.addressof(struct), self.readexactly(size, timeout=timeout), size)
 
     def receive(self, *, timeout: float | None = None) -> Any:
         """Return the next message, as the framing cuts it.

@@ -9,10 +9,10 @@ import socket
 import threading
 from typing import Protocol
 
-__all__ = ["HANGUP", "INPUT", "NOTHING", "EpollWatch", "PollWatch", "Watch", "new_watch"]
+__all__ = ["AWAY", "HANGUP", "INPUT", "NOTHING", "EpollWatch", "PollWatch", "Watch", "new_watch"]
 
-NOTHING, HANGUP, INPUT = 0, 1, 2
-"""What to be told of: nothing, only that the peer is gone, or that and input."""
+NOTHING, HANGUP, INPUT, AWAY = range(4)
+"""What to be told of: nothing for a moment, only that the peer is gone, that and input, or nothing for a while."""
 
 
 class Watch(Protocol):
@@ -54,7 +54,13 @@ class EpollWatch:
         self._epoll.register(fd, 0)
 
     def arm(self, fd: int, interest: int) -> None:
-        self._epoll.modify(fd, self._events[interest])
+        if interest == AWAY:
+            self.remove(fd)
+            return
+        try:
+            self._epoll.modify(fd, self._events[interest])
+        except FileNotFoundError:  # it was away
+            self._epoll.register(fd, self._events[interest])
 
     def remove(self, fd: int) -> None:
         with contextlib.suppress(OSError):
