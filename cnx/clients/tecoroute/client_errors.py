@@ -57,7 +57,13 @@ class ConnectorPlcError(ConnectorRefusal):
 
 
 class ConnectorConnectionError(ConnectorError, ConnectError, ConnectionLost):
-    """The service cannot be reached, does not behave like one, or the link with it ended."""
+    """The service cannot be reached, does not behave like one, or the link with it ended.
+
+    Attributes:
+        maybe_sent: it ended while a message was written, so that one may have been sent.
+    """
+
+    maybe_sent: bool = False
 
 
 class ConnectorLatencyError(ConnectorError, ConnectionLost):

@@ -83,12 +83,12 @@ class Session:
             TimedOut: there was no room in time, or the service did not take it; nothing was sent.
             LimitExceeded: too many datagrams wait to be received, or there is no room and the calling thread is the
                 one that brings the answers.
-            ConnectionError: the link has ended.
+            ConnectorError: the link has ended.
         """
         deadline = Deadline(timeout)
         try:
             self._begin(pending, deadline)
-            self.link.write(request, deadline.remaining())
+            self._write(request, deadline)
         except BaseException:
             with self._changed:
                 self._window.discard(pending)
@@ -113,6 +113,14 @@ class Session:
                 raise LimitExceeded(f"{UNREAD_LIMIT} datagrams wait to be received; nothing was sent")
             self._sender = get_ident()
             self._note_sent(pending, monotonic())
+
+    def _write(self, request: bytes, deadline: Deadline) -> None:
+        try:
+            self.link.write(request, deadline.remaining())
+        except ConnectionError as error:
+            lost = ConnectorConnectionError(f"nothing can be sent: {error}")
+            lost.maybe_sent = error.__cause__ is not self.link.reason  # otherwise the link refused before it began
+            raise lost from error
 
     def _give_turn(self) -> None:
         with self._changed:

@@ -12,11 +12,10 @@ from typing import Any
 
 from cnx.backoff import Backoff
 from cnx.clients.tecoroute.client import Connector
-from cnx.clients.tecoroute.client_errors import ConnectorConnectionError, ConnectorLatencyError
 from cnx.clients.tecoroute.client_statistics import UdpStatistics
 from cnx.clients.tecoroute.client_udp_port import Address, Allowed, UdpPort
 from cnx.deadline import checked_timeout
-from cnx.errors import Cancelled, LimitExceeded, NotConnected, TimedOut
+from cnx.errors import Cancelled, LimitExceeded, TimedOut
 from cnx.lifecycle import State
 from cnx.manager import ConnectionManager
 from cnx.signals import Subscription, subscribe
@@ -216,10 +215,10 @@ class UdpConnector:
             statistics.forwarded += 1
         except (TimedOut, LimitExceeded):
             statistics.expired += 1
-        except (NotConnected, ConnectorConnectionError, ConnectorLatencyError):
-            return False
-        except ConnectionError:  # on its way: it may have arrived, and must not be sent again
-            statistics.lost += 1
+        except ConnectionError as error:
+            if not getattr(error, "maybe_sent", False):
+                return False
+            statistics.lost += 1  # it may have arrived, and must not be sent again
         return True
 
     def _on_answer(self, port: UdpPort, address: Address, datagram: bytes) -> None:
