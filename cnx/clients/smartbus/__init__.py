@@ -1,0 +1,31 @@
+"""SmartBus, the data bus of Hesong IPSC: a client in Python alone, and a bus server (in ``simulator``)."""
+
+from __future__ import annotations
+
+from cnx.clients.smartbus.client import SmartBusClient
+from cnx.clients.smartbus.client_calls import FlowCall
+from cnx.clients.smartbus.client_events import AlreadyConnected, Events, FlowFailed, RegistrationRefused
+from cnx.clients.smartbus.client_link import Pulse
+from cnx.clients.smartbus.client_peers import Peer
+from cnx.clients.smartbus.protocol import BROADCAST, Address, Packet
+from cnx.clients.smartbus.protocol_codes import ClientType, CmdType, Code, Presence, SystemCmd, meaning
+
+__all__ = [
+    "BROADCAST",
+    "Address",
+    "AlreadyConnected",
+    "ClientType",
+    "CmdType",
+    "Code",
+    "Events",
+    "FlowCall",
+    "FlowFailed",
+    "Packet",
+    "Peer",
+    "Presence",
+    "Pulse",
+    "RegistrationRefused",
+    "SmartBusClient",
+    "SystemCmd",
+    "meaning",
+]

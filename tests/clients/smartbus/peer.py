@@ -1,4 +1,4 @@
-"""A bare client of the bus for tests: a socket and the protocol, nothing that helps."""
+"""A bare end of a link for tests: a socket and the protocol, nothing that helps."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from cnx.clients.smartbus.protocol_messages import Register, RegisterAck
 
 NOBODY = Address(0, 0, 0)
 US = Address(19, 5, 9)
+SERVER = Address(3, 0, 1)
 PATIENCE = 10.0
 
 
@@ -21,12 +22,41 @@ def endpoint(url: str) -> tuple[str, int]:
     return host, int(port)
 
 
-class Peer:
-    """One link to a server, and what came over it."""
+class Listening:
+    """A server of which the test plays every part."""
 
-    def __init__(self, url: str, address: Address = US) -> None:
+    def __init__(self) -> None:
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.socket.settimeout(PATIENCE)
+        self.port: int = self.socket.getsockname()[1]
+
+    def accept(self) -> Peer:
+        """Return the server's end of the next link."""
+        return Peer(self.socket.accept()[0], SERVER)
+
+    def admit(self, result: int = 0) -> Peer:
+        """Accept the next link and answer its registration."""
+        peer = self.accept()
+        request = peer.expect(CmdType.INTERNAL, InternalCmd.REGISTER)
+        peer.send(RegisterAck(result).packet(SERVER, request.source))
+        return peer
+
+    def __enter__(self) -> Listening:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.socket.close()
+
+
+class Peer:
+    """One link, and what came over it."""
+
+    def __init__(self, url: str | socket.socket, address: Address = US) -> None:
         self.address = address
-        self.socket = socket.create_connection(endpoint(url), PATIENCE)
+        self.socket = url if isinstance(url, socket.socket) else socket.create_connection(endpoint(url), PATIENCE)
+        self.socket.settimeout(PATIENCE)
         self._framing = PacketFraming()
         self._buffer = ReceiveBuffer()
 

@@ -1,0 +1,300 @@
+"""A client of a SmartBus, over one server or a master with its backup."""
+
+from __future__ import annotations
+
+import codecs
+import functools
+import itertools
+import logging
+import threading
+from time import monotonic
+from typing import Any
+
+from cnx.clients.smartbus.client_calls import CallTable
+from cnx.clients.smartbus.client_events import Events, code_of
+from cnx.clients.smartbus.client_link import BusLink, Identity, Pulse
+from cnx.clients.smartbus.client_pair import Pair
+from cnx.clients.smartbus.client_peers import Peer, PeerTable, PingTable
+from cnx.clients.smartbus.client_requests import Requests
+from cnx.clients.smartbus.protocol import CLIENT_UNITS, PACKET_LIMIT, UNKNOWN_UNIT, Address, Packet, checked_byte
+from cnx.clients.smartbus.protocol_codes import ClientType, CmdType, Presence, SystemCmd, meaning
+from cnx.clients.smartbus.protocol_flows import FlowAck, FlowReturn
+from cnx.clients.smartbus.protocol_layout import decode_text
+from cnx.clients.smartbus.protocol_messages import GlobalConnect, GlobalConnectExisting, Register
+from cnx.connection import Connection, Traffic
+from cnx.deadline import Deadline
+from cnx.errors import Cancelled, ConnectionLost, NotConnected
+from cnx.listener import Listener
+from cnx.outlet import Outlet
+from cnx.signals import emit
+
+__all__ = ["SmartBusClient"]
+
+log = logging.getLogger(__name__)
+
+
+class SmartBusClient(Requests, Connection):
+    """A registered client of a SmartBus. Thread-safe.
+
+    It counts as connected when a server has let it in. With a backup server both are registered at; the first that
+    lets us in is used until it is lost, then the other. Data is told as ``MESSAGE_RECEIVED`` with a
+    :class:`~cnx.clients.smartbus.Packet`, everything else as one of :class:`Events`, on the listener thread. ::
+
+        with SmartBusClient("bus.example", 8089, unit_id=20, client_id=1, client_type=9) as client:
+            print(client.invoke_flow(0, 0, "project", "flow", ["x", 1]).result())
+
+    Args:
+        host, port: the server, or the master; a name, an IPv4 or an IPv6 address.
+        unit_id: 16 to 47, one for each process on the bus.
+        client_id: 0 to 255, below 128 preferably; one for each client of a unit.
+        client_type: 2 to 255, above 8 for applications.
+        backup: host and port of the backup server.
+        user, password, info: at most 63, 127 and 255 bytes. SmartBus sends the password in clear.
+        encoding: of text in data packets, sent and received.
+        limit: the largest packet to accept, in bytes.
+        pulse: heartbeat, silence limit and delay before reconnecting.
+        name, connect_timeout: see :class:`~cnx.Connection`.
+        **settings: for each link; see :class:`~cnx.SocketConnection`.
+
+    Raises:
+        ValueError, TypeError: an argument cannot be; nothing was opened.
+    """
+
+    Events = Events
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        unit_id: int,
+        client_id: int,
+        client_type: int,
+        backup: tuple[str, int] | None = None,
+        user: str = "",
+        password: str = "",
+        info: str = "",
+        encoding: str = "utf-8",
+        limit: int = PACKET_LIMIT,
+        pulse: Pulse | None = None,
+        name: str | None = None,
+        connect_timeout: float | None = 10.0,
+        **settings: Any,
+    ) -> None:
+        super().__init__(name=name, connect_timeout=connect_timeout)
+        self.local_address = checked_identity(unit_id, client_id, client_type)
+        self.encoding = checked_encoding(encoding)
+        self.access_point = UNKNOWN_UNIT
+        self._identity = Identity(self.local_address, user, password, info)
+        Register(0, user, password, info).payload()  # refuses texts that are too long
+        common: dict[str, Any] = {
+            "identity": self._identity, "owner": self, "pulse": pulse or Pulse(), "limit": limit,
+            "listener": Listener(f"smartbus {self.local_address}"), "connect_timeout": connect_timeout, **settings,
+        }  # fmt: skip
+        servers = [(host, port)] if backup is None else [(host, port), backup]
+        self._links = tuple(BusLink(*server, index, **common) for index, server in enumerate(servers))
+        self._carrier: BusLink | Pair = Pair(self._links) if backup else self._links[0]
+        tell = functools.partial(emit, self)
+        self._lock = threading.Lock()
+        self._up: tuple[BusLink, ...] = ()  # the first is the active one
+        self._ending = False  # the last link is lost; another one comes too late
+        self._end_told = threading.Event()
+        self._end_told.set()
+        self._calls = CallTable(f"smartbus {self.local_address}", tell)
+        self._pings = PingTable()
+        self._notices = itertools.count(1)
+        self._peers = PeerTable(tell)
+        self._messages = Outlet(self, self.Signals.MESSAGE_RECEIVED, "message")
+
+    # -- state -----------------------------------------------------------------------------------------------------
+
+    @property
+    def address(self) -> str:
+        """The servers, and who we are on the bus."""
+        return f"{' or '.join(link.address for link in self._links)} as {self.local_address}"
+
+    @property
+    def unit_id(self) -> int:
+        """Our unit."""
+        return self.local_address.unit
+
+    @property
+    def client_id(self) -> int:
+        """Our id in the unit."""
+        return self.local_address.client
+
+    @property
+    def client_type(self) -> int:
+        """Our type."""
+        return self.local_address.type
+
+    @property
+    def servers(self) -> list[str]:
+        """The addresses of the master and, if there is one, of the backup."""
+        return [link.address for link in self._links]
+
+    @property
+    def active_server(self) -> str | None:
+        """The address of the server that is used; ``None`` without a link."""
+        up = self._up
+        return up[0].address if up else None
+
+    @property
+    def user(self) -> str:
+        """The user name we register with."""
+        return self._identity.user
+
+    @property
+    def info(self) -> str:
+        """What we say of ourselves to other clients."""
+        return self._identity.info
+
+    @property
+    def peers(self) -> list[Peer]:
+        """The other clients that are known, by address. Those that were on the bus before us answer one by one."""
+        return self._peers.all
+
+    @property
+    def connected(self) -> bool:
+        """Whether a server has let us in."""
+        return bool(self._up)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What went over all links so far."""
+        return functools.reduce(Traffic.plus, (link.traffic for link in self._links))
+
+    def text(self, packet: Packet) -> str:
+        """Return the data of a packet as text: cp936 from flow servers, else in ``encoding``."""
+        return decode_text(packet.data, "cp936" if packet.source.type == ClientType.IPSC else self.encoding)
+
+    # -- how Connection drives it ----------------------------------------------------------------------------------
+
+    def try_connect(self, deadline: Deadline | None = None) -> bool:
+        """Make one attempt to register; return whether it succeeded. A failure is told as ``CONNECT_FAILED``."""
+        connected = super().try_connect(deadline)
+        error = self.last_error
+        if not connected and not isinstance(error, Cancelled):
+            code = code_of(error)
+            emit(self, Events.CONNECT_FAILED, code=code, meaning=meaning(code), reason=error)
+        return connected
+
+    def establish(self, deadline: Deadline) -> None:
+        """Register at the server, or at one of both, once the end of the last link has been told."""
+        self._end_told.wait(deadline.remaining())
+        deadline.check(f"waiting for the end of the last link of {self.name}")
+        with self._lock:
+            self._ending = False
+        self._carrier.establish(deadline)
+
+    def announce(self) -> None:
+        """Tell that we are registered."""
+        self._carrier.announce()
+
+    def release(self, reason: BaseException, timeout: float) -> None:
+        """Close the links and fail what is under way."""
+        end = monotonic() + timeout
+        self._carrier.release(reason, timeout)
+        if timeout:
+            self._calls.close(max(0.0, end - monotonic()))
+
+    def dispose(self) -> None:
+        """Disconnect for good; the same as :meth:`teardown`."""
+        self.teardown()
+
+    # -- how the links report --------------------------------------------------------------------------------------
+
+    def on_link_up(self, sender: BusLink) -> None:
+        """Take a link that is registered into use."""
+        with self._lock:
+            late = self._ending
+            first = not late and not self._up
+            if not late:
+                self._up = (*self._up, sender)
+        if late:
+            sender.release(Cancelled("the client is disconnected"), 0.0)
+        if first:
+            emit(self, self.Signals.CONNECTED)
+
+    def on_link_down(self, link: BusLink, reason: BaseException) -> None:
+        """Go on with the other link, or tell the end."""
+        with self._lock:
+            last = self._up == (link,)
+            self._up = tuple(other for other in self._up if other is not link)
+            if not last:
+                return
+            self._ending = True
+            self._end_told.clear()
+        try:
+            self._end(reason)
+        finally:
+            self._end_told.set()
+
+    def _end(self, reason: BaseException) -> None:
+        lost = Cancelled if isinstance(reason, Cancelled) else ConnectionLost
+        self._calls.fail_all(lost(f"the link was lost with a flow call under way: {reason}"))
+        self._pings.end_all()
+        self._peers.clear()
+        self._carrier.release(reason, 0.0)
+        self.tell_end(reason)
+
+    def on_packet(self, link: BusLink, packet: Packet) -> None:
+        """Deal with what the bus gives a meaning, and tell the rest."""
+        command = packet.cmd if packet.cmd_type == CmdType.SYSTEM else None
+        if command == SystemCmd.INVOKE_FLOW_ACK:
+            self._calls.on_ack(FlowAck.parse(packet.data))
+        elif command == SystemCmd.INVOKE_FLOW_RET:
+            self._calls.on_return(FlowReturn.parse(packet.data))
+        elif command in (SystemCmd.GLOBAL_CONNECT, SystemCmd.GLOBAL_CONNECT_EXISTING):
+            self._on_notice(link, packet)
+        elif command != SystemCmd.PING_ACK or not self._pings.on_ack(packet.data):
+            if command == SystemCmd.PING:
+                source = self.local_address
+                self._answer(link, Packet(SystemCmd.PING_ACK, CmdType.SYSTEM, source, packet.source, packet.data))
+            self._messages.emit(packet)
+
+    def _on_notice(self, link: BusLink, packet: Packet) -> None:
+        notice = GlobalConnect.parse(packet.data)
+        if notice.address == self.local_address:
+            return
+        self._peers.on_notice(notice)
+        newcomer = packet.cmd == SystemCmd.GLOBAL_CONNECT and notice.status == Presence.NEW
+        if newcomer and notice.address.unit != self.unit_id:
+            answer = GlobalConnectExisting(self.local_address, self.access_point, Presence.EXISTING, self.info)
+            self._answer(link, answer.packet(self.local_address, notice.address))
+
+    def _answer(self, link: BusLink, packet: Packet) -> None:
+        try:
+            link.send(packet)
+        except (ConnectionError, TimeoutError) as error:
+            log.info("%s: no answer to %s: %s", self.name, packet.destination, error)
+
+    def _post(self, packet: Packet) -> None:
+        for link in self._up:
+            try:
+                link.send(packet)
+            except ConnectionError:
+                log.debug("%s: %s is lost; trying the other server", self.name, link.address)
+            else:
+                return
+        raise NotConnected(
+            f"{self.name} is not registered at any server" + (f": {self.last_error}" if self.last_error else "")
+        )
+
+
+def checked_identity(unit_id: int, client_id: int, client_type: int) -> Address:
+    """Return the address of a network client, or raise ValueError or TypeError."""
+    return Address(
+        checked_byte("network client's unit id", unit_id, CLIENT_UNITS),
+        checked_byte("client id", client_id),
+        checked_byte("network client's type", client_type, range(2, 256)),
+    )
+
+
+def checked_encoding(encoding: str) -> str:
+    """Return ``encoding`` if it is known."""
+    try:
+        codecs.lookup(encoding)
+    except (LookupError, TypeError) as error:
+        raise ValueError(f"unknown encoding {encoding!r}") from error
+    return encoding

@@ -1,0 +1,146 @@
+"""Who else is on the bus, and pings to them."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+
+from cnx.clients.smartbus.client_events import Events
+from cnx.clients.smartbus.protocol import Address
+from cnx.clients.smartbus.protocol_codes import Presence
+from cnx.clients.smartbus.protocol_messages import GlobalConnect
+
+__all__ = ["Peer", "PeerTable", "PingTable"]
+
+log = logging.getLogger(__name__)
+PEERS_LIMIT = 10_000
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another client.
+
+    Attributes:
+        address: its unit, client id and type.
+        access_point: unit id of the server it is registered at.
+        info: what it says of itself.
+    """
+
+    address: Address
+    access_point: int
+    info: str
+
+
+class PeerTable:
+    """The other clients that are known to be on the bus. Thread-safe; one thread at a time hands in notices.
+
+    Args:
+        tell: gets an event and its arguments.
+    """
+
+    def __init__(self, tell: Callable[..., None]) -> None:
+        self._tell = tell
+        # Replaced, never changed: readers need no lock.
+        self._peers: dict[Address, Peer] = {}
+
+    @property
+    def all(self) -> list[Peer]:
+        """The peers, by address."""
+        peers = self._peers
+        return [peers[address] for address in sorted(peers)]
+
+    def on_notice(self, notice: GlobalConnect) -> None:
+        """Take a notice, and tell what it changes."""
+        peer = Peer(notice.address, notice.access_point, notice.info)
+        known = self._peers.get(peer.address)
+        if notice.status == Presence.GONE:
+            self._peers = {address: other for address, other in self._peers.items() if address != peer.address}
+            self._tell(Events.PEER_DISCONNECTED, peer=peer)
+        elif known is None and len(self._peers) >= PEERS_LIMIT:
+            log.warning("%d clients on the bus are known; %s is left out", PEERS_LIMIT, peer.address)
+        elif known != peer or notice.status == Presence.NEW:
+            self._peers = {**self._peers, peer.address: peer}
+            self._tell(Events.PEER_CONNECTED, peer=peer)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._peers = {}
+
+
+class Ping:
+    """A ping that is waited for.
+
+    Attributes:
+        payload: what the answer repeats.
+        lost: the link ended first.
+    """
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+        self._sent = perf_counter()
+        self._answered = threading.Event()
+        self._seconds: float | None = None
+        self.lost = False
+
+    def on_ack(self) -> None:
+        """Note that the answer came just now."""
+        self._seconds = perf_counter() - self._sent
+        self._answered.set()
+
+    def on_lost(self) -> None:
+        """Note that no answer will come."""
+        self.lost = True
+        self._answered.set()
+
+    def wait(self, timeout: float) -> float | None:
+        """Return the seconds of the round trip, or ``None`` if no answer came."""
+        self._answered.wait(timeout)
+        return self._seconds
+
+
+class PingTable:
+    """The pings that are waited for, by what they carry. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._waiting: dict[bytes, deque[Ping]] = {}
+
+    def start(self, payload: bytes) -> Ping:
+        """Wait for an answer with ``payload``; a number of our own if it is empty."""
+        ping = Ping(payload or next(self._numbers).to_bytes(8, "little"))
+        with self._lock:
+            self._waiting.setdefault(ping.payload, deque()).append(ping)
+        return ping
+
+    def drop(self, ping: Ping) -> None:
+        """Wait no more."""
+        with self._lock:
+            pings = self._waiting.get(ping.payload, deque())
+            if ping in pings:
+                pings.remove(ping)
+            if not pings:
+                self._waiting.pop(ping.payload, None)
+
+    def on_ack(self, payload: bytes) -> bool:
+        """Take an answer; return whether it was waited for."""
+        with self._lock:
+            pings = self._waiting.get(payload)
+            ping = pings[0] if pings else None
+        if ping is None:
+            return False
+        self.drop(ping)
+        ping.on_ack()
+        return True
+
+    def end_all(self) -> None:
+        """Let all who wait know that no answer will come."""
+        with self._lock:
+            pings = [ping for waiting in self._waiting.values() for ping in waiting]
+        for ping in pings:
+            ping.on_lost()
