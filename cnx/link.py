@@ -171,18 +171,15 @@ class Link(Reception):
             return False
 
     def _step_down_as_caller(self, tell: bool) -> None:
-        """Give the role back; where nobody is subscribed, leave the reading to the callers until they pause.
+        """Give the role back, but leave the reading to the callers until they pause, also if there is somebody to tell.
 
-        Meanwhile the socket is not watched at all, which costs the system a microsecond for each message.
+        Meanwhile the socket is not watched at all: that would cost microseconds for each message.
         """
-        if tell:
-            self._step_down(INPUT)
-            return
         self._step_down(AWAY)
         self._last_read = monotonic()
         if not self._resting and self.live and self.attendant is not None:
             self._resting = True
-            self.attendant.rest(self, PAUSE)
+            self.attendant.rest(self, PAUSE[tell])
 
     def _make_room(self) -> None:
         """Let the attendant go on if it stopped because the inbox was full; the lock is held."""

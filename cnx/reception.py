@@ -16,8 +16,8 @@ __all__ = ["PAUSE", "Reception"]
 _LOOK_AGAIN = 0.25
 """Seconds after which unread input that nobody wants is offered again: PyDispatcher does not tell of new subscribers."""
 
-PAUSE = 0.05
-"""Seconds without a reading call after which the attendant is told of input again."""
+PAUSE = {False: 0.05, True: 0.005}
+"""Seconds without a reading call after which the attendant takes over, by whether anybody is subscribed."""
 
 
 class Reception(Life):
@@ -177,8 +177,9 @@ class Reception(Life):
         attendant = self.attendant
         if attendant is None:
             return
-        if self._resting and monotonic() < self._last_read + PAUSE and not self._sink.wanted():
-            attendant.rest(self, PAUSE)
+        pause = PAUSE[self._sink.wanted()]
+        if self._resting and monotonic() < self._last_read + pause:
+            attendant.rest(self, pause)
             return
         self._resting = False
         attendant.poke(self)
