@@ -1,8 +1,8 @@
 """Connect, ask, and read the answer."""
 
-import cnx
-
 from thermometer_simulator import ThermometerSimulator
+
+import cnx
 
 with ThermometerSimulator() as simulator:
     url = simulator.listen_tcp()

@@ -1,8 +1,8 @@
 """Let a manager connect, and connect again after a loss."""
 
-import cnx
-
 from thermometer_simulator import ThermometerSimulator
+
+import cnx
 
 
 def on_state_changed(old: cnx.State, new: cnx.State, reason: BaseException | None) -> None:

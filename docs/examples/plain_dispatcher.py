@@ -2,10 +2,10 @@
 
 import threading
 
-import cnx
 from pydispatch import dispatcher
-
 from thermometer_simulator import ThermometerSimulator
+
+import cnx
 
 done = threading.Event()
 

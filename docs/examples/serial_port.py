@@ -1,8 +1,8 @@
 """A serial port; here the device on the other end is simulated on a pseudo terminal."""
 
-import cnx
-
 from thermometer_simulator import ThermometerSimulator
+
+import cnx
 
 with ThermometerSimulator() as simulator:
     port = simulator.listen_pty().removeprefix("serial://")  # such as /dev/ttyUSB0

@@ -2,9 +2,9 @@
 
 import threading
 
-import cnx
-
 from thermometer_simulator import ThermometerSimulator
+
+import cnx
 
 done = threading.Event()
 

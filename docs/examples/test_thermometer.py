@@ -4,11 +4,11 @@ import socket
 from urllib.parse import urlsplit
 
 import pytest
-from cnx import ConnectError, DeviceError
-from cnx.testing import scripted_peer
-
 from thermometer import Thermometer
 from thermometer_simulator import ThermometerSimulator
+
+from cnx import ConnectError, DeviceError
+from cnx.testing import scripted_peer
 
 HELLO = (b"*IDN?\n", b"ACME thermometer,1\n")
 

@@ -2,10 +2,10 @@
 
 import ssl
 
-import cnx
 import trustme
-
 from thermometer_simulator import ThermometerSimulator
+
+import cnx
 
 authority = trustme.CA()
 server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

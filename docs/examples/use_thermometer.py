@@ -2,10 +2,10 @@
 
 from urllib.parse import urlsplit
 
-import cnx
-
 from thermometer import Thermometer
 from thermometer_simulator import ThermometerSimulator
+
+import cnx
 
 with ThermometerSimulator() as simulator:
     port = urlsplit(simulator.listen_tcp()).port or 0
