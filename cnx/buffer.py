@@ -11,7 +11,7 @@ __all__ = ["ReceiveBuffer"]
 class ReceiveBuffer:
     """A queue of bytes that remembers how far it was searched.
 
-    One chunk is kept as it came, without a copy; only when more is appended to unread bytes are they
+    One chunk is kept as it came, without a copy; only when small pieces are added to many unread bytes are they
     gathered in a ``bytearray``. Not thread-safe: its owner guards it. Only ``lines.pop()`` needs no guard.
 
     Attributes:
@@ -36,6 +36,11 @@ class ReceiveBuffer:
         """Add bytes at the end."""
         if self._start == len(self._data):
             self._data, self._start, self._searched = data, 0, 0
+            return
+        if isinstance(self._data, bytes) and len(self) <= len(data):
+            rest = self._data[self._start :] if self._start else self._data
+            self._data, self._searched = rest + data, max(0, self._searched - self._start)
+            self._start = 0
             return
         if not isinstance(self._data, bytearray):
             self._data = bytearray(memoryview(self._data)[self._start :])

@@ -59,7 +59,8 @@ class Delivery:
         Raises:
             ProtocolError, LimitExceeded: the framing cannot go on.
         """
-        self._data.emit(data)
+        if self._data.wanted():
+            self._data.emit(data)
         if self._framing is None:
             if self._consumes or self._message.wanted():
                 self._tell([data])
