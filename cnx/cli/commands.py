@@ -18,6 +18,7 @@ __all__ = ["cnx"]
         "simulate": ("cnx.cli.simulate:simulate", "Run a simulated device."),
         "monitor": ("cnx.cli.monitor:monitor", "Show what comes from a URL, and stay connected."),
         "m2": ("cnx.cli.m2:m2", "Talk to the M2 cell controller."),
+        "tecoroute": ("cnx.cli.tecoroute:tecoroute", "Reach PLCs through the TecoRoute service."),
         "ports": ("cnx.cli.ports:ports", "List the serial ports of this machine."),
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

@@ -12,7 +12,13 @@ from cnx.simulation import Simulator
 __all__ = ["run_simulator", "simulate"]
 
 
-@click.group(cls=LazyGroup, lazy={"m2": ("cnx.cli.m2:simulate_m2", "Run the M2 cell controller.")})
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "m2": ("cnx.cli.m2:simulate_m2", "Run the M2 cell controller."),
+        "tecoroute": ("cnx.cli.tecoroute:simulate_tecoroute", "Run a TecoRoute service with PLCs behind it."),
+    },
+)
 def simulate() -> None:
     """Run a simulated device until interrupted; its URL is printed first."""
 

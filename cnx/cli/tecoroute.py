@@ -1,0 +1,192 @@
+"""``cnx tecoroute``: PLCs behind the TecoRoute service on the command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import Any, TextIO
+
+import click
+
+from cnx.cli.console import clean_exit, stamp, stop_signal
+from cnx.cli.simulate import run_simulator, split_address
+from cnx.clients.tecoroute import TecorouteSimulator, UdpConnector
+from cnx.clients.tecoroute.simulator import KEEPALIVES
+from cnx.clients.tecoroute.simulator_faults import FAULTS
+from cnx.clients.tecoroute.simulator_service import MODELS, Accounts, Model
+from cnx.errors import CnxError
+from cnx.lifecycle import State
+from cnx.signals import subscribe
+
+__all__ = ["simulate_tecoroute", "tecoroute"]
+
+PASSWORD = "TECOROUTE_PASSWORD"
+
+
+@click.group()
+def tecoroute() -> None:
+    """Reach Tecomat PLCs through the TecoRoute service."""
+
+
+@tecoroute.command()
+@click.option("-m", "--mode", type=click.Choice(["udp"]), required=True, help="Be a UDP port for EPSNET programs.")
+@click.option("-H", "--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("-P", "--port", type=click.IntRange(0, 65535), default=61682, show_default=True, help="Port; 0: any.")
+@click.option("--allow", multiple=True, metavar="NETWORK", help="Who may send, such as 10.1.0.0/16; all if omitted.")
+@click.option("-u", "--username", required=True, help="User of the service.")
+@click.option(
+    "-S", "--password-file", type=click.File(encoding="utf-8"), help="File with the password; - for standard input."
+)
+@click.option("-s", "--password", help="The password; everybody on this machine can see it here.")
+@click.option("-l", "--plc", required=True, help="Name of the PLC.")
+@click.option("-a", "--application", default="Mosaic", show_default=True, help="Application that the user may use.")
+@click.option("--tecoroute-host", default="route.tecomat.com", show_default=True, help="Host of the service.")
+@click.option("--tecoroute-port", type=click.IntRange(1, 65535), default=61682, show_default=True)
+@click.option("--latency-threshold", type=float, default=0.8, show_default=True, help="Seconds of a slow answer.")
+@click.option(
+    "--latency-count", type=int, default=2, show_default=True, help="Slow answers in a row that are too many."
+)
+@click.option("--once", is_flag=True, help="End when the tunnel cannot be brought up or is lost.")
+@click.option("--persist", is_flag=True, help="Try again ten minutes after user or PLC were refused.")
+@click.option("--lenient", is_flag=True, help="Do not look at the HTTP status in the login.")
+def connect(
+    mode: str,
+    host: str,
+    port: int,
+    allow: tuple[str, ...],
+    password: str | None,
+    password_file: TextIO | None,
+    once: bool,
+    lenient: bool,
+    **settings: Any,
+) -> None:
+    """Open a local UDP port that leads to a PLC, until interrupted.
+
+    The password comes from --password-file, the environment variable TECOROUTE_PASSWORD, or is asked for.
+    """
+    secret = find_password(password, password_file)
+    try:
+        udp = UdpConnector(host, port, password=secret, allow=allow or None, strict=not lenient, **settings)
+    except (TypeError, ValueError) as error:
+        raise click.UsageError(str(error)) from error
+    with clean_exit():
+        serve(udp, once)
+
+
+def find_password(password: str | None, file: TextIO | None) -> str:
+    """Return the password from wherever it was given; a file's last line end is no part of it."""
+    if password is not None and file is not None:
+        raise click.UsageError("give --password or --password-file, not both")
+    if password is not None:
+        return password
+    if file is not None:
+        return file.read().removesuffix("\n").removesuffix("\r")
+    if PASSWORD in os.environ:
+        return os.environ[PASSWORD]
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"no password: use --password-file or the environment variable {PASSWORD}")
+    return str(click.prompt("Password", hide_input=True, err=True))
+
+
+def serve(udp: UdpConnector, once: bool) -> None:
+    """Run a UDP connector until a signal comes or it ends by itself; raises why."""
+    failures: list[BaseException] = []
+    with stop_signal() as stop:
+
+        def run() -> None:
+            try:
+                udp.run(once=once)
+            except (CnxError, OSError) as error:
+                failures.append(error)
+            finally:
+                stop.set()
+
+        subscribe(udp.manager, udp.manager.Signals.STATE_CHANGED, report)
+        subscribe(udp.connector, udp.connector.Signals.CONNECTED, lambda: say(f"connected to {udp.name}"))
+        runner = threading.Thread(target=run, name="cnx tecoroute", daemon=True)
+        runner.start()
+        stop.wait()
+        udp.close()
+        runner.join()
+    if failures:
+        raise failures[0]
+    counts = udp.statistics
+    say(f"closed; {counts.received} datagrams came, {counts.forwarded} were forwarded, {counts.answered} answered")
+
+
+def report(old: State, new: State, reason: BaseException | None) -> None:
+    """Say what became of the tunnel."""
+    if new is State.RECOVERING:
+        say(f"{'lost' if old is State.CONNECTED else 'not connected'}, trying again: {reason}")
+
+
+def say(text: str) -> None:
+    """Say something that is not the result."""
+    click.echo(f"{stamp()} {text}", err=True)
+
+
+@click.command("tecoroute")
+@click.option(
+    "--tcp", metavar="HOST:PORT", default="127.0.0.1:61682", show_default=True, help="Port 0 takes a free one."
+)
+@click.option(
+    "--user", "users", multiple=True, metavar="NAME:PASSWORD", default=["BroukPytlik:ferda1"], show_default=True
+)
+@click.option("--plc", "plcs", multiple=True, default=["AB_1234=echo"], metavar="NAME[=MODEL]", help="A PLC.")
+@click.option("--keepalive", type=click.Choice(list(KEEPALIVES)), default="none", show_default=True)
+@click.option("--delay", type=click.FloatRange(0, 3600), default=0.0, show_default=True, help="Seconds to an answer.")
+@click.option("--serial", is_flag=True, help="Work on one request after the other, not side by side.")
+@click.option("--fault", "faults", multiple=True, metavar="WHERE=FAULT", help="Spoil an answer.")
+def simulate_tecoroute(
+    tcp: str,
+    users: tuple[str, ...],
+    plcs: tuple[str, ...],
+    keepalive: str,
+    delay: float,
+    serial: bool,
+    faults: tuple[str, ...],
+) -> None:
+    """Run a TecoRoute service with PLCs behind it.
+
+    Models of PLCs: echo, acknowledge, silent. WHERE is /INDEX.XML, /IAM.TXT, /PLC.TXT or the number of a data request
+    of a connection; an unknown FAULT lists those that there are.
+    """
+    try:
+        accounts = Accounts(dict(pair(user, ":") for user in users), dict(map(parse_plc, plcs)))
+        simulator = TecorouteSimulator(
+            accounts,
+            keepalive=keepalive,
+            delay=delay,
+            pipelined=not serial,
+            faults=dict(map(parse_fault, faults)),
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    with clean_exit():
+        simulator.listen_tcp(*split_address(tcp))
+    run_simulator(simulator)
+
+
+def pair(text: str, separator: str) -> tuple[str, str]:
+    """Return what stands before and after a separator; raises ValueError."""
+    first, found, second = text.partition(separator)
+    if not first or not found:
+        raise ValueError(f"{text!r} has no {separator!r}")
+    return first, second
+
+
+def parse_plc(text: str) -> tuple[str, Model]:
+    """Return name and model of a PLC; raises ValueError."""
+    name, _, model = text.partition("=")
+    if (model or "echo") not in MODELS:
+        raise ValueError(f"{model!r} is no model of a PLC; there are {', '.join(MODELS)}")
+    return name, MODELS[model or "echo"]
+
+
+def parse_fault(text: str) -> tuple[str | int, str]:
+    """Return what to spoil, and how; raises ValueError."""
+    where, fault = pair(text, "=")
+    if fault not in FAULTS:
+        raise ValueError(f"{fault!r} is no fault; there are {', '.join(FAULTS)}")
+    return int(where) if where.isdecimal() else where, fault

@@ -1,0 +1,178 @@
+"""``cnx tecoroute`` and ``cnx simulate tecoroute`` as a person runs them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from cnx.clients.tecoroute import TecorouteSimulator
+from tests.clients.tecoroute.service import PATIENCE, connector_to, epsnet
+
+CNX = [sys.executable, "-m", "cnx.cli.main"]
+ACCOUNT = ["-u", "BroukPytlik", "-l", "AB_1234"]
+
+
+@contextmanager
+def command(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Give a running command, which is killed if the test does not end it."""
+    settings = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*CNX, *arguments], text=True, env=settings, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def free_port() -> int:
+    """Return a UDP port that was free a moment ago."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def service_options(simulator: TecorouteSimulator) -> list[str]:
+    """Return the options that lead to a simulator."""
+    url = urlsplit(simulator.urls[0] if simulator.urls else simulator.listen_tcp())
+    return [*ACCOUNT, "--tecoroute-host", str(url.hostname), "--tecoroute-port", str(url.port)]
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> None:
+    """Read the command's messages up to one with ``text``."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text in line:
+            return
+    raise AssertionError(f"the command ended without {text!r}")
+
+
+def end_of(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Return exit code and messages of a command that ends by itself."""
+    _, messages = process.communicate(timeout=PATIENCE * 3)
+    return process.returncode, messages
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_forwards_until_a_signal(number: signal.Signals, tmp_path: Path) -> None:
+    """It forwards datagrams, with the password from a file with a line end, and ends with code 0 on a signal."""
+    secret = tmp_path / "password"
+    secret.write_text("ferda1\n", encoding="utf-8")
+    port = free_port()
+    with TecorouteSimulator() as simulator:
+        options = [*service_options(simulator), "--password-file", str(secret), "-P", str(port)]
+        with command("tecoroute", "connect", "--mode", "udp", *options) as process:
+            read_until(process, "connected to")
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.settimeout(PATIENCE)
+                sock.connect(("127.0.0.1", port))
+                sock.send(epsnet(1))
+                assert sock.recv(65535) == epsnet(1)
+            process.send_signal(number)
+            code, messages = end_of(process)
+    assert code == 0
+    assert "1 datagrams came, 1 were forwarded, 1 answered" in messages
+
+
+def test_ends_during_the_login() -> None:
+    """A signal while the service is silent ends it with code 0."""
+    with TecorouteSimulator(faults={"/IAM.TXT": "none"}) as simulator:
+        options = [*service_options(simulator), "-P", "0"]
+        with command("tecoroute", "connect", "-m", "udp", *options, TECOROUTE_PASSWORD="ferda1") as process:
+            assert simulator.record.wait_for(lambda requests: len(requests) == 2, PATIENCE * 3)
+            process.send_signal(signal.SIGTERM)
+            assert end_of(process)[0] == 0
+
+
+def test_connects_again() -> None:
+    """It brings a lost tunnel up again by itself."""
+    with TecorouteSimulator() as simulator:
+        options = [*service_options(simulator), "-P", "0"]
+        with command("tecoroute", "connect", "-m", "udp", *options, TECOROUTE_PASSWORD="ferda1") as process:
+            read_until(process, "connected to")
+            simulator.drop_sessions()
+            read_until(process, "lost, trying again")
+            read_until(process, "connected to")
+
+
+def test_once_ends_with_the_tunnel() -> None:
+    """With --once it ends with code 1 and the reason when the tunnel is lost."""
+    with TecorouteSimulator() as simulator:
+        options = [*service_options(simulator), "-P", "0", "--once"]
+        with command("tecoroute", "connect", "-m", "udp", *options, TECOROUTE_PASSWORD="ferda1") as process:
+            read_until(process, "connected to")
+            simulator.drop_sessions()
+            code, messages = end_of(process)
+    assert (code, "closed the connection" in messages) == (1, True)
+
+
+def test_wrong_password_ends_it() -> None:
+    """A refusal ends it with code 1, says what to check, and does not show the password."""
+    with TecorouteSimulator() as simulator:
+        options = [*service_options(simulator), "-P", "0", "--password", "secret-word"]
+        with command("-vv", "tecoroute", "connect", "-m", "udp", *options) as process:
+            code, messages = end_of(process)
+    assert code == 1
+    assert "ERR_PASSWORD" in messages
+    assert "secret-word" not in messages
+
+
+def test_port_in_use() -> None:
+    """A UDP port that is taken ends it with code 1 and says so."""
+    with TecorouteSimulator() as simulator, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        options = [*service_options(simulator), "-P", str(taken.getsockname()[1])]
+        with command("tecoroute", "connect", "-m", "udp", *options, TECOROUTE_PASSWORD="ferda1") as process:
+            code, messages = end_of(process)
+    assert (code, "Address already in use" in messages) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["connect", *ACCOUNT],
+        ["connect", "-m", "tcp", *ACCOUNT],
+        ["connect", "-m", "udp", "-u", "x"],
+        ["connect", "-m", "udp", *ACCOUNT],
+        ["connect", "-m", "udp", *ACCOUNT, "--password", "x", "--application", "Žába"],
+        ["connect", "-m", "udp", *ACCOUNT, "--password", "x", "--password-file", "-"],
+        ["connect", "-m", "udp", *ACCOUNT, "--password", "x", "--allow", "here"],
+        ["connect", "-m", "udp", *ACCOUNT, "--password", "x", "-P", "70000"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_arguments(arguments: list[str]) -> None:
+    """What cannot be is a usage error, code 2, also a password that is nowhere to be had."""
+    with command("tecoroute", *arguments) as process:
+        assert end_of(process)[0] == 2
+
+
+def test_simulator() -> None:
+    """The simulator prints its URL first, and has the users and PLCs that were asked for."""
+    options = ["--tcp", "127.0.0.1:0", "--user", "anna:a", "--plc", "pump=acknowledge", "--fault", "2=unavailable"]
+    with command("simulate", "tecoroute", *options) as process:
+        assert process.stdout is not None
+        url = urlsplit(process.stdout.readline().strip())
+        place: dict[str, Any] = {"tecoroute_host": url.hostname, "tecoroute_port": url.port}
+        unused = TecorouteSimulator()
+        unused.listen_tcp()
+        with unused, connector_to(unused, username="anna", password="a", plc="pump", **place) as connector:
+            assert connector.request(epsnet(5, b"xy"), PATIENCE) == epsnet(5)
+        process.send_signal(signal.SIGTERM)
+        assert end_of(process)[0] == 0
+
+
+@pytest.mark.parametrize("option", ["--user=x", "--plc=x=y", "--fault=1=x", "--tcp=x"])
+def test_wrong_arguments_of_the_simulator(option: str) -> None:
+    """What cannot be is a usage error that says what there is."""
+    with command("simulate", "tecoroute", option) as process:
+        assert end_of(process)[0] == 2
