@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 
-__all__ = ["ReceiveBuffer"]
+__all__ = ["ReceiveBuffer", "may_exceed"]
 
 
 class ReceiveBuffer:
@@ -118,9 +118,10 @@ class ReceiveBuffer:
         end = self.find(b"\n") + 1 and self._data.rfind(b"\n") + 1
         if not end:
             return False
-        lines = io.BytesIO(self._data[self._start : end]).readlines()
-        if end - self._start > limit and len(max(lines, key=len)) > limit:
+        whole = self._data[self._start : end]
+        if may_exceed(whole, b"\n", limit):
             return False
+        lines = io.BytesIO(whole).readlines()
         lines.reverse()
         self._start = end
         self.lines = lines
@@ -138,3 +139,16 @@ class ReceiveBuffer:
         del self._data[: self._start]  # type: ignore[union-attr]  # only called on a bytearray
         self._searched = max(0, self._searched - self._start)
         self._start = 0
+
+
+def may_exceed(data: bytes | bytearray, separator: bytes, limit: int) -> bool:
+    """Whether a piece of ``data``, with its separator, may have more than ``limit`` bytes.
+
+    In up to twice the limit, only the piece around its middle can be that long; so only one is looked at.
+    """
+    if len(data) <= limit:
+        return False
+    end = data.find(separator, limit)
+    begin = data.rfind(separator, 0, limit)
+    size = (len(data) if end < 0 else end) - (begin if begin >= 0 else -len(separator))
+    return size > limit or len(data) > 2 * limit

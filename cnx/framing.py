@@ -27,7 +27,7 @@ import ctypes
 from abc import ABC, abstractmethod
 from typing import Any, Literal
 
-from cnx.buffer import ReceiveBuffer
+from cnx.buffer import ReceiveBuffer, may_exceed
 from cnx.errors import CnxError, LimitExceeded, ProtocolError
 
 __all__ = ["Delimited", "FixedSize", "Framing", "LengthPrefixed", "Raw", "Struct"]
@@ -132,23 +132,12 @@ class Delimited(Framing):
             self.incomplete(buffer)
             return []
         data = buffer.take_all()
-        if self._may_exceed(data):
+        if may_exceed(data, self.terminator, self.limit):
             buffer.put_back(data)
             return super().take_all(buffer)
         messages = data.split(self.terminator)
         buffer.append(messages.pop())
         return [message + self.terminator for message in messages] if self._kept else messages
-
-    def _may_exceed(self, data: bytes) -> bool:
-        """Whether a message in ``data`` may be over the limit; in twice the limit, only one around its middle can be."""
-        limit, terminator = self.limit, self.terminator
-        if len(data) <= limit:
-            return False
-        end = data.find(terminator, limit)
-        begin = data.rfind(terminator, 0, limit)
-        if begin < 0:
-            begin = -len(terminator)
-        return len(data) > 2 * limit or (len(data) if end < 0 else end) - begin > limit
 
     def encode(self, message: bytes | str) -> bytes:
         """Return ``message`` (text as UTF-8) with the terminator.
