@@ -22,6 +22,7 @@ exclude_patterns = ["_build", "examples"]
 autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
 autodoc_typehints = "signature"
 napoleon_use_ivar = True
+toc_object_entries_show_parents = "hide"
 
 html_theme = "alabaster"
 html_static_path = ["_static"]
@@ -29,8 +30,9 @@ html_title = f"cnx {release}"
 html_theme_options = {
     "description": "Connections that stay up",
     "fixed_sidebar": True,
-    "page_width": "1100px",
-    "body_max_width": "800px",
+    "font_family": "system-ui, sans-serif",
+    "page_width": "1140px",
+    "body_max_width": "880px",
     "show_powered_by": False,
     "show_relbars": True,
 }

@@ -21,7 +21,7 @@ PLACES = {
 }
 BENDS = {
     (State.CONNECTING, State.RECOVERING): -12,
-    (State.CONNECTING, State.DISCONNECTED): 44,
+    (State.CONNECTING, State.DISCONNECTED): 56,
     (State.DISCONNECTED, State.CONNECTING): 4,
     (State.CONNECTED, State.RECOVERING): 24,
     (State.RECOVERING, State.CONNECTED): 24,
