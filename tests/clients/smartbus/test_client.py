@@ -446,8 +446,8 @@ def test_manager_recovers_and_registers_again(pool: ThreadPoolExecutor) -> None:
     with Listening() as listening:
         manager = ConnectionManager(client_of(listening.port))
         connecting = pool.submit(manager.connect)
-        listening.admit().close()
-        connecting.result(PATIENCE)
+        with listening.admit():
+            connecting.result(PATIENCE)
         with listening.accept() as peer:
             packet = peer.expect(INTERNAL, InternalCmd.REGISTER)
             assert packet.data[477 + 6 : 477 + 10] == bytes([SERVER.unit, 0, 0, 0])
