@@ -6,6 +6,7 @@ import dataclasses
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import pytest
@@ -348,6 +349,24 @@ class TestBytesOnLinks:
         client.send(b"second")
         assert client.receive_exactly(12) == b"first second"
 
+    def test_all_that_was_held_is_lost(self, echo: Echo, client: Client) -> None:
+        """When another fault loses what one held back, that is no end of the link."""
+        with faults(echo, merge(1000, within=0.01, direction="in"), drop(1.0, direction="in")) as plan:
+            client.send(b"lost")
+            assert eventually(lambda: plan.trace)
+            assert client.silent(0.05)
+        assert answered(client)
+
+    @pytest.mark.parametrize(
+        "fault", [delay(LONG), delay(LONG, direction="in"), bandwidth(1, direction="both")], ids=str
+    )
+    def test_waits_end_with_the_block(self, fault: Fault, echo: Echo, client: Client) -> None:
+        """What a fault delays is passed on at once when the fault is over."""
+        with faults(echo, fault) as plan:
+            client.send(b"delayed")
+            assert eventually(lambda: plan.trace)
+        assert client.receive_exactly(7) == b"delayed"
+
     def test_held_bytes_survive_the_end(self) -> None:
         """What a fault holds back when serve() returns is sent before the end."""
 
@@ -454,6 +473,14 @@ class TestLinks:
         with faults(echo, slow_accept(0.05)) as plan, dial(echo.urls[0]) as client:
             assert answered(client)
         assert [entry.step for entry in plan.trace] == ["wait 0.050000 s"]
+
+    def test_slow_accept_ends_with_the_block(self, echo: Echo) -> None:
+        """A client that waits for service gets it when the fault is over."""
+        with ExitStack() as stack:
+            with faults(echo, slow_accept(LONG)) as plan:
+                client = stack.enter_context(dial(echo.urls[0]))
+                assert eventually(lambda: plan.trace)
+            assert answered(client)
 
     def test_hang_tls(self) -> None:
         """A handshake gets no answer as long as the fault lasts; the next client is served."""

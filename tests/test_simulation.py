@@ -121,6 +121,12 @@ class TestServing:
         with pytest.raises(ValueError, match=r"listen|[Pp]ort"):
             Echo().listen(url)
 
+    def test_no_datagrams(self) -> None:
+        """A simulator that cannot answer datagrams says so when it is asked to."""
+        for listen in (Flood().listen_udp, lambda: Flood().listen("udp://127.0.0.1:0")):
+            with pytest.raises(TypeError, match="Flood does not answer datagrams"):
+                listen()
+
     @pytest.mark.parametrize("port", [-1, 65536, "80"])
     def test_bad_ports(self, port: int) -> None:
         """A port that is none is refused at the call."""

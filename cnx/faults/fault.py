@@ -7,6 +7,7 @@ import enum
 import math
 import random
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Literal
 
@@ -30,7 +31,7 @@ Stage = Callable[[bytes], Iterator[Step]]
 """Turns a chunk of one direction of one link into steps; it may remember earlier chunks."""
 
 
-class Held:
+class Held(ABC):
     """A stage that keeps bytes back; called with no bytes it gives them away.
 
     Attributes:
@@ -41,9 +42,9 @@ class Held:
     within: float
     data: bytes
 
+    @abstractmethod
     def __call__(self, data: bytes) -> Iterator[Step]:
         """Take a chunk."""
-        raise NotImplementedError
 
 
 def option(default: float, minimum: float = 0, maximum: float = math.inf) -> Any:
@@ -108,7 +109,7 @@ class Fault:
 
 
 @dataclasses.dataclass(frozen=True)
-class StreamFault(Fault):
+class StreamFault(Fault, ABC):
     """A fault of the bytes.
 
     Args:
@@ -127,6 +128,6 @@ class StreamFault(Fault):
         """Return the stage where the direction is the fault's own."""
         return self.apply(random) if self.direction in (direction, "both") else None
 
+    @abstractmethod
     def apply(self, random: random.Random) -> Stage:
         """Return a new stage, which draws all its chances from ``random``."""
-        raise NotImplementedError

@@ -5,6 +5,7 @@ An endpoint keeps its address when it is closed and opened again.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import socket
@@ -14,12 +15,11 @@ import threading
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 from cnx.simulation.addresses import abandoned, bind, resolve, show
 from cnx.simulation.links import READ, DatagramLink, Link, PtyLink, SocketLink, Wake, wait_ready
 
-__all__ = ["Endpoint", "PtyEndpoint", "TcpEndpoint", "UdpEndpoint", "UnixEndpoint", "endpoint_at"]
+__all__ = ["Endpoint", "PtyEndpoint", "TcpEndpoint", "UdpEndpoint", "UnixEndpoint"]
 
 REPLUG = 0.1
 """Seconds from the end of a single link to the next one, so that ends in a row do not busy the machine."""
@@ -78,8 +78,9 @@ class ListeningEndpoint(Endpoint):
 
     def wake(self) -> None:
         """Let ``accept()`` return."""
-        if self._open is not None:
-            self._open[1].set()
+        opened = self._open
+        if opened is not None:
+            opened[1].set()
 
     def close(self) -> None:
         """Stop listening; clients that nobody accepted are reset."""
@@ -121,6 +122,7 @@ class UnixEndpoint(ListeningEndpoint):
     def __init__(self, path: str) -> None:
         super().__init__()
         self._path = os.path.abspath(path)
+        self._clients = itertools.count(1)
         self.url = f"unix://{self._path}"
         self.open()
 
@@ -144,7 +146,7 @@ class UnixEndpoint(ListeningEndpoint):
         return sock
 
     def _link(self, sock: socket.socket, peer: Any) -> Link:
-        return SocketLink(sock, f"client {sock.fileno()} of {self._path}")
+        return SocketLink(sock, f"client {next(self._clients)} of {self._path}")
 
 
 class SingleEndpoint(Endpoint):
@@ -222,7 +224,6 @@ class UdpEndpoint(SingleEndpoint):
     def __init__(self, host: str, port: int) -> None:
         super().__init__()
         self._address = resolve(host, port, socket.SOCK_DGRAM)
-        self.url = ""
         self.open()
 
     def _make(self) -> Link:
@@ -230,22 +231,3 @@ class UdpEndpoint(SingleEndpoint):
         self._address = self._address[0], sock.getsockname()
         self.url = f"udp://{show(self._address[1])}"
         return DatagramLink(sock, show(self._address[1]))
-
-
-def endpoint_at(url: str) -> Endpoint:
-    """Return an open endpoint at ``tcp://host:port``, ``udp://host:port``, ``unix:///path``, or ``pty:``.
-
-    Raises:
-        ValueError: it is none of these.
-        OSError: the address cannot be had.
-    """
-    parts = urlsplit(url)
-    if parts.scheme in ("tcp", "udp") and parts.hostname and parts.port is not None:
-        if parts.scheme == "udp":
-            return UdpEndpoint(parts.hostname, parts.port)
-        return TcpEndpoint(parts.hostname, parts.port, None)
-    if parts.scheme == "unix" and parts.path:
-        return UnixEndpoint(parts.path)
-    if url.rstrip(":/") == "pty":
-        return PtyEndpoint()
-    raise ValueError(f"cannot listen on {url!r}: it must be tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or pty:")

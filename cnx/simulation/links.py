@@ -24,6 +24,7 @@ READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
 Selector: Any = getattr(selectors, "PollSelector", selectors.SelectSelector)
 DRAIN_LIMIT = 1 << 20
+"""Bytes of unread input that are thrown away at a close; a client that sends more than that at this moment is reset."""
 ABORT = struct.pack("ii", 1, 0)  # SO_LINGER of zero seconds: close() sends a reset
 
 

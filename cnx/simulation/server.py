@@ -116,7 +116,7 @@ class Server:
             log.exception("%s: on_stop() failed", self._name)
         for thread in threads:
             self._join(thread, expiry)
-        self._timers.stop(STOP_TIMEOUT)
+        self._timers.stop(max(0.0, expiry - time.monotonic()))
         for endpoint in endpoints:
             endpoint.close()
 
@@ -132,12 +132,7 @@ class Server:
     def unplug(self) -> None:
         """Be away until ``plug()``."""
         self._plugged.clear()
-        with self._lock:
-            endpoints = list(self._endpoints)
-        for endpoint in endpoints:
-            endpoint.wake()
-        for session in self.sessions:
-            session.end(Ending.RESET)
+        self._vanish()
 
     def plug(self) -> None:
         """Be there again."""
@@ -148,10 +143,11 @@ class Server:
         with self._lock:
             if plan is not None and self._plan is not None:
                 raise RuntimeError(f"{self._name} has faults already, {self._plan}; give all of them at once")
-            self._plan = plan
+            previous, self._plan = self._plan, plan
             sessions = list(self._sessions)
         self._timers.cancel()
-        self.plug()
+        if previous is not None and previous.outages:
+            self.plug()
         for session in sessions:
             session.follow((plan or NO_FAULTS).enrol())
         self._arm()
@@ -163,9 +159,20 @@ class Server:
                 self._timers.start(after, self._be_away, plan, seconds)
 
     def _be_away(self, plan: Plan, seconds: float) -> None:
-        if plan is self._plan:
-            self.unplug()
-            self._timers.start(seconds, self.plug)
+        with self._lock:
+            if plan is not self._plan:
+                return
+            self._plugged.clear()
+        self._vanish()
+        self._timers.start(seconds, self.plug)
+
+    def _vanish(self) -> None:
+        with self._lock:
+            endpoints, sessions = list(self._endpoints), list(self._sessions)
+        for endpoint in endpoints:
+            endpoint.wake()
+        for session in sessions:
+            session.end(Ending.RESET)
 
     def _spawn(self, what: str, address: str, target: Callable[..., None], *arguments: object) -> None:
         """Start a thread that ``stop()`` joins. The caller holds the lock."""
@@ -210,7 +217,9 @@ class Server:
                     return
             if welcome:
                 log.warning("%s: no room for %s beside %d others", self._name, link.address, self._max_sessions)
-        except (OSError, RuntimeError) as error:
+        except OSError as error:
+            log.debug("%s: %s left at once: %s", self._name, link.address, error)
+        except RuntimeError as error:
             log.error("%s: cannot serve %s: %s", self._name, link.address, error)
         link.close()
 

@@ -10,12 +10,11 @@ from cnx.errors import ConnectionLost, TimedOut
 from cnx.faults.fault import Ending
 from cnx.faults.plan import Course
 from cnx.simulation.links import DatagramLink, Link, WouldBlock
-from cnx.simulation.streams import Flow, Inbound, Outbound
+from cnx.simulation.streams import WRITE_TIMEOUT, Flow, Inbound, Outbound
 from cnx.simulation.timers import Timers
 
 __all__ = ["Session"]
 
-WRITE_TIMEOUT = 5.0
 HANDSHAKE_TIMEOUT = 10.0
 JOIN_TIMEOUT = 1.0
 
@@ -56,9 +55,10 @@ class Session:
             TimedOut: nothing came within ``timeout`` seconds.
             ConnectionLost: the client reset the link.
         """
-        deadline = Deadline(timeout)
-        while not isinstance(outcome := self._inbound.read(size, deadline), bytes):
-            self._meet(outcome)
+        outcome = self._inbound.read(size, Deadline(timeout))
+        if isinstance(outcome, Ending):
+            self.end(outcome)
+            return b""
         return outcome
 
     def write(self, data: bytes, timeout: float | None = WRITE_TIMEOUT) -> None:
@@ -74,7 +74,7 @@ class Session:
             self.end(Ending.RESET)
             raise
         if outcome is not None:
-            self._meet(outcome)
+            self.end(outcome)
 
     def wait(self, seconds: float) -> bool:
         """Wait, and tell whether the session ended meanwhile: for a pace that does not hold up a stop."""
@@ -126,30 +126,33 @@ class Session:
         for step in course.arrival:
             course.record("link", step)
             if isinstance(step, Ending):
-                self._meet(step)
+                self._meet(course, step)
             elif isinstance(step, float):
-                self._flow.wait_ended(step)
+                self._flow.pause(step)
         self._arm(course)
-        self._flow.wait_thawed()
+        self._flow.wait_flowing()
         deadline = Deadline(HANDSHAKE_TIMEOUT)
         with self._inbound.lock:
             while not self.closed and not self._shake_hands(deadline):
-                self._flow.wait_thawed()
+                self._flow.wait_flowing()
         return not self.closed
 
     def follow(self, course: Course) -> None:
         """Let other faults rule from now on."""
         self._timers.cancel()
-        self._course = course
-        self._inbound.pipe, self._outbound.pipe = course.inbound, course.outbound
-        self._flow.thaw()
-        self._timers.start(0, self._outbound.release)
+        with self._lock:
+            self._course = course
+            self._inbound.pipe, self._outbound.pipe = course.inbound, course.outbound
+            self._flow.resume()
+        if self._outbound.holds is not None:
+            self._timers.start(0, self._outbound.release)
         self._arm(course)
 
     def finish(self) -> None:
         """End the link after service, though not before a fault lets go of it."""
-        self._flow.wait_thawed()
-        self.close()
+        while not self.closed:
+            self._flow.wait_flowing()
+            self.close()
         self._timers.stop(JOIN_TIMEOUT)
 
     def end(self, ending: Ending) -> None:
@@ -187,11 +190,13 @@ class Session:
     def _meet_timed(self, course: Course, ending: Ending) -> None:
         if course is self._course and not self.closed:
             course.record("link", ending)
-            self._meet(ending)
+            self._meet(course, ending)
 
-    def _meet(self, ending: Ending) -> None:
-        """Do to the link what a fault wants."""
-        if ending is Ending.HALF_OPEN:
-            self._flow.freeze()
-        else:
+    def _meet(self, course: Course, ending: Ending) -> None:
+        """Do to the link what a fault wants, if it still rules."""
+        with self._lock:
+            ruling = course is self._course
+            if ruling and ending is Ending.HALF_OPEN:
+                self._flow.freeze()
+        if ruling and ending is not Ending.HALF_OPEN:
             self.end(ending)

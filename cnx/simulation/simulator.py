@@ -5,10 +5,11 @@ from __future__ import annotations
 import ssl
 from types import TracebackType
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from cnx.faults.fault import Ending
 from cnx.faults.plan import Plan
-from cnx.simulation.endpoints import PtyEndpoint, TcpEndpoint, UdpEndpoint, UnixEndpoint, endpoint_at
+from cnx.simulation.endpoints import PtyEndpoint, TcpEndpoint, UdpEndpoint, UnixEndpoint
 from cnx.simulation.server import Server
 from cnx.simulation.session import Session
 
@@ -67,7 +68,15 @@ class Simulator:
         return self._server.add(PtyEndpoint())
 
     def listen_udp(self, host: str = "127.0.0.1", port: int = 0) -> str:
-        """Answer datagrams with ``serve_datagram()`` and return the ``udp://`` URL; raises ValueError, OSError."""
+        """Answer datagrams with ``serve_datagram()`` and return the ``udp://`` URL.
+
+        Raises:
+            ValueError: the port is not one.
+            TypeError: the class does not override ``serve_datagram()``.
+            OSError: the address cannot be had.
+        """
+        if type(self).serve_datagram is Simulator.serve_datagram:
+            raise TypeError(f"{type(self).__name__} does not answer datagrams: it does not override serve_datagram()")
         return self._server.add(UdpEndpoint(host, port))
 
     def listen(self, url: str) -> str:
@@ -75,9 +84,18 @@ class Simulator:
 
         Raises:
             ValueError: the URL is none of these.
+            TypeError: as ``listen_udp()``.
             OSError: the address cannot be had.
         """
-        return self._server.add(endpoint_at(url))
+        parts = urlsplit(url)
+        if parts.scheme in ("tcp", "udp") and parts.hostname and parts.port is not None:
+            listen = self.listen_tcp if parts.scheme == "tcp" else self.listen_udp
+            return listen(parts.hostname, parts.port)
+        if parts.scheme == "unix" and parts.path:
+            return self.listen_unix(parts.path)
+        if url.rstrip(":/") == "pty":
+            return self.listen_pty()
+        raise ValueError(f"cannot listen on {url!r}: it must be tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or pty:")
 
     @property
     def urls(self) -> list[str]:

@@ -14,9 +14,11 @@ from cnx.faults.plan import Pipe
 from cnx.simulation.links import Link, WouldBlock
 from cnx.simulation.timers import Timers
 
-__all__ = ["Flow", "Inbound", "Outbound"]
+__all__ = ["WRITE_TIMEOUT", "Flow", "Inbound", "Outbound"]
 
 log = logging.getLogger(__name__)
+WRITE_TIMEOUT = 5.0
+"""Seconds that a client may take for one message, where nothing else is said."""
 
 
 class Flow:
@@ -26,6 +28,7 @@ class Flow:
         self._ended = threading.Event()
         self._flowing = threading.Event()
         self._flowing.set()
+        self._hurry = threading.Event()
 
     @property
     def ended(self) -> bool:
@@ -40,7 +43,7 @@ class Flow:
     def end(self) -> None:
         """End it; every wait is over."""
         self._ended.set()
-        self._flowing.set()
+        self.resume()
 
     def freeze(self) -> None:
         """Let nothing pass from now on."""
@@ -48,16 +51,24 @@ class Flow:
         if self.ended:
             self._flowing.set()
 
-    def thaw(self) -> None:
-        """Let bytes pass again."""
+    def resume(self) -> None:
+        """Let bytes pass again, and end the pauses of this moment."""
+        hurry, self._hurry = self._hurry, threading.Event()
+        hurry.set()
         self._flowing.set()
 
-    def wait_ended(self, seconds: float | None) -> bool:
+    def pause(self, seconds: float) -> None:
+        """Wait as a fault wants it."""
+        hurry = self._hurry
+        if not self.ended:
+            hurry.wait(seconds)
+
+    def wait_ended(self, seconds: float) -> bool:
         """Wait for the end, and tell whether it came."""
         return self._ended.wait(seconds)
 
-    def wait_thawed(self, timeout: float | None = None) -> bool:
-        """Wait until bytes flow or the link has ended, and tell whether that came."""
+    def wait_flowing(self, timeout: float | None = None) -> bool:
+        """Wait until bytes pass or the link has ended, and tell whether that came."""
         return self._flowing.wait(timeout)
 
 
@@ -75,8 +86,12 @@ class Inbound:
     def read(self, size: int, deadline: Deadline) -> bytes | Ending:
         """Return bytes, ``b""`` at the end, or what a fault wants to happen to the link; raises TimedOut."""
         with self.lock:
-            while not self._flow.ended and (self._steps or self._fetch(size, deadline)):
-                step = self._steps.popleft() if self._steps else 0.0
+            while self._await_flow(deadline):
+                if not self._steps:
+                    if not self._fetch(size, deadline):
+                        break
+                    continue
+                step = self._steps.popleft()
                 if isinstance(step, Ending):
                     return step
                 if isinstance(step, bytes):
@@ -86,26 +101,29 @@ class Inbound:
                 self._pause(step, deadline)
         return b""
 
-    def _fetch(self, size: int, deadline: Deadline) -> bool:
-        """Receive once, or take what the faults held for long enough; ``False`` at the end."""
-        while not self._flow.ended:
-            if not self._flow.wait_thawed(deadline.remaining()):
-                deadline.check(f"reading from {self._link.address}")
-            try:
-                data = self._link.receive(size)
-            except WouldBlock as blocked:
-                if self._wait(blocked.event, deadline):
-                    continue
-                data = None
-            if data is None or self._used is not self.pipe:
-                self._steps.extend(self._used.flush())
-                self._used = self.pipe
-            if data is not None:
-                self._steps.extend(self._used.feed(data))
-            return data is not None or bool(self._steps)
-        return False
+    def _await_flow(self, deadline: Deadline) -> bool:
+        """Wait while the link is half-open; tell whether it lives."""
+        if not self._flow.wait_flowing(deadline.remaining()):
+            deadline.check(f"reading from {self._link.address}")
+        return not self._flow.ended
 
-    def _wait(self, event: int, deadline: Deadline) -> bool:
+    def _fetch(self, size: int, deadline: Deadline) -> bool:
+        """Receive, or wait for input, or take what the faults held for long enough; ``False`` at the end."""
+        try:
+            data = self._link.receive(size)
+        except WouldBlock as blocked:
+            if not self._await_input(blocked.event, deadline):
+                self._steps.extend(self._used.flush())
+            return True
+        if data is None or self._used is not self.pipe:
+            self._steps.extend(self._used.flush())
+            self._used = self.pipe
+        if data is None:
+            return bool(self._steps)
+        self._steps.extend(self._used.feed(data))
+        return True
+
+    def _await_input(self, event: int, deadline: Deadline) -> bool:
         """Wait for input; ``False`` when it is time to give away what the faults hold."""
         waits = [wait for wait in (self._used.holds, deadline.remaining()) if wait is not None]
         try:
@@ -116,11 +134,13 @@ class Inbound:
         return True
 
     def _pause(self, seconds: float, deadline: Deadline) -> None:
+        if self._used is not self.pipe:
+            return  # those faults are over
         left = deadline.remaining()
         if left is not None and left < seconds:
             self._steps.appendleft(seconds - left)
             seconds = left
-        self._flow.wait_ended(seconds)
+        self._flow.pause(seconds)
         deadline.check(f"reading from {self._link.address}")
 
 
@@ -135,6 +155,11 @@ class Outbound:
         self._flow = flow
         self._timers = timers
 
+    @property
+    def holds(self) -> float | None:
+        """After how many seconds the faults want ``release()`` to be called, or ``None``."""
+        return self._used.holds
+
     def write(self, data: bytes, timeout: float | None) -> Ending | None:
         """Send what the faults make of ``data``; return what they want to happen to the link.
 
@@ -147,9 +172,9 @@ class Outbound:
             if self._used is not self.pipe:
                 self._carry_out(self._used.flush(), timeout)
                 self._used = self.pipe
-            held = self._used.holds
+            held = self.holds
             ending = self._carry_out(self._used.feed(data), timeout)
-            if held is None and (within := self._used.holds) is not None:
+            if held is None and (within := self.holds) is not None:
                 self._timers.start(within, self.release)
         finally:
             self.lock.release()
@@ -157,10 +182,10 @@ class Outbound:
 
     def release(self) -> None:
         """Send what the faults hold back."""
-        if self._used.holds is not None:
+        if self.holds is not None:
             try:
                 with self.lock:
-                    self._carry_out(self._used.flush(), None)
+                    self._carry_out(self._used.flush(), WRITE_TIMEOUT)
             except ConnectionLost as error:
                 log.debug("%s: %s", self._link.address, error)
 
@@ -168,10 +193,10 @@ class Outbound:
         for step in steps:
             if isinstance(step, Ending):
                 return step
-            if isinstance(step, float):
-                self._flow.wait_ended(step)
-            else:
+            if isinstance(step, bytes):
                 self._send(step, Deadline(timeout))
+            elif self._used is self.pipe:
+                self._flow.pause(step)
         return None
 
     def _send(self, data: bytes, deadline: Deadline) -> None:
