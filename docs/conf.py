@@ -16,7 +16,14 @@ project = "cnx"
 copyright = "2026, the cnx developers"
 version = release = setup_cfg["metadata"]["version"]
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "lifecycle", "private_names"]
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "command_help",
+    "lifecycle",
+    "private_names",
+]
 exclude_patterns = ["_build", "examples"]
 
 autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
