@@ -14,7 +14,7 @@ from rich.table import Table
 
 from tests.benchmarks.harness import CASES, Result, run_case
 
-MODULES = ("core",)
+MODULES = ("core", "peers", "serial_port", "scale")
 
 
 @click.command()
@@ -47,7 +47,7 @@ def table_of(rows: list[Result]) -> Table:
         table.add_column(head, justify="right", min_width=8)
     for row in rows:
         target = row.target
-        style = None if target is None else "green" if target.met(row.ratio) else "red"
+        style = None if target is None else "green" if row.met else "red"
         sign = "" if target is None else "<= " if target.upper else ">= "
         wanted = ("", "") if target is None else (f"{sign}{target.must:g}", f"{target.aim:g}")
         table.add_row(row.way, f"{row.figure:,.1f}", f"{row.ratio:.3f}", *wanted, style=style)

@@ -289,13 +289,14 @@ def request() -> Iterator[Case]:
             for way, once in ways.items():
                 must = targets.get(way) if percentile == 50 else 1.4
                 target = Target(must, must - 0.1, upper=True) if must else None
-                made.way(way, lambda once=once, percentile=percentile: _round_trip(once, percentile), target)
+                made.way(way, lambda once=once, percentile=percentile: round_trip(once, percentile, REQUESTS), target)
             yield made
 
 
-def _round_trip(once: Callable[[], None], percentile: int) -> float:
+def round_trip(once: Callable[[], Any], percentile: int, count: int) -> float:
+    """Return a percentile of the time that ``once`` takes, in microseconds."""
     times = []
-    for _ in range(REQUESTS):
+    for _ in range(count):
         began = perf_counter()
         once()
         times.append(perf_counter() - began)

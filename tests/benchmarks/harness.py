@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-__all__ = ["CASES", "Case", "Result", "case", "pin", "run_case", "server"]
+__all__ = ["CASES", "Case", "Result", "Target", "case", "isolated", "pin", "run_case", "server"]
 
 CORE = 0
 """Client and server share one core: that is the steady placement, see the performance page."""
@@ -35,12 +36,14 @@ class Case:
 
     Attributes:
         unit: of the figures that the ways return.
+        absolute: targets are about the figures themselves, in place of the ratios.
         ways: by name; each does the work once and returns a figure.
         targets: by the name of the way.
     """
 
     name: str
     unit: str
+    absolute: bool = False
     ways: dict[str, Callable[[], float]] = field(default_factory=dict)
     targets: dict[str, Target] = field(default_factory=dict)
 
@@ -61,6 +64,12 @@ class Result:
     figure: float
     ratio: float
     target: Target | None
+    absolute: bool
+
+    @property
+    def met(self) -> bool:
+        """Whether the target is met, if there is one."""
+        return self.target is None or self.target.met(self.figure if self.absolute else self.ratio)
 
 
 CASES: dict[str, Callable[[], Iterator[Case]]] = {}
@@ -90,11 +99,20 @@ def run_case(name: str, rounds: int) -> Iterator[list[Result]]:
                 way,
                 made.unit,
                 statistics.median(values),
-                statistics.median(value / base for value, base in zip(values, bare, strict=True)),
+                statistics.median(value / base if base else 0.0 for value, base in zip(values, bare, strict=True)),
                 made.targets.get(way),
+                made.absolute,
             )
             for way, values in figures.items()
         ]
+
+
+def isolated(module: str, function: str, *arguments: str) -> dict[str, float]:
+    """Return what a function returns in a new process."""
+    code = f"import json, {module} as m; print(json.dumps(m.{function}(*{arguments!r})))"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True, text=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
 
 
 def pin(core: int = CORE) -> None:

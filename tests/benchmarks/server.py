@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import sys
 import threading
+import time
 
 from tests.benchmarks.harness import pin
 
@@ -29,6 +31,38 @@ def echo(connection: socket.socket, payload: bytes) -> None:
         connection.sendall(payload)
 
 
+def hold(connection: socket.socket, payload: bytes) -> None:
+    """Say nothing until the client goes."""
+    connection.recv(1)
+    connection.close()
+
+
+def tick(count: int) -> None:
+    """Send 100 bytes a second to each of ``count`` clients, spread over the second."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    print(listener.getsockname()[1], flush=True)
+    clients = [listener.accept()[0] for _ in range(count)]
+    began = time.monotonic()
+    for number in itertools.count():
+        time.sleep(max(0.0, began + number / count - time.monotonic()))
+        clients[number % count].send(b"t" * 100)
+
+
+def websocket() -> None:
+    """Echo messages of websockets."""
+    from websockets.sync.server import serve as listen
+
+    with listen(lambda link: [link.send(message) for message in link], "127.0.0.1", 0) as listening:
+        print(listening.socket.getsockname()[1], flush=True)
+        listening.serve_forever()
+
+
+def modbus(connection: socket.socket, payload: bytes) -> None:
+    """Answer Modbus requests for 20 holding registers (function 3), with 49 bytes as the echo has 50."""
+    while request := connection.recv(260):
+        connection.sendall(request[:4] + (43).to_bytes(2, "big") + request[6:7] + b"\x03\x28" + bytes(40))
+
+
 def serve(handle: object, payload: bytes) -> None:
     """Accept for ever; a thread for each client."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
@@ -48,5 +82,13 @@ if __name__ == "__main__":
     pin(core)
     if mode == "echo":
         serve(echo, b"e" * 48 + b"\r\n")
+    elif mode == "websocket":
+        websocket()
+    elif mode == "modbus":
+        serve(modbus, b"")
+    elif mode == "silent":
+        serve(hold, b"")
+    elif mode == "ticks":
+        tick(int(sys.argv[3]))
     else:
         serve(blast, PAYLOADS[mode])
