@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from cnx.clients.chiller.client_link import Answer
@@ -160,12 +161,23 @@ class ChillerCommands(ABC):
 
     def _ask(self, kind: type[T], number: int, *values: Any, half: str = "") -> T:
         """Do a command of the table, whose answer is a ``kind``."""
-        command = find_command(number, half)
-        assert command is not None
-        call = Call(number, command.name, command.encode(*values), self.device_id)
-        value = self.exchange(call).value
+        made = call_of(self.device_id, number, half, *values) if values else plain_call(self.device_id, number, half)
+        value = self.exchange(made).value
         assert isinstance(value, kind)
         return value
+
+
+@lru_cache(maxsize=1024)
+def plain_call(device_id: int, number: int, half: str) -> Call:
+    """Return a command without values; these are asked again and again, so each is made once."""
+    return call_of(device_id, number, half)
+
+
+def call_of(device_id: int, number: int, half: str = "", *values: Any) -> Call:
+    """Return a command of the table."""
+    command = find_command(number, half)
+    assert command is not None
+    return Call(number, command.name, command.encode(*values), device_id)
 
 
 def one_of(name: str, number: int, last: int) -> int:

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from cnx.clients.chiller.client_turns import Turns
 from cnx.clients.chiller.protocol import Call, Frames, Reply, device_error, parse_reply, parse_text
@@ -51,8 +49,7 @@ PROBES = (
 """Commands without side effects that every unit answers."""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What a unit answered.
 
     Attributes:
@@ -100,7 +97,7 @@ class ChillerLink(StreamConnection):
         self.lenient = lenient
         self._used = False
         self._turns = Turns()
-        self._free_at = 0.0
+        self._replied_at = 0.0
         self._awaited: dict[int, set[int]] = {}  # for each unit the numbers that were sent and not answered
         self._setups: dict[int, Sequence[Call]] = {}
         self._unprepared: set[int] = set()
@@ -125,7 +122,8 @@ class ChillerLink(StreamConnection):
 
     def set_up(self, device_id: int, calls: Sequence[Call]) -> None:
         """Do these commands now, and keep them if all succeed; raises like :meth:`exchange`."""
-        with self._turn_of(device_id) as awaited:
+        with self._turns.turn(device_id, TURN_TIMEOUT):
+            awaited = self._caught_up(device_id)
             for call in calls:
                 self._run(call, awaited)
             self.keep_setup(device_id, calls)
@@ -144,30 +142,32 @@ class ChillerLink(StreamConnection):
             ProtocolError: the reply was damaged; the link stays up.
             NotConnected, ConnectionLost: there is no link, or it ended before the reply.
         """
-        with self._turn_of(call.device_id) as awaited:
-            if call.device_id in self._unprepared:
-                for setting in self._setups[call.device_id]:
-                    self._run(setting, awaited)
-                self._unprepared.discard(call.device_id)
-            return self._run(call, awaited)
-
-    @contextmanager
-    def _turn_of(self, device_id: int) -> Iterator[set[int]]:
-        """Have the line for one unit, of which nothing is under way; yields the numbers that it has not answered."""
+        device_id = call.device_id
         with self._turns.turn(device_id, TURN_TIMEOUT):
-            awaited = self._awaited.setdefault(device_id, set())
-            if awaited:
-                self._catch_up(device_id, awaited)
-            yield awaited
+            awaited = self._caught_up(device_id)
+            if device_id in self._unprepared:
+                for setting in self._setups[device_id]:
+                    self._run(setting, awaited)
+                self._unprepared.discard(device_id)
+            return self._run(call, awaited)
 
     def _run(self, call: Call, awaited: set[int]) -> Answer:
         self._send(call, awaited)
-        for frame in self._frames(call):
+        for frame in self._frames():
+            self._replied_at = monotonic()
+            data = call.data_in(frame)
+            if data is not None:
+                return self._accept(call, frame, data, awaited)
             reply = parse_reply(frame)
             if reply.answers(call):
                 return self._judge(call, reply, awaited)
             log.debug("%s: discarded %s, which does not answer %s", self.name, reply.frame, call.text)
         raise self._no_reply(call)
+
+    def _accept(self, call: Call, frame: bytes, data: str, awaited: set[int]) -> Answer:
+        value = call.value(data, lenient=self.lenient)
+        awaited.clear()
+        return Answer(call, frame.decode(), value)
 
     def _judge(self, call: Call, reply: Reply, awaited: set[int]) -> Answer:
         if reply.error is ErrorCode.NONE:
@@ -178,12 +178,15 @@ class ChillerLink(StreamConnection):
             awaited.clear()  # a rejection names no unit, so it may be the late answer of another one
         raise device_error(call, reply, f"{self.name}: unit {call.device_id:02d}")
 
-    def _catch_up(self, device_id: int, awaited: set[int]) -> None:
-        """Make sure that no older answer of this unit is under way."""
+    def _caught_up(self, device_id: int) -> set[int]:
+        """Make sure that nothing older of this unit is under way; return the numbers that it has not answered."""
+        awaited = self._awaited.setdefault(device_id, set())
+        if not awaited:
+            return awaited
         calls = [parse_text(probe, device_id) for probe in PROBES]
         probe = next((call for call in calls if call.number not in awaited), calls[0])
         self._send(probe, awaited)
-        for frame in self._frames(probe):
+        for frame in self._frames():
             try:
                 reply = parse_reply(frame)
             except ProtocolError as error:
@@ -191,40 +194,40 @@ class ChillerLink(StreamConnection):
                 continue
             if reply.error is not ErrorCode.REJECTED and reply.answers(probe):
                 awaited.clear()
-                return
+                return awaited
         raise self._no_reply(probe)
 
     def _send(self, call: Call, awaited: set[int]) -> None:
-        frame = call.encode()
-        self._wait_until_free()
+        """Send a command when the line is free, without what came unasked for."""
+        self._wait_for_pause()
+        late = self.read_waiting()
+        if late:
+            log.debug("%s: discarded %r, which came too late", self.name, late)
         awaited.add(call.number)
         try:
-            self.write(frame, timeout=self.reply_timeout)
+            self.write(call.frame, timeout=self.reply_timeout)
         except NotConnected:
             awaited.discard(call.number)
             raise
 
-    def _frames(self, call: Call) -> Iterator[bytes]:
+    def _frames(self) -> Iterator[bytes]:
         """Yield what comes until the time for a reply is up."""
-        end = monotonic() + self.reply_timeout
-        while (left := end - monotonic()) > 0:
+        left = self.reply_timeout
+        end = monotonic() + left
+        while left > 0:
             try:
-                frame = self.receive(timeout=left)
+                yield self.receive(timeout=left)
             except TimedOut:
                 return
-            self._free_at = monotonic() + self.pause
-            yield frame
+            left = end - monotonic()
 
-    def _wait_until_free(self) -> None:
-        """Let the pause pass, and drop what came without being asked for."""
-        while (left := self._free_at - monotonic()) > 0:
+    def _wait_for_pause(self) -> None:
+        """Let the pause after the last reply pass; it ends with the link."""
+        while self.pause and (left := self._replied_at + self.pause - monotonic()) > 0:
             try:
                 self.read(self.limit, timeout=left)
             except TimedOut:
-                break
-        late = self.read_waiting()
-        if late:
-            log.debug("%s: discarded %r, which came too late", self.name, late)
+                return
 
     def _others_awaited(self, call: Call) -> bool:
         return any(numbers for device_id, numbers in self._awaited.items() if device_id != call.device_id)

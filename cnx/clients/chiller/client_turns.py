@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import get_ident
 
 from cnx.errors import TimedOut
@@ -25,9 +23,8 @@ class Turns:
         self._served: dict[int, int] = {}
         self._count = 0
 
-    @contextmanager
-    def turn(self, key: int, timeout: float) -> Iterator[None]:
-        """Wait for the turn, at most ``timeout`` seconds, and keep it while the block runs.
+    def turn(self, key: int, timeout: float) -> Turns:
+        """Wait for the turn, at most ``timeout`` seconds, and return the context that ends it.
 
         Raises:
             TimedOut: it did not come.
@@ -37,17 +34,19 @@ class Turns:
         with self._lock:
             if self._owner == me:
                 raise RuntimeError("a handler of received data must not run a command; run it on another thread")
-            waiter = None if self._owner == 0 else (key, threading.Event(), me)
-            if waiter is None:
+            if not self._owner:
                 self._give(key, me)
-            else:
-                self._waiting.append(waiter)
-        if waiter is not None:
-            self._wait(waiter, timeout)
-        try:
-            yield
-        finally:
-            self._pass_on()
+                return self
+            waiter = key, threading.Event(), me
+            self._waiting.append(waiter)
+        self._wait(waiter, timeout)
+        return self
+
+    def __enter__(self) -> None:
+        """Have the turn."""
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._pass_on()
 
     def _wait(self, waiter: tuple[int, threading.Event, int], timeout: float) -> None:
         try:

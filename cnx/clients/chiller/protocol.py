@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from cnx.buffer import ReceiveBuffer
 from cnx.clients.chiller.protocol_errors import ERRORS, ErrorCode
@@ -39,8 +40,8 @@ REJECTION = b"#23"
 
 _FLOW_CONTROL = b"\x11\x13"
 _TEXT = re.compile(r"([0-9]{2})([ -~]{8})([ -~]{0,8})")
-_CALL = re.compile(r"\.([0-9]{2})([0-9]{2})([ -~]{8})([ -~]*)")
-_REPLY = re.compile(r"#([0-9]{2})([0-9]{2})([0-5])([ -~]{8})([ -~]*)")
+_CALL = re.compile(rb"\.([0-9]{2})([0-9]{2})([ -~]{8})([ -~]*)([ -~]{2})")
+_REPLY = re.compile(rb"#([0-9]{2})([0-9]{2})([0-5])([ -~]{8})([ -~]*)([ -~]{2})")
 
 
 class Frames(Framing):
@@ -86,18 +87,44 @@ class Call:
         """Number, name and data, as a person types it."""
         return f"{self.number:02d}{self.name}{self.data}"
 
-    @property
+    @cached_property
     def command(self) -> Command | None:
         """The row of the table, or ``None`` for a number that is not in use."""
         return find_command(self.number, self.data)
 
-    def encode(self) -> bytes:
-        """Return the whole frame."""
+    @cached_property
+    def frame(self) -> bytes:
+        """The whole frame."""
         return format_full_command(self.text, self.device_id)
 
+    @cached_property
+    def echo(self) -> bytes:
+        """How a good reply begins: id, number, no error, and the name."""
+        return f"#{self.device_id:02d}{self.number:02d}0{self.name}".encode()
 
-@dataclass(frozen=True)
-class Reply:
+    def data_in(self, frame: bytes) -> str | None:
+        """Return the data of a good reply to this command, or ``None`` for every other frame.
+
+        This is the short way for what nearly every frame is; :func:`parse_reply` looks at the others.
+        """
+        return frame[14:-2].decode("latin-1") if frame.startswith(self.echo) and is_right(frame) else None
+
+    def value(self, data: str, *, lenient: bool = False) -> Any:
+        """Return what the data of a good reply means; the data itself for a number that is not in use.
+
+        Raises:
+            ProtocolError: its length, pattern or range is wrong, or a setting came back changed.
+        """
+        command = self.command
+        if command is None:
+            return data
+        value = command.decode(data, lenient=lenient)
+        if data != self.data and command.sets:
+            raise ProtocolError(f"the reply to {self.text} confirms {data!r} in place of {self.data!r}")
+        return value
+
+
+class Reply(NamedTuple):
     """A reply as it is on the line; ``frame`` is all of it without the closing CR.
 
     For the bare rejection ``error`` is ``ErrorCode.REJECTED`` and the rest is empty.
@@ -112,23 +139,19 @@ class Reply:
 
     def answers(self, call: Call) -> bool:
         """Whether id and number are those of ``call``; a bare rejection answers whatever was asked."""
-        return self.error is ErrorCode.REJECTED or (self.device_id, self.number) == (call.device_id, call.number)
+        same = self.number == call.number and self.device_id == call.device_id
+        return same or self.error is ErrorCode.REJECTED
 
     def value(self, call: Call, *, lenient: bool = False) -> Any:
         """Return the value that ``call`` asked for.
 
         Raises:
-            ProtocolError: name, length, pattern or range is wrong, or a setting came back changed.
+            ProtocolError: the name is another one, or see :meth:`Call.value`.
         """
         command = call.command
-        if self.name.lower() not in (call.name.lower(), command.name.lower() if command else ""):
+        if self.name.lower() not in (call.name.lower(), command and command.name.lower()):
             raise ProtocolError(f"the reply to {call.text} has the name {self.name!r}: {self.frame}")
-        if command is None:
-            return self.data
-        value = command.decode(self.data, lenient=lenient)
-        if command.sets and self.data != call.data:
-            raise ProtocolError(f"the reply to {call.text} confirms {self.data} in place of {call.data}: {self.frame}")
-        return value
+        return call.value(self.data, lenient=lenient)
 
 
 def compute_checksum(frame: str | bytes) -> str:
@@ -205,12 +228,11 @@ def parse_call(frame: bytes) -> tuple[Call, bool]:
     Raises:
         ProtocolError: it is no command at all.
     """
-    text, right = _checked(frame)
-    match = _CALL.fullmatch(text)
+    match = _CALL.fullmatch(frame)
     if not match:
         raise ProtocolError(f"no command: {frame!r}")
-    device_id, number, name, data = match.groups()
-    return Call(int(number), name, data, int(device_id)), right
+    device_id, number, name, data, _ = match.groups()
+    return Call(int(number), name.decode(), data.decode(), int(device_id)), is_right(frame)
 
 
 def parse_reply(frame: bytes) -> Reply:
@@ -221,16 +243,16 @@ def parse_reply(frame: bytes) -> Reply:
     """
     if frame == REJECTION:
         return Reply(frame.decode("ascii"))
-    text, right = _checked(frame)
-    if not right:
+    match = _REPLY.fullmatch(frame)
+    if not match:
+        raise ProtocolError(f"no reply: {frame!r}")
+    if not is_right(frame):
         raise ProtocolError(
             f"the checksum of the reply {frame!r} is wrong; it should be {compute_checksum(frame[:-2])}"
         )
-    match = _REPLY.fullmatch(text)
-    if not match:
-        raise ProtocolError(f"no reply: {frame!r}")
-    device_id, number, error, name, data = match.groups()
-    return Reply(text + frame[-2:].decode(), int(device_id), int(number), ErrorCode(int(error)), name, data)
+    device_id, number, error, name, data, _ = match.groups()
+    text = frame.decode()
+    return Reply(text, int(device_id), int(number), ErrorCode(int(error)), name.decode(), data.decode())
 
 
 def device_error(call: Call, reply: Reply, where: str) -> DeviceError:
@@ -239,10 +261,6 @@ def device_error(call: Call, reply: Reply, where: str) -> DeviceError:
     return kind(f"{where}: {call.text} was answered with {reply.frame}: {meaning}")
 
 
-def _checked(frame: bytes) -> tuple[str, bool]:
-    """Return a frame as text without its checksum, and whether the checksum is right."""
-    try:
-        text = frame.decode("ascii")
-    except UnicodeDecodeError:
-        raise ProtocolError(f"bytes above 0x7E in the frame {frame!r}") from None
-    return text[:-2], text[-2:].upper() == compute_checksum(text[:-2])
+def is_right(frame: bytes) -> bool:
+    """Whether the last two characters are the checksum of the others, in either case."""
+    return frame[-2:].upper() == b"%02X" % (sum(frame[:-2]) & 0xFF)

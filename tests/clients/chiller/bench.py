@@ -49,7 +49,7 @@ class Bench:
 
     def ask(self, number: int, *values: Any, half: str = "") -> Reply:
         """Send a command of the table and return the reply."""
-        reply = self.exchange(self.call(number, *values, half=half).encode())
+        reply = self.exchange(self.call(number, *values, half=half).frame)
         assert reply is not None
         return reply
 

@@ -73,7 +73,7 @@ def test_round_trip(row: Command, device_id: int, data: st.DataObject) -> None:
     """Whatever is asked or answered arrives as it was meant, for every command and value."""
     asked = draw_values(row.request, data)
     call = Call(row.number, row.name, row.encode(*asked), device_id)
-    read, right = parse_call(call.encode()[:-1])
+    read, right = parse_call(call.frame[:-1])
     assert (read, right) == (call, True)
     assert parse_text(call.text, device_id) == call
     assert read.command is row

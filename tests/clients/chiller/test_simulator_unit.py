@@ -32,7 +32,7 @@ def test_every_command_is_answered(row: Command) -> None:
     bench.unit.external_sensors = True
     values = [EXAMPLES.get(row.number, 10.0)] if row.sets and not row.selector else []
     call = bench.call(row.number, *values, half=row.selector)
-    reply = bench.exchange(call.encode())
+    reply = bench.exchange(call.frame)
     assert reply is not None
     assert reply.error is ErrorCode.NONE
     reply.value(call)
