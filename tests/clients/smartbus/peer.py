@@ -51,12 +51,18 @@ class Listening:
 
 
 class Peer:
-    """One link, and what came over it."""
+    """One link, and what came over it.
+
+    Attributes:
+        address: who this end says it is.
+        size: bytes of the last packet that was received, with header and padding.
+    """
 
     def __init__(self, url: str | socket.socket, address: Address = US) -> None:
         self.address = address
         self.socket = url if isinstance(url, socket.socket) else socket.create_connection(endpoint(url), PATIENCE)
         self.socket.settimeout(PATIENCE)
+        self.size = self._waiting = 0
         self._framing = PacketFraming()
         self._buffer = ReceiveBuffer()
 
@@ -74,8 +80,10 @@ class Peer:
         while (packet := self._framing.take(self._buffer)) is None:
             data = self.socket.recv(65536)
             if not data:
-                raise EOFError("the server closed the link")
+                raise EOFError("the other side closed the link")
             self._buffer.append(data)
+            self._waiting = len(self._buffer)
+        self.size, self._waiting = self._waiting - len(self._buffer), len(self._buffer)
         return packet
 
     def expect(self, cmd_type: int, cmd: int) -> Packet:

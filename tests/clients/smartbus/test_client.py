@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cnx.backoff import Backoff
 from cnx.clients.smartbus import (
     AlreadyConnected,
     Events,
@@ -461,7 +462,7 @@ def test_server_restarts(server: BusServer) -> None:
     client = client_of(endpoint(server.urls[0])[1])
     connected = threading.Semaphore(0)
     subscribe(client, client.Signals.CONNECTED, lambda: connected.release())
-    with ConnectionManager(client) as manager:
+    with ConnectionManager(client, backoff=Backoff.local()) as manager:
         for _ in range(5):
             assert connected.acquire(timeout=PATIENCE)
             server.kill()

@@ -181,6 +181,7 @@ def test_sending_goes_on_while_the_active_server_dies(servers: Servers) -> None:
     while killer.is_alive():
         client.send(1, 3, 0, 0, 1, b"on and on")
     killer.join()
+    wait_for_links(client, 1)
     assert server_of(servers, client.active_server) is not active
     client.teardown()
 

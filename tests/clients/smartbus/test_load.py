@@ -1,0 +1,72 @@
+"""A full bus: 32 units with 8 clients each exchange 100,000 packets, and nothing is lost or misrouted."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+from cnx.clients.smartbus import Address, Packet, SmartBusClient
+from cnx.clients.smartbus.protocol import CLIENT_UNITS
+from cnx.clients.smartbus.simulator import BusServer
+from cnx.listener import Listener
+from cnx.signals import subscribe
+from tests.clients.smartbus.peer import endpoint
+from tests.clients.smartbus.test_client import client_of
+
+CLIENTS, PACKETS = 8, 100_000
+PATIENCE = 60.0
+
+
+class Inbox:
+    """What one client received: for whom it was, and the next number from each sender."""
+
+    def __init__(self, client: SmartBusClient, arrived: threading.Semaphore) -> None:
+        self.wrong: list[Packet] = []
+        self.counts: Counter[Address] = Counter()
+        self._own = client.local_address
+        self._arrived = arrived
+        subscribe(client, client.Signals.MESSAGE_RECEIVED, self.on_message)
+
+    def on_message(self, message: Packet) -> None:
+        """Check one packet: it is ours, from who it says, and in order."""
+        source, number = message.source, int.from_bytes(message.data[3:], "little")
+        if message.destination != self._own or tuple(message.data[:3]) != source or number != self.counts[source]:
+            self.wrong.append(message)
+        self.counts[source] += 1
+        self._arrived.release()
+
+
+def send_round(client: SmartBusClient, others: list[Address], number: int) -> None:
+    """Send one packet to each of the others."""
+    data = bytes(client.local_address) + number.to_bytes(4, "little")
+    for other in others:
+        client.send(1, 3, *other, data)
+
+
+def test_full_bus() -> None:
+    """Every packet arrives once, at whom it was for, in the order of its sender."""
+    addresses = [Address(unit, client, 9) for unit in CLIENT_UNITS for client in range(CLIENTS)]
+    arrived = threading.Semaphore(0)
+    with ExitStack() as stack:
+        server = stack.enter_context(BusServer())
+        port = endpoint(server.listen_tcp())[1]
+        shared = Listener("full bus")
+        clients = [client_of(port, *address[:2], listener=shared) for address in addresses]
+        for client in clients:
+            stack.enter_context(client)
+        inboxes = [Inbox(client, arrived) for client in clients]
+        partners = {
+            address: [other for other in addresses[index + 1 :] + addresses[:index] if other.unit != address.unit][:10]
+            for index, address in enumerate(addresses)
+        }
+        rounds = PACKETS // (len(clients) * 10) + 1
+        with ThreadPoolExecutor(8) as pool:
+            for number in range(rounds):
+                list(pool.map(lambda c, n=number: send_round(c, partners[c.local_address], n), clients))
+        for _ in range(rounds * 10 * len(clients)):
+            assert arrived.acquire(timeout=PATIENCE)
+    assert not any(inbox.wrong for inbox in inboxes)
+    assert all(count == rounds for inbox in inboxes for count in inbox.counts.values())
+    assert sum(inbox.counts.total() for inbox in inboxes) == rounds * 10 * len(clients) >= PACKETS
