@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import operator
-import threading
 import warnings
 from abc import ABC, abstractmethod
+from threading import get_ident
+from time import monotonic
 from types import TracebackType
 from typing import NamedTuple, TypeVar
 
 from cnx.deadline import Deadline, checked_timeout
-from cnx.errors import Cancelled, CnxError, ConnectError, ConnectionLost, TornDown
+from cnx.errors import Cancelled, CnxError, ConnectError, ConnectionLost, TimedOut, TornDown
+from cnx.monitor import Monitor
+from cnx.registry import Registry
 from cnx.signals import Signal, emit
 
 __all__ = ["STOP_TIMEOUT", "Connection", "Traffic"]
@@ -71,9 +75,15 @@ class Connection(ABC):
         self.connect_timeout = checked_timeout(connect_timeout, "connect_timeout")
         self.last_error: BaseException | None = None
         self._name = name
-        self._turn = threading.RLock()  # its holder attempts to connect
-        self._attempts: list[Deadline] = []
         self._torndown = False
+        self._let_go()
+        _connections.add(self)
+
+    def _let_go(self) -> None:
+        """Begin without attempts, also in a forked child process, where the threads that make them do not exist."""
+        self._changed = Monitor()
+        self._turn = 0  # ident of the thread that attempts to connect
+        self._attempts: dict[Deadline, int] = {}  # and of those that want to
 
     # -- for subclasses --------------------------------------------------------------------------------------------
 
@@ -101,7 +111,10 @@ class Connection(ABC):
 
     @abstractmethod
     def release(self, reason: BaseException, timeout: float) -> None:
-        """Let go of what :meth:`establish` made, if there is anything, and tell ``DISCONNECTED``; wait at most ``timeout``."""
+        """Let go of what :meth:`establish` made, if there is anything, and tell ``DISCONNECTED``.
+
+        Wait for the end of that at most ``timeout`` seconds.
+        """
 
     # -- for users -------------------------------------------------------------------------------------------------
 
@@ -125,35 +138,58 @@ class Connection(ABC):
             TornDown: after :meth:`teardown`.
         """
         deadline = deadline or Deadline(self.connect_timeout)
-        self._attempts.append(deadline)
-        try:
-            with self._turn:
-                if not self._attempt(deadline):
-                    return self.connected
-        finally:
-            self._attempts.remove(deadline)
-        try:
-            self.announce()
-        except BaseException as error:  # such as KeyboardInterrupt: the caller does not know that it is connected
-            self.release(error, STOP_TIMEOUT)
-            raise
-        return self.connected
-
-    def _attempt(self, deadline: Deadline) -> bool:
-        """Make an attempt; return whether there is something new to announce."""
         if self._torndown:
             raise TornDown(f"{self.name} was torn down; make a new connection")
         if self.connected:
-            return False
+            return True
+        me, nested = get_ident(), self._turn == get_ident()
         try:
-            deadline.check(f"connecting to {self.address}")
-            self.establish(deadline)
+            self._attempts[deadline] = me
+            if nested:
+                raise ConnectError(f"{self.name}: what runs inside an attempt to connect cannot begin another one")
+            self._take_turn(deadline)
+            if not self.connected:
+                self._attempt(deadline)
+        except TornDown:
+            raise
         except (CnxError, OSError) as error:
             self.last_error = error
             log.info("%s: not connected: %s", self.name, error)
-            return False
-        log.info("%s: connected", self.name)
-        return True
+        finally:
+            if self._turn == me and not nested:
+                self._turn = 0
+            self._attempts.pop(deadline, None)
+            self._changed.notify()
+        return self.connected
+
+    def _take_turn(self, deadline: Deadline) -> None:
+        """Wait until no other thread attempts to connect."""
+        me = get_ident()
+
+        def claim() -> bool:
+            if not self._turn:
+                self._turn = me
+            return self._turn == me or deadline.cancelled
+
+        with deadline.waking(self._changed.notify):
+            self._changed.wait_for(claim, deadline.remaining())
+        if self._turn != me:
+            deadline.check(f"waiting for another attempt to connect to {self.address}")
+            raise TimedOut(f"another attempt to connect to {self.address} took too long")
+
+    def _attempt(self, deadline: Deadline) -> None:
+        """Connect and tell it."""
+        deadline.check(f"connecting to {self.address}")
+        if self._torndown:
+            raise TornDown(f"{self.name} was torn down; make a new connection")
+        self.establish(deadline)
+        try:
+            self.announce()
+        except BaseException as error:  # such as KeyboardInterrupt: the caller does not know that it is connected
+            self.release(Cancelled(f"the call that connected was interrupted: {error!r}"), STOP_TIMEOUT)
+            raise
+        if self.connected:
+            log.info("%s: connected", self.name)
 
     def connect(self: Self, timeout: float | None = None) -> Self:
         """Connect, or raise the reason why not; return the connection itself.
@@ -183,14 +219,22 @@ class Connection(ABC):
         """Say that there is trouble: the link ends with this reason, and a manager recovers it."""
         self.release(reason if isinstance(reason, BaseException) else ConnectionLost(reason), 0.0)
 
-    def _stop(self, reason: Cancelled) -> None:
-        attempts = list(self._attempts)
+    def is_inside(self) -> bool:
+        """Whether the calling thread is attempting to connect or telling a signal, so that others wait for it."""
+        return self._turn == get_ident()
+
+    def _stop(self, reason: Cancelled, timeout: float = STOP_TIMEOUT) -> None:
+        """End the link and all attempts, and wait for that; what runs inside of them does not wait for itself."""
+        end = monotonic() + timeout
+        attempts = dict(self._attempts)
         for attempt in attempts:
             attempt.cancel(reason)
-        # a handler, or a signal handler, on the attempt's own thread gets the turn at once; others wait for its end
-        if attempts and self._turn.acquire(timeout=STOP_TIMEOUT):
-            self._turn.release()
-        self.release(reason, STOP_TIMEOUT)
+        self.release(reason, 0.0)
+        me = get_ident()
+        others = [attempt for attempt, thread in attempts.items() if thread != me]
+        if others:
+            self._changed.wait_for(lambda: not any(attempt in self._attempts for attempt in others), timeout)
+        self.release(reason, max(0.0, end - monotonic()))
 
     def tell_end(self, reason: BaseException) -> None:
         """Tell the end of a link: the alarm if it was lost, and ``DISCONNECTED``."""
@@ -235,3 +279,22 @@ class Connection(ABC):
 
     def _on_subscribers_changed(self) -> None:
         """Hear from :func:`cnx.subscribe` that the subscribers changed."""
+
+
+def _let_go(connections: list[Connection]) -> None:
+    for connection in connections:
+        connection._let_go()
+
+
+def _stop(connections: list[Connection]) -> None:
+    """End everything; all of it together gets the time of one."""
+    end = monotonic() + STOP_TIMEOUT
+    for connection in connections:
+        connection._torndown = True
+    for patience in (0.0, STOP_TIMEOUT):
+        for connection in connections:
+            with contextlib.suppress(Exception):  # the others still have to end
+                connection._stop(Cancelled("the program ends"), min(patience, max(0.0, end - monotonic())))
+
+
+_connections: Registry[Connection] = Registry(_let_go, _stop)

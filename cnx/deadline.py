@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from time import monotonic
 
 from cnx.errors import Cancelled, TimedOut
+from cnx.monitor import Gate
 
 __all__ = ["Deadline", "checked_timeout"]
 
@@ -69,8 +70,7 @@ class Deadline:
             if self._cancelled is not None:
                 return
             self._cancelled = reason or Cancelled("the call was cancelled")
-            wakers = list(self._wakers)
-        for wake in wakers:
+        for wake in tuple(self._wakers):
             wake()
 
     def check(self, doing: str) -> None:
@@ -91,8 +91,8 @@ class Deadline:
     def pause(self, seconds: float) -> bool:
         """Wait, but not past the end of the deadline; return whether it still stands."""
         left = self.remaining()
-        over = threading.Event()
-        with self.waking(over.set):
+        over = Gate()
+        with self.waking(over.open):
             over.wait(seconds if left is None else min(seconds, left))
         return not self.expired
 
@@ -100,17 +100,12 @@ class Deadline:
     def waking(self, wake: Callable[[], object]) -> Iterator[None]:
         """Call ``wake`` as soon as the deadline is cancelled while the block runs, also if it was before.
 
-        ``wake`` runs on the cancelling thread; it must be quick and must not fail.
+        ``wake`` runs on the cancelling thread, maybe twice; it must be quick and must not fail.
         """
-        with self._lock:
-            cancelled = self.cancelled
-            if not cancelled:
-                self._wakers.append(wake)
-        if cancelled:
-            wake()
+        self._wakers.append(wake)
         try:
+            if self.cancelled:
+                wake()
             yield
         finally:
-            with self._lock:
-                if wake in self._wakers:
-                    self._wakers.remove(wake)
+            self._wakers.remove(wake)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import weakref
+import logging
 from collections.abc import Callable
 from threading import get_ident
 from time import monotonic
 from typing import Any, Protocol
 
-from cnx.errors import Cancelled, ConnectionLost, NotConnected, TimedOut
+from cnx.errors import Cancelled, ConnectionLost, NotConnected
+from cnx.monitor import Monitor
+from cnx.registry import Registry
 from cnx.transports.transport import Transport
 from cnx.watch import NOTHING
 
 __all__ = ["Attendant", "Inbox", "Life", "Sink"]
+
+log = logging.getLogger(__name__)
 
 
 class Inbox(Protocol):
@@ -55,7 +57,7 @@ class Attendant(Protocol):
 
 
 class Life:
-    """One life of a transport, from open to closed: writing, and the end. Thread-safe.
+    """One life of a transport, from open to closed. Thread-safe.
 
     Attributes:
         transport: what is open.
@@ -63,7 +65,7 @@ class Life:
         inbox: what came and waits for the reading methods; its owner is whoever holds the lock.
         reason: why the link ended; ``None`` while it is up.
         live: CONNECTED was told to everybody, so data may be told.
-        attendant: the thread that attends to it, once it is live.
+        attendant: the thread that attends to it.
         received, sent: bytes that came in and went out.
         writes: whole messages that went out.
     """
@@ -77,13 +79,13 @@ class Life:
         self.attendant: Attendant | None = None
         self.received = self.sent = self.writes = 0
         self._sink = sink
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)  # taken as _lock where nobody waits: that is faster
+        self._changed = Monitor()
+        self._lock = self._changed.lock
         self._untold = 0  # bytes at the end of the inbox that subscribers have not been told
-        self._reader = self._writer = self._announcer = 0  # idents of the threads that have these roles
-        self._writing = threading.Lock()
+        # idents of the threads that have these roles; the settler keeps his
+        self._reader = self._writer = self._announcer = self._ender = self._settler = 0
         self._interest = NOTHING  # what the attendant was asked to report
-        self._announced = self._settling = self._settled = False
+        self._announced = self._settled = False
         _lives.add(self)
 
     def schedule(self, timer: Any) -> None:
@@ -104,120 +106,74 @@ class Life:
         try:
             tell()
         finally:
-            with self._lock:
-                self._announcer = 0
-                self.live = True
+            self.live = True
+            self._announcer = 0
             if self.attendant is not None:
-                self.attendant.add(self)
                 self.attendant.poke(self)
 
-    # -- writing ---------------------------------------------------------------------------------------------------
-
-    def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> None:
-        """Send the whole of ``data``, not mixed with what other threads send.
-
-        Raises:
-            TimedOut: time was up. Where nothing was sent yet the link goes on; a message that was cut ends it.
-            ConnectionLost: it ended.
-        """
-        me = get_ident()
-        if self._writer == me:
-            raise RuntimeError(
-                "a signal handler must not write to the connection that the interrupted code is writing to"
-            )
-        if not self._writing.acquire(timeout=-1 if timeout is None else timeout):
-            raise TimedOut(
-                f"another write to {self.transport.address} did not end within {timeout:g} s; nothing was sent"
-            )
-        self._writer = me
-        try:
-            if self.reason is not None:
-                self._check_up()
-            if self._sink.provisional:
-                self._forget_told()
-            sent = self.transport.write(data, timeout)
-            self.sent += max(sent, 0)
-            self.writes += 1
-            if sent != len(data):
-                self._cut(sent, len(data), timeout)
-        except ConnectionLost as error:
-            self.end(error)
-            raise
-        finally:
-            self._writer = 0
-            self._writing.release()
-            if self.reason is not None:
-                self._ask_to_settle()
-
-    def _forget_told(self) -> None:
-        """Keep what comes from now on, in place of what nobody has read and everybody was told."""
-        with self._lock:
-            self._sink.keeping = True
-            if not self._untold:
-                self.inbox.clear()
-
-    def _cut(self, sent: int, size: int, timeout: float | None) -> None:
-        """Report a write that took too long."""
-        address = self.transport.address
-        self._check_up()
-        if sent == 0:
-            raise TimedOut(f"{address} took nothing of {size} bytes within {timeout:g} s; nothing was sent")
-        error = TimedOut(
-            f"{address} took only a part of {size} bytes within {timeout:g} s; the connection is closed, as the rest cannot follow"
-        )
-        self.end(error)
-        raise error
-
-    # -- the end ---------------------------------------------------------------------------------------------------
-
     def end(self, reason: BaseException) -> bool:
-        """End the link; return whether it was up. Any thread; returns at once, see :meth:`wait_settled`."""
+        """End the link; return whether it was up. Any thread; returns at once, see :meth:`wait_settled`.
+
+        What came before a loss is still told; what comes after an end that was asked for is not.
+        """
         with self._lock:
-            if self.reason is not None:
+            if self._ender or self._settler:
                 return False
-            self.reason = reason
-            self._changed.notify_all()
-        self._sink.stop()
-        self.transport.shutdown()
-        self._ask_to_settle()
-        return True
+            first = self.reason is None
+            self.reason = self.reason or reason
+            self._ender = get_ident()  # the descriptor is not closed meanwhile
+        try:
+            if isinstance(reason, (Cancelled, NotConnected)):
+                self._sink.stop()
+            self.transport.shutdown()
+        finally:
+            self._ender = 0
+            self._changed.notify()
+            self._ask_to_settle()
+        return first
 
     def settle(self) -> None:
         """Close the transport and tell the end, if the link has ended and nobody is inside."""
         with self._lock:
-            inside = self._writer or self._announcer or self._reader not in (0, get_ident())
-            if self.reason is None or self._settling or inside:
+            inside = self._reader or self._writer or self._announcer or self._ender
+            if self.reason is None or self._settler or inside:
                 return
-            self._settling = True
-        if self.attendant is not None:
-            self.attendant.remove(self)
-        self.transport.close()
+            self._settler = get_ident()
         try:
-            if self._announced:
-                self._sink.on_end(self.reason)
+            if self.attendant is not None:
+                self.attendant.remove(self)
+            self.transport.close()
+        except Exception:
+            log.exception("%s could not be closed", self.transport.address)
         finally:
-            with self._lock:
+            try:
+                if self._announced:
+                    self._sink.on_end(self.reason)
+            finally:
                 self._settled = True
-                self._changed.notify_all()
+                self._changed.notify()
 
-    def wait_settled(self, timeout: float) -> bool:
-        """Wait until the end was told and the thread is gone; who is inside does not wait for itself."""
-        attendant = self.attendant
-        me = get_ident()
+    def is_inside(self) -> bool:
+        """Whether the end of the link has to wait for the calling thread, which therefore must not wait for that."""
+        if get_ident() in (self._reader, self._writer, self._announcer, self._ender, self._settler):
+            return not self._settled
+        return self.attendant is not None and self.attendant.is_current()
+
+    def wait_settled(self, timeout: float, is_over: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until the end was told and the thread is gone; return whether the end was told.
+
+        It returns early where ``is_over()`` at a :meth:`notify`, and at once for who :meth:`is_inside`.
+        """
         end = monotonic() + timeout
-        with self._lock:
-            inside = me in (self._reader, self._writer, self._announcer)
-            if inside or (attendant is not None and attendant.is_current()):
-                return self._settled
-            self._changed.wait_for(lambda: self._settled, timeout)
-        if attendant is not None and self._settled:
-            attendant.join(max(0.0, end - monotonic()))
+        if not self.is_inside():
+            self._changed.wait_for(lambda: self._settled or is_over(), timeout)
+            if self._settled and self.attendant is not None:
+                self.attendant.join(max(0.0, end - monotonic()))
         return self._settled
 
     def notify(self) -> None:
         """Wake whoever waits for a change."""
-        with self._lock:
-            self._changed.notify_all()
+        self._changed.notify()
 
     def _check_up(self) -> None:
         """Raise the reason if the link has ended."""
@@ -234,26 +190,23 @@ class Life:
 
     def abandon(self) -> None:
         """Forget the link in a forked child process, where its threads do not exist; the parent keeps it."""
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
-        self._writing = threading.Lock()
-        self._reader = self._writer = self._announcer = 0
+        self._changed = Monitor()
+        self._lock = self._changed.lock
+        self._reader = self._writer = self._announcer = self._ender = 0
         if self.attendant is not None:
             self.attendant.abandon()
             self.attendant = None
-        self._settling = self._settled = True
+        self._settled = True
         if self.reason is None:
             self.reason = NotConnected("this link belongs to the parent process; connect anew after a fork")
+        if not self._settler:
+            self._settler = get_ident()
             self.transport.abandon()
 
 
-_lives: weakref.WeakSet[Life] = weakref.WeakSet()
-
-
-def _abandon_all() -> None:
-    for life in list(_lives):
+def _abandon(lives: list[Life]) -> None:
+    for life in lives:
         life.abandon()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_abandon_all)
+_lives: Registry[Life] = Registry(_abandon)

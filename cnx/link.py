@@ -19,8 +19,10 @@ from threading import get_ident
 from time import monotonic
 from typing import TypeVar
 
-from cnx.errors import CnxError, TimedOut
+from cnx.errors import TimedOut
+from cnx.monitor import Gate
 from cnx.reception import PAUSE, Reception
+from cnx.transmission import Transmission
 from cnx.transports.transport import CHUNK
 from cnx.watch import AWAY, INPUT, NOTHING
 
@@ -29,7 +31,7 @@ __all__ = ["Link"]
 T = TypeVar("T")
 
 
-class Link(Reception):
+class Link(Reception, Transmission):
     """One life of a transport, for callers of reading methods, on top of its reception by an attendant. Thread-safe."""
 
     def take_whole(self, whole: Callable[[bytes], object], timeout: float | None, size: int = CHUNK) -> bytes | None:
@@ -62,8 +64,8 @@ class Link(Reception):
         except TimedOut:
             tell = self._sink.wanted()
             raise
-        except CnxError as error:
-            self.end(error)
+        except Exception as error:
+            self._fail(error)
             return None
         finally:
             self._step_down_as_caller(tell)
@@ -92,8 +94,8 @@ class Link(Reception):
             return True
         except TimedOut:
             raise
-        except CnxError as error:
-            self.end(error)
+        except Exception as error:
+            self._fail(error)
             return False
         finally:
             self.received += filled
@@ -111,6 +113,7 @@ class Link(Reception):
         """
         end = None if timeout is None else monotonic() + timeout
         leads = tell = False
+        gate: Gate | None = None
         try:
             while True:
                 with self._lock:
@@ -119,14 +122,22 @@ class Link(Reception):
                         if self._blocked:
                             self._make_room()
                         return found
+                    if not leads:
+                        if not self._reader:
+                            leads, self._reader = True, get_ident()
+                        else:
+                            gate = gate or self._follow()
                     if self.reason is not None:
                         self._check_up()
-                    leads = leads or self._lead_or_wait(timeout)
                 if leads:
                     tell = self._read(timeout)
+                elif gate is not None and not gate.wait(timeout):
+                    raise TimedOut(f"nothing came from {self.transport.address} in time")
                 if end is not None:
                     timeout = max(0.0, end - monotonic())
         finally:
+            if gate is not None:
+                self._changed.gates.remove(gate)
             if leads:
                 self._step_down_as_caller(tell or self._sink.wanted())
 
@@ -140,23 +151,18 @@ class Link(Reception):
             data = self._read_now()
             if data is not None:
                 self._accept(data, True)
-        except CnxError as error:
-            self.end(error)
+        except Exception as error:
+            self._fail(error)
         finally:
             self._step_down_as_caller(self._sink.wanted())
 
-    def _lead_or_wait(self, left: float | None) -> bool:
-        """Become the reader, or wait until the reader has something; the lock is held."""
-        if not self._reader:
-            self._reader = get_ident()
-            return True
+    def _follow(self) -> Gate:
+        """Return a gate that is opened when the reader has something; the lock is held."""
         if self._reader == get_ident():
             raise RuntimeError(
                 "a handler must not read from the connection whose data it is being told; read on another thread"
             )
-        if left == 0 or not self._wait(left):
-            raise TimedOut(f"nothing came from {self.transport.address} in time")
-        return False
+        return self._changed.enqueue()
 
     def _read(self, timeout: float | None) -> bool:
         """Read once as the reader; return whether anybody is subscribed."""
@@ -166,8 +172,8 @@ class Link(Reception):
             return self._accept(self.transport.read(CHUNK, timeout), True)
         except TimedOut:
             raise
-        except CnxError as error:
-            self.end(error)
+        except Exception as error:
+            self._fail(error)
             return False
 
     def _step_down_as_caller(self, tell: bool) -> None:
@@ -177,14 +183,13 @@ class Link(Reception):
         """
         self._step_down(AWAY)
         self._last_read = monotonic()
-        if not self._resting and self.live and self.attendant is not None:
-            self._resting = True
-            self.attendant.rest(self, PAUSE[tell])
+        if not self._resting:
+            self._rest(PAUSE[tell])
 
     def _make_room(self) -> None:
         """Let the attendant go on if it stopped because the inbox was full; the lock is held."""
         if len(self.inbox) < self._sink.limit:
             self._blocked = False
-            self._changed.notify_all()
-            if not self._reader:
+            self._changed.notify()
+            if not self._reader and self.reason is None:
                 self._ask(INPUT)

@@ -9,12 +9,14 @@ import itertools
 import logging
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any
 
+from cnx.errors import ConnectError, ConnectionLost
 from cnx.link import Link
+from cnx.monitor import Monitor
 from cnx.watch import Watch, new_watch
 
 __all__ = ["Listener", "Pump", "Timer"]
@@ -48,7 +50,7 @@ class Timer:
             return False
         try:
             callback()
-        except Exception:
+        except BaseException:  # SystemExit, too: the thread has to go on
             log.exception("%s: a scheduled action failed", self.link.transport.address)
         return self._periodic and self.active and self.link.reason is None
 
@@ -71,9 +73,10 @@ class _Timers:
             return max(0.0, self._heap[0][0] - monotonic()) if self._heap else None
 
     def run_due(self) -> None:
+        now = monotonic()  # what is due again after that has to wait for others
         while True:
             with self._lock:
-                if not self._heap or self._heap[0][0] > monotonic():
+                if not self._heap or self._heap[0][0] > now:
                     return
                 timer = heapq.heappop(self._heap)[2]
             if timer.run():
@@ -90,9 +93,13 @@ class _Attendant:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._lock = threading.RLock()
-        self._timers = _Timers()
         self._thread: threading.Thread | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._changed = Monitor()
+        self._lock = self._changed.lock
+        self._timers = _Timers()
 
     def is_current(self) -> bool:
         """Whether the calling thread is this one."""
@@ -104,13 +111,16 @@ class _Attendant:
 
     def abandon(self) -> None:
         """Forget thread and timers in a forked child process."""
-        self._lock = threading.RLock()
-        self._timers = _Timers()
         self._thread = None
+        self._begin()
 
     def _start(self, run: Callable[[], None]) -> None:
         self._thread = threading.Thread(target=run, name=self._name, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._thread = None
+            raise ConnectError(f"cannot start {self._name}: {error}") from error
 
 
 class Listener(_Attendant):
@@ -126,7 +136,7 @@ class Listener(_Attendant):
     def __init__(self, name: str = "shared") -> None:
         super().__init__(f"cnx listener {name}")
         self._links: dict[int, Link] = {}
-        self._poked: deque[Link] = deque()
+        self._poked: set[Link] = set()
         self._watch: Watch | None = None
 
     def __repr__(self) -> str:
@@ -135,13 +145,19 @@ class Listener(_Attendant):
     def add(self, link: Link) -> None:
         """Attend to ``link``."""
         with self._lock:
-            idle = self._watch is None
-            if self._watch is None:
-                self._watch = new_watch()
-            self._links[link.fd] = link
-            self._watch.add(link.fd)
-            if idle:
-                self._start(self._run)
+            watch = self._watch or new_watch()
+            try:
+                watch.add(link.fd)
+                self._links[link.fd] = link
+                if self._watch is None:
+                    self._watch = watch
+                    self._start(partial(self._run, watch))
+            except BaseException:
+                self.remove(link)
+                if self._thread is None:
+                    self._watch = None
+                    watch.close()
+                raise
 
     def arm(self, link: Link, interest: int) -> None:
         """Ask to be told of ``interest``, once."""
@@ -154,12 +170,13 @@ class Listener(_Attendant):
 
     def poke(self, link: Link) -> None:
         """Have the thread look at ``link``."""
-        self._poked.append(link)
-        self._with_watch(lambda watch: watch.poke())
+        if self._links.get(link.fd) is link:
+            self._poked.add(link)
+            self._with_watch(lambda watch: watch.poke())
 
     def rest(self, link: Link, delay: float) -> None:
         """Look at ``link`` again after ``delay`` seconds."""
-        self.schedule(Timer(link, delay, link.look_again, periodic=False))
+        self.schedule(Timer(link, delay, link.on_rested, periodic=False))
 
     def schedule(self, timer: Timer) -> None:
         """Run ``timer`` on this thread."""
@@ -173,13 +190,17 @@ class Listener(_Attendant):
             if self._links.get(link.fd) is link:
                 del self._links[link.fd]
                 self._with_watch(lambda watch: watch.remove(link.fd))
+                self._with_watch(lambda watch: watch.poke())
         self._timers.drop(link)
 
     def join(self, timeout: float) -> None:
         """Wait for the end of the thread if it has no links left."""
         thread = self._thread
-        if thread is not None and not self._links and not self.is_current():
-            thread.join(timeout)
+        if thread is not None and not self.is_current():
+            end = monotonic() + timeout
+            self._changed.wait_for(lambda: self._links or self._thread is not thread, timeout)
+            if self._thread is not thread:
+                thread.join(max(0.0, end - monotonic()))
 
     def abandon(self) -> None:
         super().abandon()
@@ -193,19 +214,22 @@ class Listener(_Attendant):
             with contextlib.suppress(OSError, ValueError):  # closed at this moment: its links are settled
                 action(watch)
 
-    def _run(self) -> None:
-        while (watch := self._watch) is not None:
+    def _run(self, watch: Watch) -> None:
+        while True:
             for fd, gone in watch.wait(self._timers.remaining()):
                 link = self._links.get(fd)
                 if link is not None:
-                    link.attend(told=True, gone=gone)
-            while self._poked:
-                self._poked.popleft().attend()
+                    _attend(link, True, gone)
+            for _ in range(len(self._poked)):
+                _attend(self._poked.pop(), False, False)
             self._timers.run_due()
             with self._lock:
-                if not self._links and not self._poked:
-                    self._watch = None
-                    watch.close()
+                if not self._links:
+                    self._poked.clear()
+                    self._watch = self._thread = None
+                    break
+        self._changed.notify()
+        watch.close()
 
 
 class Pump(_Attendant):
@@ -242,5 +266,21 @@ class Pump(_Attendant):
     def _run(self) -> None:
         while (link := self._link) is not None:
             due = self._timers.remaining()
-            link.pump(_LOOK_AGAIN if due is None else min(due, _LOOK_AGAIN))
+            try:
+                link.pump(_LOOK_AGAIN if due is None else min(due, _LOOK_AGAIN))
+            except BaseException as error:
+                _give_up(link, error)
             self._timers.run_due()
+
+
+def _attend(link: Link, told: bool, gone: bool) -> None:
+    try:
+        link.attend(told=told, gone=gone)
+    except BaseException as error:
+        _give_up(link, error)
+
+
+def _give_up(link: Link, error: BaseException) -> None:
+    """End a link whose handler raised what no handler must raise, such as ``SystemExit``; the thread goes on."""
+    log.exception("%s: the link ends, as a handler raised %r", link.transport.address, error)
+    link.end(ConnectionLost(f"a handler of {link.transport.address} raised {error!r}"))

@@ -6,7 +6,7 @@ from threading import get_ident
 from time import monotonic
 from typing import Any
 
-from cnx.errors import CnxError, TimedOut
+from cnx.errors import CnxError, ConnectionLost, TimedOut
 from cnx.life import Life, Sink
 from cnx.transports.transport import CHUNK, Transport
 from cnx.watch import HANGUP, INPUT, NOTHING
@@ -14,7 +14,10 @@ from cnx.watch import HANGUP, INPUT, NOTHING
 __all__ = ["PAUSE", "Reception"]
 
 _LOOK_AGAIN = 0.25
-"""Seconds after which unread input that nobody wants is offered again: PyDispatcher does not tell of new subscribers."""
+"""Seconds after which unread input that nobody wants is offered again, as PyDispatcher tells nobody of subscribers."""
+
+_TURN = 64
+"""Reads before other links and timers of the same thread have their turn."""
 
 PAUSE = {False: 0.05, True: 0.005}
 """Seconds without a reading call after which the attendant takes over, by whether anybody is subscribed."""
@@ -25,9 +28,9 @@ class Reception(Life):
 
     def __init__(self, transport: Transport, inbox: Any, sink: Sink) -> None:
         super().__init__(transport, inbox, sink)
-        self._waiting = 0  # callers that wait for the reader
         self._blocked = self._gone = False  # input is left unread; the peer may be gone
-        self._resting, self._last_read = False, 0.0  # callers read, so the attendant need not be told of input
+        self._resting = False  # the attendant will look again after a while
+        self._last_read = 0.0  # by a caller, so that the attendant need not be told of input
 
     # -- for the attendant -----------------------------------------------------------------------------------------
 
@@ -50,47 +53,52 @@ class Reception(Life):
             return
         try:
             self._blocked = not self._pass_on(told)
-        except CnxError as error:
-            self.end(error)
+        except Exception as error:
+            self._fail(error)
         finally:
             self._step_down((NOTHING if self._gone else HANGUP) if self._blocked else INPUT)
-            if self._blocked and self.attendant is not None:
-                self.attendant.rest(self, _LOOK_AGAIN)
+            if self._blocked:
+                self._rest(_LOOK_AGAIN)
 
     def pump(self, timeout: float) -> None:
         """Read once, blocking, from a transport without a descriptor, or settle; called on the attendant's thread."""
-        with self._lock:
-            busy = self._reader not in (0, get_ident())
-            if self.reason is None and (busy or self._leaves_unread()):
-                self._blocked = True
-                self._wait(timeout)
-                return
-            if self.reason is None:
-                self._reader = get_ident()
-        try:
-            if self.reason is None:
+        if not self._changed.wait_for(self._claim_or_end, timeout):
+            return
+        if self._reader == get_ident():
+            try:
                 self._deliver_kept()
                 self._accept(self.transport.read(CHUNK, timeout), False)
-        except TimedOut:
-            return
-        except CnxError as error:
-            self.end(error)
+            except TimedOut:
+                pass
+            except Exception as error:
+                self._fail(error)
+            finally:
+                self._step_down(NOTHING)
         self.settle()
-        with self._lock:
-            if self.reason is not None and not self._settling:
-                self._wait(timeout)  # somebody is still inside
 
-    def _wait(self, timeout: float | None) -> bool:
-        """Wait for a change of roles or bytes; the lock is held."""
-        self._waiting += 1
-        try:
-            return self._changed.wait(timeout)
-        finally:
-            self._waiting -= 1
+    def _claim_or_end(self) -> bool:
+        """Become the reader if there is something to do; return whether there is, or the link can be settled."""
+        if self.reason is not None:
+            return not (self._reader or self._writer or self._announcer or self._ender)
+        if self._reader or not self.live or self._leaves_unread():
+            return False
+        self._reader = get_ident()
+        return True
+
+    def _fail(self, error: Exception) -> None:
+        """End the link because of what reading it raised; a transport that users write may raise anything."""
+        if isinstance(error, CnxError):
+            self.end(error)
+            return
+        lost = ConnectionLost(f"the connection with {self.transport.address} broke while reading: {error!r}")
+        lost.__cause__ = error
+        self.end(lost)
 
     def _pass_on(self, told: bool) -> bool:
         """Read and tell; return whether nothing more waits, as against being left to the readers or to the peer."""
-        while self.reason is None:
+        for _ in range(_TURN):
+            if self.reason is not None:
+                break
             self._deliver_kept()
             if self._leaves_unread():
                 return not told
@@ -153,15 +161,15 @@ class Reception(Life):
         elif self._sink.provisional and len(self.inbox) > self._sink.limit:
             self.inbox.clear()  # whoever reads now begins with what comes next
             self._sink.keeping = False
-        if self._waiting:
-            self._changed.notify_all()
+        if self._changed.gates:
+            self._changed.notify()
 
     def _step_down(self, interest: int) -> None:
         """Give the role back and ask the attendant for what the next reader needs to know."""
         with self._lock:
             self._reader = 0
-            if self._waiting:
-                self._changed.notify_all()
+            if self._changed.gates:
+                self._changed.notify()
             if self.reason is None and interest != self._interest and self.live:
                 self._ask(interest)
         if self.reason is not None:
@@ -172,14 +180,24 @@ class Reception(Life):
         if self.attendant is not None:
             self.attendant.arm(self, interest)
 
-    def look_again(self) -> None:
-        """Let the attendant find out anew who wants what comes, unless callers are reading. Any thread."""
-        attendant = self.attendant
-        if attendant is None:
-            return
-        pause = PAUSE[self._sink.wanted()]
-        if self._resting and monotonic() < self._last_read + pause:
-            attendant.rest(self, pause)
-            return
+    def _rest(self, delay: float) -> None:
+        """Have the attendant look again after ``delay`` seconds, unless it will anyway."""
+        with self._lock:
+            if self._resting or not self.live or self.attendant is None:
+                return
+            self._resting = True
+        self.attendant.rest(self, delay)
+
+    def on_rested(self) -> None:
+        """Look again, unless callers are reading; called on the attendant's thread."""
         self._resting = False
-        attendant.poke(self)
+        pause = PAUSE[self._sink.wanted()]
+        if monotonic() < self._last_read + pause:
+            self._rest(pause)
+        else:
+            self.attend()
+
+    def look_again(self) -> None:
+        """Let the attendant find out anew who wants what comes. Any thread."""
+        if self.attendant is not None:
+            self.attendant.poke(self)

@@ -11,7 +11,7 @@ from cnx.buffer import ReceiveBuffer
 from cnx.connection import STOP_TIMEOUT, Connection, Traffic
 from cnx.deadline import Deadline, checked_timeout
 from cnx.delivery import Delivery
-from cnx.errors import NotConnected
+from cnx.errors import ConnectError, NotConnected
 from cnx.framing import LIMIT, Framing, checked_limit
 from cnx.life import Inbox
 from cnx.link import Link
@@ -92,7 +92,7 @@ class TransportConnection(Connection):
         Raises:
             NotConnected: there is no link.
         """
-        link = self._fresh[0] if self._fresh else self._current()
+        link = self._current()
         timer = Timer(link, checked_interval(interval), callback)
         link.schedule(timer)
         return timer
@@ -128,19 +128,26 @@ class TransportConnection(Connection):
     def establish(self, deadline: Deadline) -> None:
         self._let_go_of_old(deadline)
         transport = self.open_transport(deadline)
-        self._delivery = self._new_delivery()
-        link = Link(transport, self._new_inbox(), self._delivery)
-        link.attendant = self._attendant(transport)
-        self._fresh = link, get_ident()
         try:
+            self._delivery = self._new_delivery()
+            link = Link(transport, self._new_inbox(), self._delivery)
+            link.attendant = self._attendant(transport)
+        except BaseException:
+            transport.shutdown()
+            transport.close()
+            raise
+        try:
+            self._fresh = link, get_ident()
             with deadline.waking(lambda: link.end(NotConnected("the attempt was cancelled"))):
                 self.prepare(deadline)
                 deadline.check(f"preparing {self.name}")
             if link.reason is not None:
                 raise link.reason
+            link.attendant.add(link)
         except BaseException as error:
-            link.end(error)
             self._fresh = None
+            link.end(error)
+            link.wait_settled(STOP_TIMEOUT)
             if deadline.cancelled:
                 deadline.check(f"preparing {self.name}")
             raise
@@ -151,10 +158,14 @@ class TransportConnection(Connection):
         if old is not None:
             left = deadline.remaining()
             with deadline.waking(old.notify):
-                old.wait_settled(STOP_TIMEOUT if left is None else left)
+                settled = old.wait_settled(STOP_TIMEOUT if left is None else left, lambda: deadline.cancelled)
             deadline.check(f"waiting for the end of the last link of {self.name}")
-        self._before = self.traffic
-        self._link = None
+            if not settled:
+                raise ConnectError(
+                    f"a handler of {self.name} is still busy with its last link; connect after that, on another "
+                    "thread, or leave it to a ConnectionManager"
+                )
+        self._link, self._before = None, self.traffic
 
     def announce(self) -> None:
         fresh = self._fresh
@@ -163,6 +174,9 @@ class TransportConnection(Connection):
         link = fresh[0]
         self._link, self._fresh = link, None
         link.announce(lambda: emit(self, self.Signals.CONNECTED))
+        if link.reason is not None:
+            self.last_error = link.reason
+            link.wait_settled(STOP_TIMEOUT)
 
     def release(self, reason: BaseException, timeout: float) -> None:
         fresh = self._fresh
@@ -171,6 +185,14 @@ class TransportConnection(Connection):
             link.end(reason)
             if timeout:
                 link.wait_settled(timeout)
+
+    def is_inside(self) -> bool:
+        link = self._link
+        return super().is_inside() or (link is not None and link.is_inside())
+
+    def _let_go(self) -> None:
+        super()._let_go()
+        self._fresh = None
 
     def _attendant(self, transport: Transport) -> Listener | Pump:
         if transport.fileno() < 0:
@@ -212,8 +234,10 @@ class TransportConnection(Connection):
     def __del__(self) -> None:
         link = getattr(self, "_link", None)  # the constructor may have refused its arguments
         if link is not None and link.reason is None:
-            self._warn_abandoned()
-            link.end(NotConnected("the connection was garbage collected"))
+            try:
+                self._warn_abandoned()
+            finally:
+                link.end(NotConnected("the connection was garbage collected"))
 
 
 def checked_interval(seconds: float) -> float:

@@ -1,0 +1,99 @@
+"""What goes out on a link: whole messages, one after the other."""
+
+from __future__ import annotations
+
+from threading import get_ident
+
+from cnx.errors import ConnectionLost, TimedOut
+from cnx.life import Life
+
+__all__ = ["Transmission"]
+
+
+class Transmission(Life):
+    """The writing of a link, on top of its :class:`~cnx.life.Life`. Thread-safe."""
+
+    def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> None:
+        """Send the whole of ``data``, not mixed with what other threads send.
+
+        Raises:
+            TimedOut: time was up. Where nothing was sent yet the link goes on; a message that was cut ends it.
+            ConnectionLost: it ended.
+        """
+        me = get_ident()
+        if self._writer == me:
+            raise RuntimeError(
+                "a signal handler must not write to the connection that the interrupted code is writing to"
+            )
+        try:
+            with self._lock:
+                if not self._writer:
+                    self._writer = me
+            if self._writer != me:
+                self._wait_to_write(me, timeout)
+            if self.reason is not None:
+                self._check_up()
+            if self._sink.provisional:
+                self._forget_told()
+            sent = self._send(data, timeout)
+            self.sent += max(sent, 0)
+            self.writes += 1
+            if sent != len(data):
+                self._cut(sent, len(data), timeout)
+        finally:
+            if self._writer == me:
+                self._writer = 0
+                if self._changed.gates:
+                    self._changed.notify()
+                if self.reason is not None:
+                    self._ask_to_settle()
+
+    def _wait_to_write(self, me: int, timeout: float | None) -> None:
+        def claim() -> bool:
+            if not self._writer:
+                self._writer = me
+            return self._writer == me or self.reason is not None
+
+        if not self._changed.wait_for(claim, timeout):
+            raise TimedOut(
+                f"another write to {self.transport.address} did not end within {timeout:g} s; nothing was sent"
+            )
+
+    def _send(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
+        """Send; what breaks off in the middle ends the link."""
+        try:
+            return self.transport.write(data, timeout)
+        except ConnectionLost as error:
+            self.end(error)
+            raise
+        except OSError as error:
+            lost = ConnectionLost(f"the connection with {self.transport.address} broke while writing: {error}")
+            self.end(lost)
+            raise lost from error
+        except Exception:  # it cannot be sent, and was not
+            raise
+        except BaseException as error:  # such as KeyboardInterrupt
+            self.end(
+                ConnectionLost(f"a write to {self.transport.address} was interrupted by {error!r}, maybe half-way")
+            )
+            raise
+
+    def _forget_told(self) -> None:
+        """Keep what comes from now on, in place of what nobody has read and everybody was told."""
+        with self._lock:
+            self._sink.keeping = True
+            if not self._untold:
+                self.inbox.clear()
+
+    def _cut(self, sent: int, size: int, timeout: float | None) -> None:
+        """Report a write that took too long."""
+        address = self.transport.address
+        self._check_up()
+        if sent == 0:
+            raise TimedOut(f"{address} took nothing of {size} bytes within {timeout:g} s; nothing was sent")
+        error = TimedOut(
+            f"{address} took only a part of {size} bytes within {timeout:g} s; the connection is closed, "
+            "as the rest cannot follow"
+        )
+        self.end(error)
+        raise error
