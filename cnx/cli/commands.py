@@ -17,6 +17,7 @@ __all__ = ["cnx"]
         "demo": ("cnx.cli.demo:demo", "Watch a link to a simulated chiller fail and recover."),
         "simulate": ("cnx.cli.simulate:simulate", "Run a simulated device."),
         "monitor": ("cnx.cli.monitor:monitor", "Show what comes from a URL, and stay connected."),
+        "chiller": ("cnx.cli.chiller:chiller", "Talk to a ThermoTek chiller."),
         "m2": ("cnx.cli.m2:m2", "Talk to the M2 cell controller."),
         "tecoroute": ("cnx.cli.tecoroute:tecoroute", "Reach PLCs through the TecoRoute service."),
         "ports": ("cnx.cli.ports:ports", "List the serial ports of this machine."),
