@@ -157,3 +157,9 @@ def eventually(condition: Callable[[], object]) -> bool:
 def threads_of_cnx() -> list[str]:
     """Return the names of the threads that the library has now."""
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("cnx ")]
+
+
+def answered(client: Client, data: bytes = b"ping") -> bool:
+    """Tell whether the simulator sends back what it is sent."""
+    client.send(data)
+    return client.receive_exactly(len(data)) == data

@@ -26,7 +26,17 @@ from cnx.faults import (
 )
 from cnx.proxy import Proxy
 from cnx.simulation import Session, Simulator
-from tests.echo import PATIENCE, Client, Echo, certificates, dial, eventually, reachable, threads_of_cnx
+from tests.echo import (
+    PATIENCE,
+    Client,
+    Echo,
+    answered,
+    certificates,
+    dial,
+    eventually,
+    reachable,
+    threads_of_cnx,
+)
 
 
 @pytest.fixture
@@ -51,12 +61,6 @@ def client(proxy: Proxy) -> Iterator[Client]:
     with dial(proxy.urls[0]) as client:
         assert answered(client)
         yield client
-
-
-def answered(client: Client, data: bytes = b"ping") -> bool:
-    """Tell whether the server sends back what it is sent."""
-    client.send(data)
-    return client.receive_exactly(len(data)) == data
 
 
 class TestPassing:
