@@ -6,26 +6,62 @@ import functools
 import operator
 import weakref
 from collections.abc import Callable, Iterator
+from threading import get_ident
 from typing import Any
 
-from cnx.signals import ANY, NOBODY, call_filtered, connections, dispatcher, handler_of, registered, report, takes_only
+from cnx.signals import ANY, call_filtered, connections, direct_call, dispatcher, each_once, report, takes_only
 
 __all__ = ["Outlet"]
 
-_ANY_SIGNAL = dispatcher.Any
 _Call = Callable[[Any], Any]
-_Entry = tuple[Any, bool, bool]  # what is registered, whether weakly, whether it is called with the argument alone
+_ANY_SIGNAL = dispatcher.Any
 
 
-def _ignore(payload: Any) -> None:
-    """Stand in for a handler that unsubscribed while its signal is being told."""
+def _ignore(payload: Any = None) -> None:
+    """Stand in for a handler that unsubscribed while its signal is being told, and for what finds it."""
+
+
+class _Plan:
+    """Whom to tell, as PyDispatcher's lists had it. Only replaced as a whole, as several threads may make one at once.
+
+    Attributes:
+        lists: the contents of PyDispatcher's lists.
+        items: what is registered there.
+        found: gives what to call for each item, ``None`` where it has died.
+        calls: what to call for each item; ``None`` where some are held weakly, so that it has to be found each time.
+    """
+
+    __slots__ = ("calls", "found", "items", "lists")
+
+    def __init__(self, lists: tuple[Any, ...], items: list[Any], found: list[Callable[[], _Call | None]]) -> None:
+        self.lists = lists
+        self.items = items
+        self.found = found
+        weak = any(isinstance(item, dispatcher.WEAKREF_TYPES) for item in items)
+        self.calls: list[Any] | None = None if weak else [find() for find in found]
+
+    def for_batch(self) -> _Plan:
+        """Return a plan that has its calls, and keeps them alive."""
+        if self.calls is not None:
+            return self
+        plan = _Plan(self.lists, self.items, self.found)
+        plan.calls = [_ignore if (call := find()) is None else call for find in self.found]
+        return plan
+
+    def keep_only(self, registered: list[Any]) -> None:
+        """Have the others called no more, although the plan is being carried out."""
+        for index, item in enumerate(self.items):
+            if item not in registered:
+                self.found[index] = _ignore
+                if self.calls is not None:
+                    self.calls[index] = _ignore
 
 
 class Outlet:
     """Tells one signal of one sender, with one argument, to the same receivers as ``dispatcher.send``.
 
-    It compares PyDispatcher's lists with the copies that its plan was made from, so it needs no hook there:
-    whoever subscribes, by whatever way, is found by the next message. Weak references stay weak.
+    It compares PyDispatcher's lists with those that its plan was made from, so it needs no hook there: whoever
+    subscribes, by whatever way, is found by the next message, or the next batch. Weak references stay weak.
 
     One thread at a time may emit; any thread may ask :meth:`wanted`, :meth:`refresh` or :meth:`stop`.
 
@@ -40,100 +76,118 @@ class Outlet:
         self._own = id(sender)
         self._signal = signal
         self._name = name
-        self._copies: tuple[Any, ...] = (None, None, None, None)
-        self._plan: list[_Entry] = []
-        self._ready: list[_Call] | None = []
-        self._running: list[_Call] = []
+        self._plan = self._running = _Plan((), [], [])
         self._batch: list[Any] = []
         self._rest: Iterator[Any] = iter(())
+        self._teller = 0  # the thread that tells a batch
+        self._stopped = False
 
     def wanted(self) -> bool:
         """Whether anybody is subscribed."""
-        own, everybody = connections.get(self._own, NOBODY), connections.get(ANY, NOBODY)
-        signal = self._signal
-        return bool(own.get(signal) or everybody.get(signal) or own.get(_ANY_SIGNAL) or everybody.get(_ANY_SIGNAL))
+        return bool(self._current().items)
 
     def emit(self, payload: Any) -> None:
         """Tell the signal once."""
-        calls = self._running = self._calls()
-        for call in calls:
-            try:
-                call(payload)
-            except Exception:
-                report(call, self._signal)
+        plan = self._running = self._current()
+        if self._stopped:
+            return
+        if plan.calls is not None:
+            for call in plan.calls:
+                try:
+                    call(payload)
+                except Exception:
+                    report(call, self._signal)
+            return
+        for find in plan.found:
+            call = find()
+            if call is not None:
+                try:
+                    call(payload)
+                except Exception:
+                    report(call, self._signal)
 
     def emit_each(self, payloads: list[Any]) -> None:
         """Tell the signal for each of ``payloads``, which is emptied when it is stopped half-way."""
+        self._teller = get_ident()
         while payloads:
-            calls = self._running = self._calls()
+            plan = self._current()
+            running = self._running = plan.for_batch()
             self._batch, self._rest = payloads, iter(payloads)
-            if len(calls) == 1:
-                self._run_one(calls[0], self._rest)
-            elif calls:
-                self._run_all(calls, self._rest)
+            if self._stopped:
+                payloads.clear()
+            elif self._current() is not plan:
+                continue  # somebody unsubscribed, and could not know yet what to take the handler out of
+            elif running.calls:
+                run = self._run_one if len(running.calls) == 1 else self._run_all
+                run(running.calls, self._rest)
             if self._batch is payloads:
-                return
+                break
             payloads = self._batch
+        self._teller = 0
+        self._running, self._batch, self._rest = self._plan, [], iter(())  # keep nothing alive
 
     def refresh(self) -> None:
-        """Let a change of subscribers take effect on the message that is being told, and on the rest of its batch."""
-        fresh = set(map(id, self._calls()))
-        running = self._running
-        for index, call in enumerate(running):
-            if id(call) not in fresh:
-                running[index] = _ignore
+        """Let a change of subscribers take effect on what is being told.
+
+        Who unsubscribed is called no more. Who subscribed is told from the next message on, or, if another thread is
+        telling, from the next batch on.
+        """
+        self._running.keep_only(self._current().items)
         left = operator.length_hint(self._rest)
-        if left:
+        if left and self._teller == get_ident():
             batch = self._batch
             self._batch = batch[-left:]
             batch.clear()
 
     def stop(self) -> None:
         """Tell nothing after the message that is being told."""
+        self._stopped = True
+        self._running.keep_only([])
         self._batch.clear()
-        self._running[:] = [_ignore] * len(self._running)
-        self._ready = None
 
-    def _current(self) -> list[_Entry]:
-        """Return what is registered now; PyDispatcher's tables are only read."""
-        own, everybody = connections.get(self._own, NOBODY), connections.get(ANY, NOBODY)
-        signal, any_signal = self._signal, dispatcher.Any
-        lists = (own.get(signal), own.get(any_signal), everybody.get(signal), everybody.get(any_signal))
-        if lists != self._copies:
-            self._copies = tuple(None if found is None else list(found) for found in lists)
-            sender = self._sender()
-            self._plan = [] if sender is None else [self._entry(item) for item in registered(sender, signal)]
-            self._ready = None
-        return self._plan
+    def _current(self) -> _Plan:
+        """Return the plan for what is registered now; PyDispatcher's tables are only read."""
+        own, everybody = connections.get(self._own), connections.get(ANY)
+        lists: tuple[list[Any] | None, ...] = ()
+        if own is not None:
+            lists = own.get(self._signal), own.get(_ANY_SIGNAL)
+        if everybody is not None:
+            lists += everybody.get(self._signal), everybody.get(_ANY_SIGNAL)
+        plan = self._plan
+        return plan if lists == plan.lists else self._new_plan(lists)
 
-    def _entry(self, item: Any) -> _Entry:
+    def _new_plan(self, lists: tuple[list[Any] | None, ...]) -> _Plan:
+        """Make a plan. Several threads may do so at once: whoever is late with an old one is found out by the next."""
+        lists = tuple(None if found is None else list(found) for found in lists)
+        items = each_once(lists)
+        self._plan = plan = _Plan(lists, items, [self._resolver(item) for item in items])
+        return plan
+
+    def _resolver(self, item: Any) -> Callable[[], _Call | None]:
+        """Return what gives the call for ``item``; a weak one that takes the argument alone gives it by itself."""
         weak = isinstance(item, dispatcher.WEAKREF_TYPES)
         target = item() if weak else item
-        return item, weak, target is not None and takes_only(target, self._name)
-
-    def _calls(self) -> list[_Call]:
-        """Return what to call; what PyDispatcher holds weakly is resolved anew each time."""
-        plan = self._current()
-        if self._ready is not None:
-            return self._ready
-        calls: list[_Call] = []
-        for item, weak, direct in plan:
-            target = item() if weak else item
-            if target is not None:
-                calls.append(handler_of(target) if direct else self._filtered(target))
-        if not any(weak for _, weak, _ in plan):
-            self._ready = calls
-        return calls
+        if target is not None and takes_only(target, self._name):
+            if weak:
+                return item  # type: ignore[no-any-return]
+            call = direct_call(target)
+        elif weak:
+            return lambda: None if (target := item()) is None else self._filtered(target)
+        else:
+            call = self._filtered(target)
+        return lambda: call
 
     def _filtered(self, target: Any) -> _Call:
         return functools.partial(call_filtered, target, self._sender, self._signal, self._name)
 
-    def _run_one(self, call: _Call, rest: Iterator[Any]) -> None:
-        while True:
+    def _run_one(self, calls: list[_Call], rest: Iterator[Any]) -> None:
+        over = False
+        while not over:
             try:
                 for payload in rest:
+                    call = calls[0]  # looked up each time: refresh() may have taken it out
                     call(payload)
-                return
+                over = True
             except Exception:
                 report(call, self._signal)
 

@@ -8,14 +8,15 @@ receives a signal, and with which arguments, are PyDispatcher's own.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 import inspect
 import logging
 import threading
 import weakref
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from pydispatch import dispatcher as dispatcher
 from pydispatch.robustapply import function as receiving_function
@@ -32,7 +33,7 @@ ANY = id(dispatcher.Any)
 
 
 class Signal(enum.Enum):
-    """Derive enumerations of signals from this class: its members hash by identity, five times faster than plain ones."""
+    """Derive enumerations of signals from this class: its members hash by identity, five times as fast as others."""
 
     __hash__ = object.__hash__
 
@@ -42,16 +43,20 @@ def registered(sender: object, signal: object) -> list[Any]:
 
     An entry is a handler, or a weak reference to one.
     """
-    own, everybody = connections.get(id(sender), NOBODY), connections.get(ANY, NOBODY)
+    tables = connections.get(id(sender), NOBODY), connections.get(ANY, NOBODY)
+    return each_once(tuple(table.get(key, ())) for table in tables for key in (signal, dispatcher.Any))
+
+
+def each_once(lists: Iterable[Iterable[Any] | None]) -> list[Any]:
+    """Return the entries of PyDispatcher's lists, each once, in their order."""
     found: dict[Any, None] = {}
-    for table in (own, everybody):
-        for key in (signal, dispatcher.Any):
-            for receiver in tuple(table.get(key, ())):
-                try:
-                    if receiver:
-                        found[receiver] = None
-                except TypeError:  # a dead weak reference that was never hashed
-                    continue
+    for entries in lists:
+        for entry in entries or ():
+            try:
+                if entry:
+                    found[entry] = None
+            except TypeError:  # a dead weak reference that was never hashed
+                continue
     return list(found)
 
 
@@ -61,20 +66,18 @@ def alive(receivers: list[Any]) -> list[Any]:
     return [target for target in targets if target is not None]
 
 
-def handler_of(receiver: Any) -> Any:
-    """Return the user's function behind a receiver."""
-    return receiver.handler if isinstance(receiver, Subscription) else receiver
-
-
-def describe(receiver: object) -> str:
+def describe(call: Any) -> str:
     """Return the name of a handler for a log line."""
-    handler = handler_of(receiver.args[0] if isinstance(receiver, functools.partial) else receiver)
+    if isinstance(call, functools.partial) and call.func is call_filtered:
+        call = call.args[0]
+    owner = getattr(call, "__self__", call)
+    handler = owner.handler if isinstance(owner, Subscription) else call
     return getattr(handler, "__qualname__", None) or repr(handler)
 
 
-def report(receiver: object, signal: object) -> None:
+def report(call: object, signal: object) -> None:
     """Log the exception that a handler raised."""
-    log.exception("handler %s of %s raised; the other handlers still get the signal", describe(receiver), signal)
+    log.exception("handler %s of %s raised; the other handlers still get the signal", describe(call), signal)
 
 
 def emit(sender: object, signal: object, **arguments: Any) -> None:
@@ -87,7 +90,7 @@ def emit(sender: object, signal: object, **arguments: Any) -> None:
 
 
 def takes_only(receiver: Any, name: str) -> bool:
-    """Whether calling ``receiver`` with nothing but the argument ``name``, by position, is what PyDispatcher does in effect."""
+    """Whether calling ``receiver`` with the argument ``name`` alone, by position, does what PyDispatcher does."""
     if isinstance(receiver, Subscription):
         return receiver.takes_only(name)
     try:
@@ -99,9 +102,50 @@ def takes_only(receiver: Any, name: str) -> bool:
     return bool(names) and names[0] == name and not takes_all and not {"sender", "signal"} & set(names)
 
 
+def direct_call(receiver: Any) -> Callable[[Any], Any]:
+    """Return what to call in place of a receiver of which :func:`takes_only` holds."""
+    return receiver.direct_call() if isinstance(receiver, Subscription) else receiver
+
+
 def call_filtered(receiver: Any, sender: weakref.ref[Any], signal: object, name: str, payload: Any) -> None:
     """Call ``receiver`` with those of the signal's argument, sender and signal that it accepts."""
     call_with_accepted(receiver, signal=signal, sender=sender(), **{name: payload})
+
+
+_ABOUT = frozenset({"sender", "signal"})
+
+
+class _Parameters(NamedTuple):
+    """How a handler takes arguments."""
+
+    names: frozenset[str] | None  # those it takes by keyword; None for any
+    first: str | None  # the name of its first one by position, "" where that has none; None where there is none
+
+
+def _parameters(handler: Callable[..., Any]) -> _Parameters:
+    """Find out how a handler takes arguments."""
+    try:
+        parameters = list(inspect.signature(handler).parameters.values())
+    except (TypeError, ValueError):  # some builtins do not tell
+        return _Parameters(frozenset(), "")
+    kinds = {parameter.kind for parameter in parameters}
+    by_name = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    any_name = inspect.Parameter.VAR_KEYWORD in kinds and inspect.Parameter.POSITIONAL_ONLY not in kinds
+    first = None
+    for parameter in parameters[:1]:
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
+            first = ""
+        elif parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+            first = parameter.name
+    return _Parameters(None if any_name else frozenset(by_name), first)
+
+
+def _weakly(sender: object) -> Callable[[], Any]:
+    """Return what gives ``sender``, without keeping it alive where that is possible."""
+    try:
+        return weakref.ref(sender)
+    except TypeError:  # such as a str
+        return lambda: sender
 
 
 class Subscription:
@@ -114,57 +158,59 @@ class Subscription:
     def __init__(self, sender: object, signal: object, handler: Callable[..., Any]) -> None:
         self.handler = handler
         self.signal = signal
-        self._sender = weakref.ref(sender) if sender not in (dispatcher.Any, dispatcher.Anonymous) else lambda: sender
-        self._names, self._by_position = _accepted(handler)
+        self._sender = _weakly(sender)
+        self._parameters = _parameters(handler)
         self.active = True
 
     def __call__(self, **arguments: Any) -> None:
         """Hand the signal to the handler."""
         if not self.active:
             return
-        if self._by_position(arguments):
-            payload = [value for name, value in arguments.items() if name not in ("sender", "signal")]
-            self.handler(*payload)
-        elif self._names is None:
+        if self._by_position(set(arguments)):
+            self.handler(*(value for name, value in arguments.items() if name not in _ABOUT))
+        elif self._parameters.names is None:
             self.handler(**arguments)
         else:
-            self.handler(**{name: value for name, value in arguments.items() if name in self._names})
+            self.handler(**{name: value for name, value in arguments.items() if name in self._parameters.names})
 
     def takes_only(self, name: str) -> bool:
         """Whether the handler may be called with nothing but the argument ``name``, by position."""
-        return self._by_position((name,)) or self._names == [name]
+        names, first = self._parameters
+        return self._by_position({name}) or (names is not None and first == name and not names & _ABOUT)
+
+    def direct_call(self) -> Callable[[Any], Any]:
+        """Return what to call with an argument alone; the handler itself if its caller hears of :meth:`cancel`."""
+        return self.handler if hasattr(self._sender(), "_on_subscribers_changed") else self._call_while_active
+
+    def _call_while_active(self, payload: Any) -> None:
+        if self.active:
+            self.handler(payload)
+
+    def _by_position(self, given: set[str]) -> bool:
+        """Whether the handler takes arguments by position, and names none of those that are ``given``."""
+        names, first = self._parameters
+        return names is not None and first is not None and not names & (given | _ABOUT)
 
     def cancel(self) -> None:
-        """Unsubscribe; the handler is not called again, not even for a signal that is being told. Once is enough."""
+        """Unsubscribe; the handler is not called again, not even for signals that are being told. Once is enough.
+
+        A call that another thread has begun goes on.
+        """
         with _tables:
             if not self.active:
                 return
             self.active = False
-            sender = self._sender()  # type: ignore[no-untyped-call]
-            if sender is not None:
-                dispatcher.disconnect(self, signal=self.signal, sender=sender, weak=False)
-        if sender is not None:
-            _tell_changed(sender)
+            sender = self._sender()
+            while self in connections.get(id(sender), NOBODY).get(self.signal, ()):
+                with contextlib.suppress(dispatcher.errors.DispatcherKeyError, KeyError):
+                    dispatcher.disconnect(self, signal=self.signal, sender=sender, weak=False)
+        _tell_changed(sender)
 
     def __enter__(self) -> Subscription:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.cancel()
-
-
-def _accepted(handler: Callable[..., Any]) -> tuple[list[str] | None, Callable[[Any], bool]]:
-    """Return the names a handler accepts (``None`` for all), and whether given arguments must go by position."""
-    try:
-        parameters = list(inspect.signature(handler).parameters.values())
-    except (TypeError, ValueError):  # some builtins do not tell
-        return [], lambda names: True
-    if any(p.kind is p.VAR_KEYWORD for p in parameters) and not any(p.kind is p.POSITIONAL_ONLY for p in parameters):
-        return None, lambda names: False
-    by_name = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    takes_any = any(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL) for p in parameters)
-    known = {"sender", "signal"}
-    return by_name, lambda names: takes_any and not (known | set(names)) & set(by_name)
 
 
 def subscribe(sender: object, signal: object, handler: Callable[..., Any]) -> Subscription:
@@ -181,7 +227,10 @@ def subscribe(sender: object, signal: object, handler: Callable[..., Any]) -> Su
         raise TypeError("signal must not be None")
     subscription = Subscription(sender, signal, handler)
     with _tables:
-        dispatcher.connect(subscription, signal=signal, sender=sender, weak=False)
+        # a handler that dies at this moment may take the very table away that the new one is being put into
+        while subscription not in connections.get(id(sender), NOBODY).get(signal, ()):
+            with contextlib.suppress(KeyError):
+                dispatcher.connect(subscription, signal=signal, sender=sender, weak=False)
     _tell_changed(sender)
     return subscription
 

@@ -1,0 +1,472 @@
+"""Tests of the outlet: the same receivers as PyDispatcher's ``send``, in the same order, only faster."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import logging
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydispatch import dispatcher
+
+from cnx.outlet import Outlet
+from cnx.signals import Signal, Subscription, emit, subscribe
+
+PATIENCE = 10.0
+
+
+class Happening(Signal):
+    """Two signals; the outlet tells the first."""
+
+    TOLD = "told"
+    OTHER = "other"
+
+
+class Sender:
+    """Something with an outlet, which hears of changes as connections do."""
+
+    def __init__(self) -> None:
+        self.outlet = Outlet(self, Happening.TOLD, "data")
+
+    def _on_subscribers_changed(self) -> None:
+        self.outlet.refresh()
+
+
+class Deaf:
+    """A sender that does not hear of changes."""
+
+
+Log = list[tuple[int, Any]]
+
+
+def plain(number: int, log: Log) -> Callable[..., Any]:
+    """Return a handler that takes the argument alone."""
+    return lambda data: log.append((number, data))
+
+
+def defaults(number: int, log: Log) -> Callable[..., Any]:
+    """Return a handler that takes more, but need not be given it."""
+    return lambda data, extra=5: log.append((number, (data, extra)))
+
+
+def about(number: int, log: Log) -> Callable[..., Any]:
+    """Return a handler that wants to know whose signal it is."""
+    return lambda sender, data, signal: log.append((number, (id(sender), data, signal)))
+
+
+def everything(number: int, log: Log) -> Callable[..., Any]:
+    """Return a handler that takes whatever there is."""
+    return lambda **given: log.append((number, sorted(given)))
+
+
+def nothing(number: int, log: Log) -> Callable[..., Any]:
+    """Return a handler that takes nothing."""
+    return lambda: log.append((number, None))
+
+
+class Callback:
+    """An object with two methods that are handlers; it is one itself."""
+
+    def __init__(self, number: int, log: Log) -> None:
+        self.number = number
+        self.log = log
+
+    def method(self, data: Any) -> None:
+        """Take the argument alone."""
+        self.log.append((self.number, data))
+
+    def method_with_sender(self, data: Any, sender: Any = None) -> None:
+        """Take more than the argument."""
+        self.log.append((self.number, (data, id(sender))))
+
+    def __call__(self, data: Any) -> None:
+        """Be a handler."""
+        self.log.append((self.number, ("called", data)))
+
+
+KINDS: list[Callable[[int, Log], Any]] = [plain, defaults, about, everything, nothing, Callback]
+HOW = ["itself", "method", "method_with_sender"]
+SENDERS = ["own", "other", "any"]
+SIGNALS = [Happening.TOLD, Happening.OTHER, dispatcher.Any]
+
+slot = st.integers(0, 5)
+step = st.one_of(
+    st.tuples(
+        st.just("connect"),
+        slot,
+        st.sampled_from(HOW),
+        st.sampled_from(SENDERS),
+        st.sampled_from(SIGNALS),
+        st.booleans(),
+    ),
+    st.tuples(
+        st.just("disconnect"),
+        slot,
+        st.sampled_from(HOW),
+        st.sampled_from(SENDERS),
+        st.sampled_from(SIGNALS),
+        st.booleans(),
+    ),
+    st.tuples(st.just("subscribe"), slot, st.sampled_from(HOW), st.sampled_from(SENDERS), st.sampled_from(SIGNALS)),
+    st.tuples(st.just("cancel"), slot),
+    st.tuples(st.just("die"), slot),
+    st.tuples(st.just("tell")),
+)
+
+
+class History:
+    """A history of subscriptions, with a sender, its outlet and a log."""
+
+    def __init__(self, kinds: list[Callable[[int, Log], Any]]) -> None:
+        self.log: Log = []
+        self.senders: dict[str, Any] = {"own": Sender(), "other": Sender(), "any": dispatcher.Any}
+        self.handlers = [kind(number, self.log) for number, kind in enumerate(kinds)]
+        self.subscriptions: list[Subscription] = []
+
+    def receiver(self, number: int, how: str) -> Any:
+        """Return a handler, or one of its methods."""
+        handler = self.handlers[number]
+        return getattr(handler, how) if how != "itself" and isinstance(handler, Callback) else handler
+
+    def act(self, what: str, *details: Any) -> None:
+        """Carry out one step."""
+        getattr(self, what)(*details)
+
+    def connect(self, number: int, how: str, sender: str, signal: Any, weak: bool) -> None:
+        """Subscribe by PyDispatcher."""
+        receiver = self.receiver(number, how)
+        if receiver is not None:
+            dispatcher.connect(receiver, signal=signal, sender=self.senders[sender], weak=weak)
+
+    def disconnect(self, number: int, how: str, sender: str, signal: Any, weak: bool) -> None:
+        """Unsubscribe by PyDispatcher, which may find nothing."""
+        receiver = self.receiver(number, how)
+        if receiver is not None:
+            try:
+                dispatcher.disconnect(receiver, signal=signal, sender=self.senders[sender], weak=weak)
+            except dispatcher.errors.DispatcherKeyError:
+                pass
+
+    def subscribe(self, number: int, how: str, sender: str, signal: Any) -> None:
+        """Subscribe by cnx."""
+        receiver = self.receiver(number, how)
+        if receiver is not None:
+            self.subscriptions.append(subscribe(self.senders[sender], signal, receiver))
+
+    def cancel(self, number: int) -> None:
+        """End one of the subscriptions."""
+        if number < len(self.subscriptions):
+            self.subscriptions.pop(number).cancel()
+
+    def die(self, number: int) -> None:
+        """Drop a handler, which ends what is weak."""
+        self.handlers[number] = None
+
+    def tell(self) -> None:
+        """Tell the signal in four ways, and compare."""
+        own = self.senders["own"]
+        told = [
+            self.logged(lambda: dispatcher.send(signal=Happening.TOLD, sender=own, data="x")),
+            self.logged(lambda: emit(own, Happening.TOLD, data="x")),
+            self.logged(lambda: own.outlet.emit("x")),
+            self.logged(lambda: own.outlet.emit_each(["x"])),
+        ]
+        assert told[1:] == told[:1] * 3
+        assert own.outlet.wanted() == bool(told[0])
+        twice = self.logged(lambda: own.outlet.emit_each(["x", "x"]))
+        assert twice == told[0] * 2
+
+    def logged(self, action: Callable[[], Any]) -> Log:
+        """Return what the handlers log meanwhile."""
+        self.log.clear()
+        action()
+        return list(self.log)
+
+    def end(self) -> None:
+        """Leave nothing in PyDispatcher's tables."""
+        for number in range(len(self.subscriptions)):
+            self.subscriptions[number].cancel()
+        for signal in list(dispatcher.connections.get(id(dispatcher.Any), {})):
+            for receiver in list(dispatcher.getReceivers(dispatcher.Any, signal)):
+                dispatcher.disconnect(receiver, signal=signal, sender=dispatcher.Any, weak=False)
+
+
+@settings(deadline=None, max_examples=300)
+@given(kinds=st.lists(st.sampled_from(KINDS), min_size=6, max_size=6), steps=st.lists(step, max_size=25))
+def test_outlet_reaches_whom_send_reaches(kinds: list[Any], steps: list[Any]) -> None:
+    """After any history of subscriptions of any kind, with handlers that die."""
+    history = History(kinds)
+    try:
+        for taken in steps:
+            history.act(*taken)
+        history.tell()
+    finally:
+        history.end()
+
+
+@pytest.fixture
+def sender() -> Sender:
+    """Give a sender."""
+    return Sender()
+
+
+def test_nobody_is_told(sender: Sender) -> None:
+    """An outlet without subscribers does nothing, and says that nobody wants to know."""
+    sender.outlet.emit(1)
+    sender.outlet.emit_each([1, 2])
+    assert not sender.outlet.wanted()
+
+
+def test_weak_handlers_stay_weak(sender: Sender) -> None:
+    """Neither a plan nor a message that was told keeps a function or a method alive."""
+    log: Log = []
+    function, callback = plain(1, log), Callback(2, log)
+    dispatcher.connect(function, signal=Happening.TOLD, sender=sender)
+    dispatcher.connect(callback.method, signal=Happening.TOLD, sender=sender)
+    sender.outlet.emit("a")
+    sender.outlet.emit_each(["b"])
+    died = [weakref.ref(function), weakref.ref(callback)]
+    del function, callback
+    gc.collect()
+    assert [reference() for reference in died] == [None, None]
+    assert log == [(1, "a"), (2, "a"), (1, "b"), (2, "b")]
+    assert not sender.outlet.wanted()
+    sender.outlet.emit("c")
+
+
+def test_batch_is_not_kept_alive(sender: Sender) -> None:
+    """Neither by an outlet with subscribers nor by one without."""
+    for _ in range(2):
+        batch = [Deaf()]
+        watch = weakref.ref(batch[0])
+        sender.outlet.emit_each(batch)
+        del batch
+        gc.collect()
+        assert watch() is None
+        subscribe(sender, Happening.TOLD, print)
+
+
+def test_outlet_does_not_keep_its_sender_alive() -> None:
+    """Also after telling."""
+    sender = Sender()
+    subscribe(sender, Happening.TOLD, lambda data, sender: None)
+    outlet = sender.outlet
+    outlet.emit(1)
+    watch = weakref.ref(sender)
+    del sender
+    gc.collect()
+    assert watch() is None
+    assert not outlet.wanted()
+
+
+def test_raising_handler_is_isolated_and_named(sender: Sender, caplog: pytest.LogCaptureFixture) -> None:
+    """Whether it is alone, one of several, weak, or filtered; every message reaches the others."""
+    got: list[int] = []
+
+    def broken(data: int) -> None:
+        raise RuntimeError(data)
+
+    def broken_too(sender: object, data: int) -> None:
+        raise RuntimeError(data)
+
+    with caplog.at_level(logging.ERROR, "cnx"):
+        subscribe(sender, Happening.TOLD, broken)
+        sender.outlet.emit_each([1, 2])
+        dispatcher.connect(broken_too, signal=Happening.TOLD, sender=sender)
+        subscribe(sender, Happening.TOLD, got.append)
+        sender.outlet.emit_each([3, 4])
+        sender.outlet.emit(5)
+    assert got == [3, 4, 5]
+    names = [record.getMessage().split()[1].rpartition(".")[2] for record in caplog.records]
+    assert names == ["broken"] * 2 + ["broken", "broken_too"] * 3
+
+
+def test_handler_of_a_sender_that_does_not_hear_is_named_too(caplog: pytest.LogCaptureFixture) -> None:
+    """A log line names the user's function, not what stands between."""
+    sender = Deaf()
+
+    def broken(data: int) -> None:
+        raise RuntimeError(data)
+
+    subscribe(sender, Happening.TOLD, broken)
+    with caplog.at_level(logging.ERROR, "cnx"):
+        Outlet(sender, Happening.TOLD, "data").emit(1)
+    assert ".broken of" in caplog.text
+
+
+def test_receivers_that_pydispatcher_cannot_call_are_reported(sender: Sender, caplog: pytest.LogCaptureFixture) -> None:
+    """A partial that was connected plainly fails as it does with ``send``, and stops nobody."""
+    got: list[int] = []
+    partial = functools.partial(print)
+    dispatcher.connect(partial, signal=Happening.TOLD, sender=sender)
+    subscribe(sender, Happening.TOLD, got.append)
+    with caplog.at_level(logging.ERROR, "cnx"):
+        sender.outlet.emit(1)
+    assert got == [1]
+    assert "functools.partial" in caplog.text
+
+
+@pytest.mark.parametrize("make", [Sender, Deaf], ids=["hears of changes", "does not"])
+@pytest.mark.parametrize("others", [0, 1])
+def test_cancel_in_a_batch_counts_at_once(make: Callable[[], Any], others: int) -> None:
+    """A handler that cancels its own subscription gets nothing more of the batch; others get all of it."""
+    sender = make()
+    outlet = getattr(sender, "outlet", None) or Outlet(sender, Happening.TOLD, "data")
+    got: list[int] = []
+    rest: list[int] = []
+
+    def once(data: int) -> None:
+        got.append(data)
+        subscription.cancel()
+
+    subscription = subscribe(sender, Happening.TOLD, once)
+    for _ in range(others):
+        subscribe(sender, Happening.TOLD, rest.append)
+    outlet.emit_each([1, 2, 3])
+    assert got == [1]
+    assert rest == [1, 2, 3] * others
+
+
+def test_cancel_of_a_subscription_to_any_sender_counts_at_once(sender: Sender) -> None:
+    """Although senders do not hear of those."""
+    got: list[int] = []
+
+    def once(data: int) -> None:
+        got.append(data)
+        subscription.cancel()
+
+    subscription = subscribe(dispatcher.Any, Happening.TOLD, once)
+    sender.outlet.emit_each([1, 2, 3])
+    assert got == [1]
+
+
+def test_subscribing_in_a_batch_counts_from_the_next_message(sender: Sender) -> None:
+    """Nothing is told twice, nothing is left out."""
+    first: list[int] = []
+    late: list[int] = []
+
+    def welcome(data: int) -> None:
+        first.append(data)
+        if data == 2:
+            subscribe(sender, Happening.TOLD, late.append)
+
+    subscribe(sender, Happening.TOLD, welcome)
+    sender.outlet.emit_each([1, 2, 3, 4])
+    assert first == [1, 2, 3, 4]
+    assert late == [3, 4]
+
+
+def test_change_of_others_leaves_weak_methods_alone(sender: Sender) -> None:
+    """A weakly held method goes on to get the batch when somebody else comes and goes."""
+    log: Log = []
+    callback = Callback(1, log)
+
+    def restless(data: int) -> None:
+        subscribe(sender, Happening.TOLD, print).cancel()
+
+    subscribe(sender, Happening.TOLD, restless)
+    dispatcher.connect(callback.method, signal=Happening.TOLD, sender=sender)
+    dispatcher.connect(callback.method_with_sender, signal=Happening.TOLD, sender=sender)
+    sender.outlet.emit_each([1, 2, 3])
+    sender.outlet.emit(4)
+    assert [data for _, data in log[::2]] == [1, 2, 3, 4]
+    assert log[1::2] == [(1, (data, id(sender))) for data in (1, 2, 3, 4)]
+
+
+def test_stop_in_a_batch_counts_at_once(sender: Sender) -> None:
+    """After the message that is being told nobody is told anything, now or later."""
+    got: list[int] = []
+
+    def stopper(data: int) -> None:
+        got.append(data)
+        sender.outlet.stop()
+
+    subscribe(sender, Happening.TOLD, stopper)
+    subscribe(sender, Happening.TOLD, got.append)
+    batch = [1, 2, 3]
+    sender.outlet.emit_each(batch)
+    later = [4]
+    sender.outlet.emit_each(later)
+    sender.outlet.emit(5)
+    assert got == [1]
+    assert not batch
+    assert not later
+
+
+def test_cancel_from_another_thread_counts_for_the_rest_of_the_batch(sender: Sender) -> None:
+    """Nothing is told twice to those who stay, and at most the call that had begun reaches the one who went."""
+    steady: list[int] = []
+    after: list[int] = []
+    cancelled, told = threading.Event(), threading.Event()
+
+    def meet(data: int) -> None:
+        steady.append(data)
+        if data == 10:
+            told.set()
+            assert cancelled.wait(PATIENCE)
+
+    subscribe(sender, Happening.TOLD, meet)
+    leaver = subscribe(sender, Happening.TOLD, after.append)
+
+    def cancel() -> None:
+        told.wait(PATIENCE)
+        leaver.cancel()
+        cancelled.set()
+
+    thread = threading.Thread(target=cancel, daemon=True)
+    thread.start()
+    sender.outlet.emit_each(list(range(20)))
+    thread.join(PATIENCE)
+    assert steady == list(range(20))
+    assert after == list(range(10))
+
+
+@pytest.fixture
+def restless_threads() -> Iterator[None]:
+    """Have the interpreter switch threads a thousand times as often."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(5e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("restless_threads")
+@pytest.mark.parametrize("batch", [1, 50])
+def test_nothing_is_lost_or_told_twice_while_others_come_and_go(sender: Sender, batch: int) -> None:
+    """Threads subscribe and cancel while one tells: who stays is told everything once, in order."""
+    steady: list[int] = []
+    late: dict[int, list[int]] = {}
+    subscribe(sender, Happening.TOLD, steady.append)
+    over, start_together = threading.Event(), threading.Barrier(4)
+
+    def churn(number: int) -> None:
+        start_together.wait(PATIENCE)
+        while not over.is_set():
+            got: list[int] = []
+            with subscribe(sender, Happening.TOLD, got.append):
+                sender.outlet.wanted()
+            count = len(got)
+            if got and got != list(range(got[0], got[0] + count)):
+                late[number] = got
+
+    threads = [threading.Thread(target=churn, args=(number,), daemon=True) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    start_together.wait(PATIENCE)
+    for start in range(0, 50_000, batch):
+        if batch == 1:
+            sender.outlet.emit(start)
+        else:
+            sender.outlet.emit_each(list(range(start, start + batch)))
+    over.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert steady == list(range(50_000))
+    assert not late
