@@ -42,9 +42,10 @@ class Reception(Life):
             gone: the peer may be gone.
         """
         with self._lock:
-            self._interest = NOTHING
             self._gone = self._gone or gone
             if self._reader:
+                if self._interest != NOTHING:
+                    self._ask(NOTHING)
                 return  # whoever has the role asks again when giving it back
             if self.reason is None:
                 self._reader = get_ident()
@@ -105,7 +106,7 @@ class Reception(Life):
             data = self._read_now()
             if data is None:
                 break
-            self._accept(data, False)
+            self._accept(data, keep=False)
             if len(data) < CHUNK and not self._gone and not self.transport.datagrams:
                 break
         return True

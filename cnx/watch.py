@@ -16,13 +16,13 @@ NOTHING, HANGUP, INPUT, AWAY = range(4)
 
 
 class Watch(Protocol):
-    """What a listener waits with. Each ``arm`` is good for one report."""
+    """What a listener waits with."""
 
     def add(self, fd: int) -> None:
         """Take a descriptor in, not armed."""
 
     def arm(self, fd: int, interest: int) -> None:
-        """Say what to report of ``fd``, once; it takes effect at once, also on a thread that waits."""
+        """Say what to report of ``fd``: input again and again, all else once; also a thread that waits takes note."""
 
     def remove(self, fd: int) -> None:
         """Take a descriptor out, before it is closed."""
@@ -47,11 +47,12 @@ class EpollWatch:
             EpollWatch._always_ready = os.eventfd(1)  # one for the process: arming it wakes a waiting thread
         self._epoll = select.epoll()
         self._epoll.register(EpollWatch._always_ready, 0)
-        gone = select.EPOLLONESHOT | select.EPOLLRDHUP
-        self._events = {NOTHING: 0, HANGUP: gone, INPUT: gone | select.EPOLLIN}
+        # that a socket is shut down in both directions cannot be left out, so it is told once where nothing is asked for
+        once, gone = select.EPOLLONESHOT, select.EPOLLRDHUP
+        self._events = {NOTHING: once, HANGUP: once | gone, INPUT: gone | select.EPOLLIN}
 
     def add(self, fd: int) -> None:
-        self._epoll.register(fd, 0)
+        self._epoll.register(fd, self._events[NOTHING])
 
     def arm(self, fd: int, interest: int) -> None:
         if interest == AWAY:
@@ -115,10 +116,6 @@ class PollWatch:
         ready = [fd for fd in _readable([self._wake_read.fileno(), *armed], timeout) if fd in armed]
         with contextlib.suppress(OSError):
             self._wake_read.recv(4096)
-        with self._lock:
-            for fd in ready:
-                if fd in self._interests:
-                    self._interests[fd] = NOTHING
         return [(fd, True) for fd in ready]
 
     def close(self) -> None:
