@@ -11,6 +11,7 @@ from cnx.deadline import Deadline
 from cnx.errors import NotConnected
 from cnx.stream import StreamConnection
 from cnx.transports.sockets import SocketOptions, SocketTransport, open_tcp, open_unix
+from cnx.transports.tapped import TappedTransport
 from cnx.transports.tls import TlsTransport, open_tls
 from cnx.transports.transport import Transport
 
@@ -93,6 +94,7 @@ class SocketConnection(StreamConnection):
             NotConnected: there is no link.
         """
         transport = self._current().transport
+        transport = transport.inner if isinstance(transport, TappedTransport) else transport
         return dict(transport.engine.getpeercert() or {}) if isinstance(transport, TlsTransport) else {}
 
 

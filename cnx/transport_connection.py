@@ -17,6 +17,7 @@ from cnx.life import Inbox
 from cnx.link import Link
 from cnx.listener import Listener, Pump, Timer
 from cnx.signals import emit
+from cnx.transports.tapped import TappedTransport, log_tap
 from cnx.transports.transport import Transport
 
 __all__ = ["TransportConnection"]
@@ -130,7 +131,9 @@ class TransportConnection(Connection):
         transport = self.open_transport(deadline)
         try:
             self._delivery = self._new_delivery()
-            link = Link(transport, self._new_inbox(), self._delivery)
+            tap = log_tap(self.name)
+            seen = transport if tap is None else TappedTransport(transport, tap)
+            link = Link(seen, self._new_inbox(), self._delivery)
             link.attendant = self._attendant(transport)
         except BaseException:
             transport.shutdown()

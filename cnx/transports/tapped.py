@@ -1,0 +1,72 @@
+"""A transport whose bytes are shown to somebody, too."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from cnx.transports.transport import Transport
+
+__all__ = ["Tap", "TappedTransport", "log_tap"]
+
+log = logging.getLogger(__name__)
+
+Tap = Callable[[str, bytes], None]
+"""Is called with ``"<"`` and what came in, or with ``">"`` and what went out. It must be quick and must not fail."""
+
+SHOWN = 64
+"""Bytes of one piece that a log line shows."""
+
+
+class TappedTransport(Transport):
+    """Passes everything on to another transport, and shows the bytes to a tap.
+
+    Attributes:
+        inner: the other transport.
+    """
+
+    def __init__(self, inner: Transport, tap: Tap) -> None:
+        self.inner = inner
+        self.address = inner.address
+        self.datagrams = inner.datagrams
+        self._tap = tap
+
+    def fileno(self) -> int:
+        return self.inner.fileno()
+
+    def read(self, size: int, timeout: float | None) -> bytes:
+        data = self.inner.read(size, timeout)
+        self._tap("<", data)
+        return data
+
+    def read_now(self, size: int) -> bytes | None:
+        data = self.inner.read_now(size)
+        if data is not None:
+            self._tap("<", data)
+        return data
+
+    def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
+        sent = self.inner.write(data, timeout)
+        self._tap(">", bytes(data[: max(sent, 0)]))
+        return sent
+
+    def shutdown(self) -> None:
+        self.inner.shutdown()
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def abandon(self) -> None:
+        self.inner.abandon()
+
+
+def log_tap(name: str) -> Tap | None:
+    """Return a tap that logs bytes at level DEBUG, shortened, or ``None`` where that level is not logged."""
+    if not log.isEnabledFor(logging.DEBUG):
+        return None
+
+    def show(direction: str, data: bytes) -> None:
+        more = "" if len(data) <= SHOWN else f"... ({len(data)} bytes)"
+        log.debug("%s: %s %r%s", name, direction, data[:SHOWN], more)
+
+    return show
