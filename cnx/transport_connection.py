@@ -44,6 +44,9 @@ class TransportConnection(Connection):
     """Keep all bytes for the reading methods, even while somebody is subscribed. The first call of a reading method sets
     it; a subclass that reads its replies sets it from the start."""
 
+    secrets: tuple[bytes, ...] = ()
+    """What must not be shown, such as the bytes of a password as they are sent; a subclass sets it."""
+
     def __init__(
         self,
         *,
@@ -131,7 +134,7 @@ class TransportConnection(Connection):
         transport = self.open_transport(deadline)
         try:
             self._delivery = self._new_delivery()
-            tap = log_tap(self.name)
+            tap = log_tap(self.name, self.secrets)
             seen = transport if tap is None else TappedTransport(transport, tap)
             link = Link(seen, self._new_inbox(), self._delivery)
             link.attendant = self._attendant(transport)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import socket
 
 import pytest
 
+from cnx.socket_connection import SocketConnection
 from cnx.testing import connection_pair
 
 
@@ -30,3 +32,15 @@ def test_bytes_are_not_logged_at_info(caplog: pytest.LogCaptureFixture) -> None:
         assert connection.read(100, timeout=10) == b"answer"
     assert "question" not in caplog.text
     assert "answer" not in caplog.text
+
+
+def test_secrets_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A connection that names its secrets shows stars in their place."""
+    caplog.set_level(logging.DEBUG, "cnx")
+    near, far = socket.socketpair()
+    connection = SocketConnection.from_socket(near)
+    connection.secrets = (b"swordfish",)
+    with far, connection:
+        connection.write(b"login ferda swordfish\r\n")
+    assert "login ferda *********" in caplog.text
+    assert "swordfish" not in caplog.text

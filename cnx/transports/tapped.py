@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from cnx.transports.transport import Transport
 
-__all__ = ["Tap", "TappedTransport", "log_tap"]
+__all__ = ["Tap", "TappedTransport", "log_tap", "masked"]
 
 log = logging.getLogger(__name__)
 
@@ -60,13 +60,21 @@ class TappedTransport(Transport):
         self.inner.abandon()
 
 
-def log_tap(name: str) -> Tap | None:
-    """Return a tap that logs bytes at level DEBUG, shortened, or ``None`` where that level is not logged."""
+def masked(data: bytes, secrets: Iterable[bytes]) -> bytes:
+    """Return ``data`` with stars in place of each secret, as many as it has bytes."""
+    for secret in secrets:
+        if secret:
+            data = data.replace(secret, b"*" * len(secret))
+    return data
+
+
+def log_tap(name: str, secrets: Sequence[bytes] = ()) -> Tap | None:
+    """Return a tap that logs bytes at level DEBUG, shortened and without secrets; ``None`` where that is not logged."""
     if not log.isEnabledFor(logging.DEBUG):
         return None
 
     def show(direction: str, data: bytes) -> None:
         more = "" if len(data) <= SHOWN else f"... ({len(data)} bytes)"
-        log.debug("%s: %s %r%s", name, direction, data[:SHOWN], more)
+        log.debug("%s: %s %r%s", name, direction, masked(data, secrets)[:SHOWN], more)
 
     return show
