@@ -87,13 +87,11 @@ class SmartBusClient(Requests, Connection):
         self.access_point = UNKNOWN_UNIT
         self._identity = Identity(self.local_address, user, password, info)
         Register(0, user, password, info).payload()  # refuses texts that are too long
-        common: dict[str, Any] = {
-            "identity": self._identity, "owner": self, "pulse": pulse or Pulse(), "limit": limit,
-            "listener": Listener(f"smartbus {self.local_address}"), "connect_timeout": connect_timeout, **settings,
-        }  # fmt: skip
+        listener = settings.setdefault("listener", Listener(f"smartbus {self.local_address}"))
+        settings.update(owner=self, pulse=pulse or Pulse(), limit=limit, connect_timeout=connect_timeout)
         servers = [(host, port)] if backup is None else [(host, port), backup]
-        self._links = tuple(BusLink(*server, index, **common) for index, server in enumerate(servers))
-        self._carrier: BusLink | Pair = Pair(self._links) if backup else self._links[0]
+        self._links = tuple(BusLink(*server, index, self._identity, **settings) for index, server in enumerate(servers))
+        self._carrier: BusLink | Pair = Pair(self._links, listener) if backup else self._links[0]
         tell = functools.partial(emit, self)
         self._lock = threading.Lock()
         self._up: tuple[BusLink, ...] = ()  # the first is the active one
@@ -235,7 +233,8 @@ class SmartBusClient(Requests, Connection):
         self._calls.fail_all(lost(f"the link was lost with a flow call under way: {reason}"))
         self._pings.end_all()
         self._peers.clear()
-        self._carrier.release(reason, 0.0)
+        if not isinstance(reason, Cancelled):
+            self._carrier.release(reason, 0.0)
         self.tell_end(reason)
 
     def on_packet(self, link: BusLink, packet: Packet) -> None:

@@ -10,6 +10,7 @@ from cnx.connection import STOP_TIMEOUT
 from cnx.deadline import Deadline
 from cnx.errors import Cancelled, ConnectError
 from cnx.lifecycle import State
+from cnx.listener import Listener
 from cnx.manager import ConnectionManager
 from cnx.signals import subscribe_weakly
 
@@ -19,8 +20,10 @@ __all__ = ["Pair"]
 class Pair:
     """Keeps both links up, each by a manager of its own, from the first success until it is released."""
 
-    def __init__(self, links: Sequence[BusLink]) -> None:
+    def __init__(self, links: Sequence[BusLink], listener: Listener) -> None:
         self._links = links
+        self._listener = listener
+        self._ender: threading.Thread | None = None
         self._managers = [ConnectionManager(link) for link in links]
         self._changed = threading.Condition()
         self._failures: dict[ConnectionManager, BaseException | None] = {}
@@ -34,6 +37,9 @@ class Pair:
             ConnectError: neither did.
             TimedOut, Cancelled: the deadline ended.
         """
+        ender = self._ender
+        if ender is not None:
+            ender.join(deadline.remaining())
         with self._changed:
             self._failures = {}
         for manager in self._managers:
@@ -50,9 +56,19 @@ class Pair:
         """Do nothing: each link tells by itself when it is up."""
 
     def release(self, reason: BaseException, timeout: float) -> None:
-        """End both links and all attempts."""
+        """End both links and all attempts; wait at most ``timeout`` seconds for that."""
         for link in self._links:
             link.release(reason, 0.0)
+        # On a thread of its own: an attempt may wait for the listener, and the listener may be who calls this.
+        ender = self._ender
+        if ender is None or not ender.is_alive():
+            name = f"cnx release {self._links[0].name}"
+            ender = self._ender = threading.Thread(target=self._stop, name=name, daemon=True)
+            ender.start()
+        if timeout and not self._listener.is_current():
+            ender.join(timeout)
+
+    def _stop(self) -> None:
         for manager in self._managers:
             manager.disconnect()
 

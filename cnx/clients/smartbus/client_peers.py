@@ -45,31 +45,40 @@ class PeerTable:
 
     def __init__(self, tell: Callable[..., None]) -> None:
         self._tell = tell
-        # Replaced, never changed: readers need no lock.
+        self._lock = threading.Lock()
         self._peers: dict[Address, Peer] = {}
 
     @property
     def all(self) -> list[Peer]:
         """The peers, by address."""
-        peers = self._peers
-        return [peers[address] for address in sorted(peers)]
+        with self._lock:
+            return sorted(self._peers.values(), key=lambda peer: peer.address)
 
     def on_notice(self, notice: GlobalConnect) -> None:
         """Take a notice, and tell what it changes."""
         peer = Peer(notice.address, notice.access_point, notice.info)
-        known = self._peers.get(peer.address)
         if notice.status == Presence.GONE:
-            self._peers = {address: other for address, other in self._peers.items() if address != peer.address}
+            with self._lock:
+                self._peers.pop(peer.address, None)
             self._tell(Events.PEER_DISCONNECTED, peer=peer)
-        elif known is None and len(self._peers) >= PEERS_LIMIT:
-            log.warning("%d clients on the bus are known; %s is left out", PEERS_LIMIT, peer.address)
-        elif known != peer or notice.status == Presence.NEW:
-            self._peers = {**self._peers, peer.address: peer}
+        elif self._add(peer) or notice.status == Presence.NEW:
             self._tell(Events.PEER_CONNECTED, peer=peer)
 
     def clear(self) -> None:
         """Forget all."""
-        self._peers = {}
+        with self._lock:
+            self._peers.clear()
+
+    def _add(self, peer: Peer) -> bool:
+        """Note a peer, and return whether that is news."""
+        with self._lock:
+            known = self._peers.get(peer.address)
+            full = known is None and len(self._peers) >= PEERS_LIMIT
+            if not full:
+                self._peers[peer.address] = peer
+        if full:
+            log.warning("%d clients on the bus are known; %s is left out", PEERS_LIMIT, peer.address)
+        return known != peer and not full
 
 
 class Ping:

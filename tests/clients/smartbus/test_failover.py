@@ -107,8 +107,9 @@ def test_loss_of_the_other_server(servers: Servers) -> None:
 
 def test_loss_of_both_servers(servers: Servers) -> None:
     """The last loss is told, once, and fails calls; a manager brings the client back when either server returns."""
+    release = threading.Event()
     for server in servers:
-        server.flow("proj", "wait")(lambda running=server: running.wait(PATIENCE))
+        server.flow("proj", "wait")(lambda: release.wait(PATIENCE))
     client = paired(servers)
     recorder = Recorder(client)
     manager = ConnectionManager(client)
@@ -128,6 +129,7 @@ def test_loss_of_both_servers(servers: Servers) -> None:
     assert server_of(servers, client.active_server) is servers[1]
     assert client.invoke_flow(0, 0, "proj", "echo", [2]).result() == [2]
     manager.teardown()
+    release.set()
     assert client._up == ()
 
 

@@ -38,11 +38,12 @@ class Inbox:
         self._arrived.release()
 
 
-def send_round(client: SmartBusClient, others: list[Address], number: int) -> None:
-    """Send one packet to each of the others."""
-    data = bytes(client.local_address) + number.to_bytes(4, "little")
-    for other in others:
-        client.send(1, 3, *other, data)
+def send_all(client: SmartBusClient, others: list[Address], rounds: int) -> None:
+    """Send numbered packets to each of the others in turn."""
+    for number in range(rounds):
+        data = bytes(client.local_address) + number.to_bytes(4, "little")
+        for other in others:
+            client.send(1, 3, *other, data)
 
 
 def test_full_bus() -> None:
@@ -63,10 +64,10 @@ def test_full_bus() -> None:
         }
         rounds = PACKETS // (len(clients) * 10) + 1
         with ThreadPoolExecutor(8) as pool:
-            for number in range(rounds):
-                list(pool.map(lambda c, n=number: send_round(c, partners[c.local_address], n), clients))
+            list(pool.map(lambda client: send_all(client, partners[client.local_address], rounds), clients))
         for _ in range(rounds * 10 * len(clients)):
             assert arrived.acquire(timeout=PATIENCE)
+        server.stop()  # first, as each client that leaves would be told to all others
     assert not any(inbox.wrong for inbox in inboxes)
     assert all(count == rounds for inbox in inboxes for count in inbox.counts.values())
     assert sum(inbox.counts.total() for inbox in inboxes) == rounds * 10 * len(clients) >= PACKETS
