@@ -91,6 +91,7 @@ class BusLink(SocketConnection):
     ) -> None:
         super().__init__(host, port, framing=PacketFraming(limit), timeout=WRITE_TIMEOUT, **settings)
         self.access_point = UNKNOWN_UNIT
+        self.secrets = (identity.password.encode(),)
         self._index = index
         self._identity = identity
         self._owner = owner
