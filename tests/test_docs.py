@@ -81,3 +81,12 @@ def test_every_file_that_is_shown_exists() -> None:
             shown.add(Path(name).name)
     there = {path.name for path in (DOCS / "examples").glob("*.*")}
     assert {name for name in there if name.endswith(".py")} <= shown <= there
+
+
+def test_every_module_of_the_core_has_its_place() -> None:
+    """The page on the architecture names each module and package."""
+    core = Path(cnx.__file__).parent
+    names = {path.stem for path in core.glob("*.py")} | {path.parent.name for path in core.glob("*/__init__.py")}
+    text = (DOCS / "topics" / "architecture.rst").read_text(encoding="utf-8")
+    missing = {name for name in names if not name.startswith("_") and not re.search(rf"\b{name}\b", text)}
+    assert missing == set()
