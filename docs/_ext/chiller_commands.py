@@ -11,7 +11,7 @@ from docutils.parsers.rst import Directive
 from cnx.clients.chiller import Answer, ControlSensor, Threshold
 from cnx.clients.chiller.client_commands import ChillerCommands
 from cnx.clients.chiller.protocol import Call
-from cnx.clients.chiller.protocol_fields import Field
+from cnx.clients.chiller.protocol_fields import Field, Literal
 from cnx.clients.chiller.protocol_table import COMMANDS
 
 if TYPE_CHECKING:
@@ -73,7 +73,9 @@ def rows() -> Iterator[tuple[str, ...]]:
 
 def described(fields: tuple[Field, ...]) -> str:
     """Return the fields in words."""
-    return "; ".join(field.describe() for field in fields) or "none"
+    several = sum(not isinstance(field, Literal) for field in fields) > 1
+    names = [f"{field.name}: " if several and not isinstance(field, Literal) else "" for field in fields]
+    return "; ".join(name + field.describe() for name, field in zip(names, fields, strict=True)) or "none"
 
 
 class ChillerCommandTable(Directive):

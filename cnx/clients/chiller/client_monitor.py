@@ -66,7 +66,7 @@ class ChillerMonitor(ChillerWatch):
             thread.join(STOP_TIMEOUT)
 
     def look(self) -> None:
-        """Make the next round at once, for instance after :meth:`~cnx.clients.chiller.ChillerClient.start`."""
+        """Make the next round at once, for instance after a command that changes the state."""
         self._check_at = self._measure_at = 0.0
         self._wake.set()
 
