@@ -19,6 +19,7 @@ __all__ = ["cnx"]
         "monitor": ("cnx.cli.monitor:monitor", "Show what comes from a URL, and stay connected."),
         "chiller": ("cnx.cli.chiller:chiller", "Talk to a ThermoTek chiller."),
         "m2": ("cnx.cli.m2:m2", "Talk to the M2 cell controller."),
+        "smartbus": ("cnx.cli.smartbus:smartbus", "Be a client of a SmartBus."),
         "tecoroute": ("cnx.cli.tecoroute:tecoroute", "Reach PLCs through the TecoRoute service."),
         "ports": ("cnx.cli.ports:ports", "List the serial ports of this machine."),
     },

@@ -16,6 +16,7 @@ __all__ = ["run_simulator", "simulate"]
     cls=LazyGroup,
     lazy={
         "m2": ("cnx.cli.m2:simulate_m2", "Run the M2 cell controller."),
+        "smartbus": ("cnx.cli.smartbus:simulate_smartbus", "Run a SmartBus server."),
         "tecoroute": ("cnx.cli.tecoroute:simulate_tecoroute", "Run a TecoRoute service with PLCs behind it."),
     },
 )
