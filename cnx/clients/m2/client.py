@@ -9,7 +9,8 @@ from typing import Any
 
 from cnx.clients.m2.client_delivery import M2Delivery
 from cnx.clients.m2.client_events import MessageNotSent
-from cnx.clients.m2.protocol import BrokenMessage, M2Lines, compose, encode, sequence_numbers
+from cnx.clients.m2.protocol import BrokenMessage, M2Lines, compose, encode, prepare_command, sequence_numbers
+from cnx.clients.m2.protocol_enums import MsgType
 from cnx.deadline import Deadline, checked_timeout
 from cnx.errors import TimedOut
 from cnx.socket_connection import SocketConnection
@@ -93,33 +94,34 @@ class M2Client(SocketConnection):
             ValueError: the details have an ``id``, or there is no such type.
             ConnectionLost, TimedOut: see :class:`~cnx.writing.Writing`.
         """
-        self.send_numbered(msg_type, msg_name, msg_details, comp_name, timeout=timeout)
+        if msg_type == MsgType.COMMAND:
+            self.send_command(msg_name, msg_details, timeout=timeout)
+            return
+        self._check_usable(msg_name)
+        self.write(encode(compose(msg_type, msg_name, msg_details, comp_name)), timeout=timeout)
 
-    def send_numbered(
+    def send_command(
         self,
-        msg_type: int,
-        msg_name: str,
-        msg_details: Mapping[str, Any] | None = None,
-        comp_name: str | None = None,
+        name: str,
+        details: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,
         note: Callable[[int], object] | None = None,
     ) -> None:
-        """Do what :meth:`write_message` does, and tell ``note`` the number of a command just before it goes out."""
-        if not self._usable():
-            raise MessageNotSent(f"{self.name} is not connected; {msg_name} was not sent")
+        """Send a command; ``note`` is told its sequence id just before. Otherwise as :meth:`write_message`.
+
+        Commands go out in the order of their numbers: ``timeout`` is for those before this one, and again for this one.
+        """
+        self._check_usable(name)
+        line_of = prepare_command(name, details)
         seconds = self.timeout if timeout is None else checked_timeout(timeout)
-        deadline = Deadline(seconds)
         if not self._numbering.acquire(timeout=-1 if seconds is None else seconds):
-            raise TimedOut(f"{self.name}: other messages were not sent within {seconds:g} s; {msg_name} was not sent")
+            raise TimedOut(f"{self.name}: other commands were not sent within {seconds:g} s; {name} was not sent")
         try:
-            message = compose(msg_type, msg_name, msg_details, comp_name, self._sequence)
-            number = message.get("sequence_id")
-            if number is not None and message["id"].startswith("cmd_"):
-                self.last_sequence_id = number
-                if note is not None:
-                    note(number)
-            self.write(encode(message), timeout=deadline.remaining())
+            number = self.last_sequence_id = next(self._sequence)
+            if note is not None:
+                note(number)
+            self.write(line_of(number), timeout=seconds)
         finally:
             self._numbering.release()
 
@@ -134,8 +136,9 @@ class M2Client(SocketConnection):
         """Disconnect. Always safe, also from within the callback, and any number of times."""
         self.disconnect()
 
-    def _usable(self) -> bool:
-        return self.connected
+    def _check_usable(self, what: str) -> None:
+        if not self.connected:
+            raise MessageNotSent(f"{self.name} is not connected; {what} was not sent")
 
     def _call_back(self, message: Any) -> None:
         callback, arguments = self._callback

@@ -5,21 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from cnx.clients.m2.client_events import CommandFailed, CommandLost, CommandRefused, CommandResult, CommandTimedOut
-from cnx.clients.m2.client_topics import Turnstile
 from cnx.clients.m2.protocol import Reply
 from cnx.clients.m2.protocol_enums import CommandStatus
+from cnx.clients.m2.protocol_fields import Command
 from cnx.deadline import checked_timeout
-from cnx.errors import LimitExceeded
+from cnx.errors import ConnectionLost, LimitExceeded, NotConnected, TimedOut
 
 __all__ = ["PendingCommand", "PendingCommands"]
 
 MOST_PENDING = 10_000
 
 log = logging.getLogger(__name__)
+
+Wait = Callable[[Callable[[], CommandResult | None], float | None], object]
 
 
 class PendingCommand:
@@ -29,31 +29,22 @@ class PendingCommand:
         command: its name.
         sequence_id: its number.
         acknowledged: the controller said that it knows the command and is at it.
+        result: how it ended; ``None`` until then.
     """
 
-    def __init__(self, command: str, sequence_id: int, table: PendingCommands, timeout: float) -> None:
-        self.command = command
+    def __init__(self, command: Command, sequence_id: int, table: PendingCommands) -> None:
+        self.command = command.name
         self.sequence_id = sequence_id
         self.acknowledged = False
+        self.result: CommandResult | None = None
         self._table = table
-        self._timeout = timeout
-        self._future: Future[CommandResult] = Future()
+        self._timeout = command.timeout
 
     def __repr__(self) -> str:
         return f"<PendingCommand {self}>"
 
     def __str__(self) -> str:
         return f"{self.command} (sequence id {self.sequence_id})"
-
-    @property
-    def last_status(self) -> CommandStatus | None:
-        """What the controller answered so far, before the result."""
-        return CommandStatus.ACK if self.acknowledged else None
-
-    @property
-    def done(self) -> bool:
-        """Whether the result is there."""
-        return self._future.done()
 
     def wait(self, timeout: float | None = None) -> CommandResult:
         """Return the result after ``success``.
@@ -66,52 +57,56 @@ class PendingCommand:
             RuntimeError: called by a handler on the thread that the result would come by.
         """
         seconds = self._timeout if timeout is None else checked_timeout(timeout)
-        if not self.done:
-            self._table.turnstile.check(f"wait for the result of {self}")
-        try:
-            result = self._future.result(seconds)
-        except FutureTimeoutError:
-            late = f"command {self}: no result within {seconds:g} s" + ("" if self.acknowledged else ", and no ack")
-            self._table.end(self, self.last_status, CommandTimedOut, late)
-            result = self._future.result()
-        if result.error is not None:
-            raise result.error
-        return result
-
-    def resolve(self, result: CommandResult) -> None:
-        """Give the result to whoever waits; called once, by the table."""
-        self._future.set_result(result)
+        if self.result is None:
+            self._table.await_result(self, seconds)
+        assert self.result is not None
+        if self.result.error is not None:
+            raise self.result.error
+        return self.result
 
 
 class PendingCommands:
     """All commands of a controller that have no result yet. Thread-safe.
 
     Args:
+        wait: waits until a function returns something, at most so many seconds, while the connection is up.
         on_done: called with each result, on the thread that found it.
-        turnstile: of the thread that brings the replies.
     """
 
-    def __init__(self, on_done: Callable[[CommandResult], object], turnstile: Turnstile) -> None:
-        self.turnstile = turnstile
+    def __init__(self, wait: Wait, on_done: Callable[[CommandResult], object]) -> None:
+        self._wait = wait
         self._on_done = on_done
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._pending: dict[int, PendingCommand] = {}
 
-    def __len__(self) -> int:
-        return len(self._pending)
+    def await_result(self, pending: PendingCommand, timeout: float | None) -> None:
+        """Wait until a command has ended; at the latest it ends by the timeout."""
+        try:
+            self._wait(lambda: pending.result, timeout)
+        except TimedOut:
+            late = f"command {pending}: no result within {timeout:g} s" + (
+                "" if pending.acknowledged else ", and no ack"
+            )
+            self.end(pending, CommandTimedOut, late)
+        except (ConnectionLost, NotConnected) as error:
+            self.lose(pending, error.__cause__ or error)
 
-    def add(self, command: str, sequence_id: int, timeout: float) -> PendingCommand:
-        """Note a command that is about to be sent.
+    def check_room(self) -> None:
+        """Raise LimitExceeded if the controller answers far too few commands."""
+        if len(self._pending) >= MOST_PENDING:
+            raise LimitExceeded(f"{MOST_PENDING} commands have no result yet; the next one was not sent")
 
-        Raises:
-            LimitExceeded: the controller answers too few of them.
-        """
-        pending = PendingCommand(command, sequence_id, self, timeout)
-        with self._lock:
-            if len(self._pending) >= MOST_PENDING:
-                raise LimitExceeded(f"{MOST_PENDING} commands have no result yet; {pending} was not sent")
-            self._pending[sequence_id] = pending
+    def add(self, command: Command, sequence_id: int) -> PendingCommand:
+        """Note a command that is about to be sent."""
+        pending = self._pending[sequence_id] = PendingCommand(command, sequence_id, self)
         return pending
+
+    def fail_to_send(self, pending: PendingCommand, error: Exception) -> None:
+        """End a command that could not be sent."""
+        if isinstance(error, TimedOut):
+            self.end(pending, CommandTimedOut, f"command {pending} could not be sent: {error}", cause=error)
+        else:
+            self.lose(pending, error)
 
     def settle(self, reply: Reply) -> None:
         """Take a reply; one that belongs to no command that waits is ignored."""
@@ -121,17 +116,16 @@ class PendingCommands:
         elif reply.status is CommandStatus.ACK:
             pending.acknowledged = True
         elif reply.status is CommandStatus.SUCCESS:
-            self.end(pending, reply.status)
+            self.end(pending, status=reply.status)
         elif reply.status is CommandStatus.FAIL:
-            self.end(pending, reply.status, CommandFailed, f"command {pending} failed; the controller does not say why")
+            self.end(pending, CommandFailed, f"command {pending} failed; the controller does not say why", reply.status)
         else:
             text = f"command {pending} was refused: the controller does not know it, or expected another sequence id"
-            self.end(pending, reply.status, CommandRefused, text)
+            self.end(pending, CommandRefused, text, reply.status)
 
     def lose(self, pending: PendingCommand, reason: BaseException) -> None:
         """End a command because its connection ended."""
-        text = f"command {pending}: no result, as the connection ended: {reason}"
-        self.end(pending, pending.last_status, CommandLost, text, reason)
+        self.end(pending, CommandLost, f"command {pending}: no result, as the connection ended: {reason}", cause=reason)
 
     def lose_all(self, reason: BaseException) -> None:
         """End all commands because the connection ended."""
@@ -143,19 +137,20 @@ class PendingCommands:
     def end(
         self,
         pending: PendingCommand,
-        status: CommandStatus | None,
         kind: type[CommandFailed | CommandRefused | CommandTimedOut | CommandLost] | None = None,
         text: str = "",
+        status: CommandStatus | None = None,
         cause: BaseException | None = None,
     ) -> None:
         """End a command, unless it has ended already."""
+        error = None if kind is None else kind(text, pending.command, pending.sequence_id)
+        if error is not None:
+            error.__cause__ = cause
+        status = status or (CommandStatus.ACK if pending.acknowledged else None)
+        result = CommandResult(pending.command, pending.sequence_id, status, error)
         with self._lock:
             if self._pending.get(pending.sequence_id) is not pending:
                 return
             del self._pending[pending.sequence_id]
-        error = None if kind is None else kind(text, pending.command, pending.sequence_id)
-        if error is not None:
-            error.__cause__ = cause
-        result = CommandResult(pending.command, pending.sequence_id, status, error)
-        pending.resolve(result)
+            pending.result = result
         self._on_done(result)

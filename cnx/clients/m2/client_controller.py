@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
-from collections.abc import Iterator
-from threading import get_ident
+from collections.abc import Callable, Iterator
+from time import monotonic
 from typing import Any
 
 from cnx.clients.m2.client_commands import PendingCommand, PendingCommands
-from cnx.clients.m2.client_events import CommandResult, CommandTimedOut, M2Signals
+from cnx.clients.m2.client_events import CommandResult, M2Signals
 from cnx.clients.m2.client_ports import Port, TwoPorts
-from cnx.clients.m2.client_topics import Condition, Expectation, Sample, Topics, Turnstile
+from cnx.clients.m2.client_topics import Condition, Expectation, Sample, Topics
 from cnx.clients.m2.protocol import COMMAND_PORT, TELEMETRY_PORT, Kind, kind_of, parse_reply, sequence_numbers
-from cnx.clients.m2.protocol_enums import MsgType
+from cnx.clients.m2.protocol_fields import Command
 from cnx.clients.m2.protocol_table import command
 from cnx.clients.m2.protocol_topics import EVENTS, TELEMETRY
-from cnx.deadline import Deadline
+from cnx.connection import Connection
+from cnx.deadline import checked_timeout
 from cnx.errors import ConnectionLost, NotConnected, ProtocolError, TimedOut
 from cnx.outlet import Outlet
 from cnx.signals import emit
@@ -61,11 +63,11 @@ class M2Controller(TwoPorts):
         names = [f"{name} {port}" if name else None for port in (command_port, telemetry_port)]
         self.commands = Port(host, command_port, self, self._take_command_message, name=names[0], **settings)
         self.telemetries = Port(host, telemetry_port, self, self._take_telemetry, name=names[1], **settings)
-        self._command_turnstile, self._telemetry_turnstile = Turnstile(), Turnstile()
-        self._pending = PendingCommands(self._tell_result, self._command_turnstile)
-        self._events = Topics(EVENTS, self._command_turnstile)
-        self._telemetry = Topics(TELEMETRY, self._telemetry_turnstile)
+        self._pending = PendingCommands(self._wait_for_result, self._on_result)
+        self._events = Topics(EVENTS, functools.partial(self._check_may_wait, self.commands))
+        self._telemetry = Topics(TELEMETRY, functools.partial(self._check_may_wait, self.telemetries))
         self._event_outlet = Outlet(self, M2Signals.EVENT, "message")
+        self._result_outlet = Outlet(self, M2Signals.COMMAND_DONE, "result")
         self._telemetry_outlet = Outlet(self, M2Signals.TELEMETRY, "message")
 
     # -- commands --------------------------------------------------------------------------------------------------
@@ -86,10 +88,15 @@ class M2Controller(TwoPorts):
             CommandTimedOut: no result in time.
             CommandLost: the connection ended before the result.
         """
-        deadline = Deadline(command(name).timeout if timeout is None else timeout)
-        pending = self.start_command(name, timeout=timeout, **parameters)
-        left = deadline.remaining()
-        return pending.wait(math.inf if left is None else left)
+        entry = command(name)
+        seconds = entry.timeout if timeout is None else checked_timeout(timeout)
+        began = monotonic()
+        pending = self._start(entry, parameters, seconds)
+        if seconds is None:
+            return pending.wait(math.inf)
+        passed = monotonic() - began
+        # The same timeout again costs the socket nothing, another one a system call.
+        return pending.wait(seconds if passed < seconds / 100 else max(0.0, seconds - passed))
 
     def start_command(self, name: str, /, *, timeout: float | None = None, **parameters: Any) -> PendingCommand:
         """Send a command without waiting for its result; ``timeout`` is for the sending.
@@ -98,27 +105,23 @@ class M2Controller(TwoPorts):
             ValueError, TypeError, MessageNotSent, CommandTimedOut, CommandLost: see :meth:`command`.
             LimitExceeded: far too many commands have no result yet.
         """
-        entry = command(name)
+        return self._start(command(name), parameters, checked_timeout(timeout))
+
+    def _start(self, entry: Command, parameters: dict[str, Any], timeout: float | None) -> PendingCommand:
         checked = entry.check(parameters)
+        self._pending.check_room()
         noted: list[PendingCommand] = []
+
+        def note(number: int) -> None:
+            noted.append(self._pending.add(entry, number))
+
         try:
-            self.commands.send_numbered(
-                MsgType.COMMAND,
-                name,
-                checked,
-                timeout=timeout,
-                note=lambda number: noted.append(self._pending.add(name, number, entry.timeout)),
-            )
+            self.commands.send_command(entry.name, checked, timeout=timeout, note=note)
         except (ConnectionLost, NotConnected, TimedOut) as error:
             if not noted:
                 raise
-            self._fail_to_send(noted[0], error)
+            self._pending.fail_to_send(noted[0], error)
         return noted[0]
-
-    def _fail_to_send(self, pending: PendingCommand, error: Exception) -> None:
-        if isinstance(error, TimedOut):
-            self._pending.end(pending, None, CommandTimedOut, f"command {pending} could not be sent: {error}", error)
-        self._pending.lose(pending, error)
 
     # -- events and telemetry --------------------------------------------------------------------------------------
 
@@ -180,17 +183,8 @@ class M2Controller(TwoPorts):
 
     # -- the connection --------------------------------------------------------------------------------------------
 
-    def tell_connected(self) -> None:
-        """Tell that both ports are up; what handlers wait for cannot come before they return."""
-        self._command_turnstile.reader = self._telemetry_turnstile.reader = get_ident()
-        try:
-            super().tell_connected()
-        finally:
-            self._command_turnstile.reader = self._telemetry_turnstile.reader = None
-
     def on_lost(self, reason: BaseException) -> None:
         """End all waiting."""
-        self._command_turnstile.reader = self._telemetry_turnstile.reader = None
         self._pending.lose_all(reason)
         self._events.lose_all(reason)
         self._telemetry.lose_all(reason)
@@ -198,7 +192,6 @@ class M2Controller(TwoPorts):
     # -- what comes ------------------------------------------------------------------------------------------------
 
     def _take_command_message(self, message: Any) -> None:
-        self._command_turnstile.reader = get_ident()
         kind = kind_of(message)
         if kind is Kind.REPLY:
             try:
@@ -210,10 +203,22 @@ class M2Controller(TwoPorts):
             self._event_outlet.emit(message)
 
     def _take_telemetry(self, message: Any) -> None:
-        self._telemetry_turnstile.reader = get_ident()
         if isinstance(message, dict) and isinstance(message.get("id"), str):
             self._telemetry.store(message)
             self._telemetry_outlet.emit(message)
 
-    def _tell_result(self, result: CommandResult) -> None:
-        emit(self, M2Signals.COMMAND_DONE, result=result)
+    # -- waiting ---------------------------------------------------------------------------------------------------
+
+    def _wait_for_result(self, find: Callable[[], CommandResult | None], timeout: float | None) -> object:
+        self._check_may_wait(self.commands, "wait for the result of a command")
+        return self.commands.wait_for(find, timeout)
+
+    def _check_may_wait(self, port: Port, doing: str) -> None:
+        """Raise RuntimeError on a thread that is connecting, or telling what came by ``port``."""
+        if Connection.is_inside(self) or port.is_inside():
+            raise RuntimeError(f"a handler cannot {doing} on the thread that would bring it; wait on another thread")
+
+    def _on_result(self, result: CommandResult) -> None:
+        self.commands.notify()
+        if self._result_outlet.wanted():
+            emit(self, M2Signals.COMMAND_DONE, result=result)  # from any thread, which an outlet is not made for

@@ -13,7 +13,7 @@ from cnx.clients.m2.protocol import BrokenMessage, kind_of
 from cnx.delivery import Delivery
 from cnx.framing import Framing
 from cnx.outlet import Outlet
-from cnx.signals import emit
+from cnx.signals import ANY, connections, emit
 
 if TYPE_CHECKING:
     from cnx.clients.m2.client import M2Client
@@ -55,7 +55,7 @@ class M2Delivery(Delivery):
 
     def wanted(self) -> bool:
         """Whether anybody is subscribed."""
-        return super().wanted() or any(outlet.wanted() for outlet in self._outlets.values())
+        return super().wanted() or self._by_kind()
 
     def stop(self) -> None:
         """Tell nothing more after the message that is being told."""
@@ -72,8 +72,7 @@ class M2Delivery(Delivery):
     def _tell(self, messages: list[Any]) -> None:
         if BrokenMessage in map(type, messages):
             messages = self._report_broken(messages)
-        by_kind = any(outlet.wanted() for outlet in self._outlets.values())
-        runs = [(kind, list(run)) for kind, run in itertools.groupby(messages, kind_of)] if by_kind else []
+        runs = [(kind, list(run)) for kind, run in itertools.groupby(messages, kind_of)] if self._by_kind() else []
         count = len(messages)
         super()._tell(messages)
         for kind, run in runs:
@@ -82,6 +81,12 @@ class M2Delivery(Delivery):
             self._outlets[kind].emit_each(run)
         if self._rate is not None:
             self._measure(self._rate, count)
+
+    def _by_kind(self) -> bool:
+        """Whether anybody is subscribed to messages of a kind."""
+        if self._own not in connections and ANY not in connections:  # asked for every message, so the short way first
+            return False
+        return any(outlet.wanted() for outlet in self._outlets.values())
 
     def _report_broken(self, messages: list[Any]) -> list[Any]:
         """Return the messages that are none of the broken ones, which are told apart."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cnx.clients.m2.protocol import Kind
 from cnx.clients.m2.protocol_enums import CommandStatus
@@ -50,8 +50,7 @@ SIGNALS = {
 }
 
 
-@dataclass(frozen=True)
-class CommandResult:
+class CommandResult(NamedTuple):
     """How a command ended.
 
     Attributes:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from cnx.clients.m2.client import M2Client
+from cnx.clients.m2.client_events import MessageNotSent
 from cnx.connection import Connection, Traffic
 from cnx.deadline import Deadline
 from cnx.signals import emit
 
 __all__ = ["Port", "TwoPorts"]
+
+T = TypeVar("T")
 
 
 class Port(M2Client):
@@ -43,8 +46,33 @@ class Port(M2Client):
         """Tell the owner."""
         self._owner.on_port_down(self, reason)
 
-    def _usable(self) -> bool:
-        return self._owner.connected
+    def wait_for(self, find: Callable[[], T | None], timeout: float | None) -> T:
+        """Return what ``find`` returns as soon as that is something; it comes by ``on_message``.
+
+        Where nobody else reads, the calling thread does, so that no other thread has to hand it over.
+
+        Raises:
+            TimedOut: nothing was found in time.
+            ConnectionLost, NotConnected: the link ended.
+            RuntimeError: the calling thread is telling what came.
+        """
+        link = self._current()
+
+        def look() -> T | None:
+            link.inbox.clear()  # the consumer has had it
+            return find()
+
+        return link.take(look, timeout)
+
+    def notify(self) -> None:
+        """Let everybody in :meth:`wait_for` look again."""
+        link = self._link
+        if link is not None:
+            link.notify()
+
+    def _check_usable(self, what: str) -> None:
+        if not self._owner.connected:
+            raise MessageNotSent(f"{self._owner.name} is not connected; {what} was not sent")
 
 
 class TwoPorts(Connection):
@@ -62,7 +90,7 @@ class TwoPorts(Connection):
 
     def __init__(self, *, name: str | None = None, connect_timeout: float | None = 10.0) -> None:
         super().__init__(name=name, connect_timeout=connect_timeout)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._up = False
         self._reason: BaseException | None = None  # why the last connection ended
         self._open: set[Port] = set()  # those whose end was not told yet
@@ -78,6 +106,9 @@ class TwoPorts(Connection):
     @property
     def traffic(self) -> Traffic:
         return self.commands.traffic.plus(self.telemetries.traffic)
+
+    def is_inside(self) -> bool:
+        return super().is_inside() or self.commands.is_inside() or self.telemetries.is_inside()
 
     def establish(self, deadline: Deadline) -> None:
         with self._lock:

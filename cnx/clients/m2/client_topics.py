@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from time import monotonic
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -13,29 +11,14 @@ from typing import Any, NamedTuple
 from cnx.clients.m2.protocol_fields import Topic
 from cnx.deadline import checked_timeout
 from cnx.errors import ConnectionLost, TimedOut
+from cnx.monitor import Monitor
 
-__all__ = ["Expectation", "Sample", "Topics", "Turnstile"]
+__all__ = ["Expectation", "Sample", "Topics"]
 
 MOST_TOPICS = 1000
 """Topics that are kept; a controller has some twenty."""
 
 Condition = Callable[[dict[str, Any]], object]
-
-
-class Turnstile:
-    """Knows the thread that brings messages, which must not wait for one.
-
-    Attributes:
-        reader: its ident; ``None`` while there is none.
-    """
-
-    def __init__(self) -> None:
-        self.reader: int | None = None
-
-    def check(self, doing: str) -> None:
-        """Raise RuntimeError if this is that thread."""
-        if threading.get_ident() == self.reader:
-            raise RuntimeError(f"a handler cannot {doing} on the thread that would bring it; wait on another thread")
 
 
 class Sample(NamedTuple):
@@ -62,7 +45,7 @@ class Expectation:
         self.topic = topic
         self._topics = topics
         self._condition = condition
-        self._future: Future[dict[str, Any]] = Future()
+        self._outcome: dict[str, Any] | Exception | None = None
 
     def wait(self, timeout: float | None = 10.0) -> dict[str, Any]:
         """Return the first message since the expectation began that meets the condition.
@@ -75,16 +58,16 @@ class Expectation:
             ConnectionLost: the connection ended.
             Exception: what the condition raised.
         """
-        checked = checked_timeout(timeout)
-        if not self._future.done():
-            self._topics.turnstile.check(f"wait for {self.topic}")
-        try:
-            return self._future.result(checked)
-        except FutureTimeoutError:
-            if self._future.done():
-                return self._future.result()
+        seconds = checked_timeout(timeout)
+        if self._outcome is None:
+            self._topics.check_may_wait(f"wait for {self.topic}")
+            self._topics.changed.wait_for(lambda: self._outcome, seconds)
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        if self._outcome is None:
             which = "" if self._condition is None else " that meets the condition"
-            raise TimedOut(f"no {self.topic}{which} came within {timeout:g} s") from None
+            raise TimedOut(f"no {self.topic}{which} came within {timeout:g} s")
+        return self._outcome
 
     def cancel(self) -> None:
         """Wait no more."""
@@ -100,10 +83,8 @@ class Expectation:
 
     def resolve(self, outcome: dict[str, Any] | Exception) -> None:
         """End the waiting; called once, by whoever took the expectation from the table."""
-        if isinstance(outcome, Exception):
-            self._future.set_exception(outcome)
-        else:
-            self._future.set_result(outcome)
+        self._outcome = outcome
+        self._topics.changed.notify()
 
     def __enter__(self) -> Expectation:
         return self
@@ -119,13 +100,17 @@ class Topics:
 
     Args:
         known: the topics that the controller is known to send.
-        turnstile: of the thread that stores.
+        check_may_wait: raises an error on a thread that would wait for itself; gets what it would do.
+
+    Attributes:
+        changed: notified when a waiting has ended.
     """
 
-    def __init__(self, known: Mapping[str, Topic], turnstile: Turnstile) -> None:
-        self.turnstile = turnstile
+    def __init__(self, known: Mapping[str, Topic], check_may_wait: Callable[[str], None]) -> None:
+        self.changed = Monitor()
+        self.check_may_wait = check_may_wait
         self._known = known
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._latest: dict[str, Sample] = {}
         self._expected: dict[str, list[Expectation]] = {}
 

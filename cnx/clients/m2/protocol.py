@@ -39,6 +39,7 @@ __all__ = [
     "encode",
     "kind_of",
     "parse_reply",
+    "prepare_command",
     "sequence_numbers",
 ]
 
@@ -87,7 +88,8 @@ _KINDS = {
     **dict.fromkeys(TELEMETRY, Kind.TELEMETRY),
 }
 _PREFIXES = {"cmd_": Kind.COMMAND, "evt_": Kind.EVENT, "tel_": Kind.TELEMETRY}
-_SENT = {MsgType.COMMAND: "cmd_", MsgType.EVENT: "evt_", MsgType.TELEMETRY: "tel_"}
+_SENT: dict[int, str] = {MsgType.EVENT: "evt_", MsgType.TELEMETRY: "tel_"}
+_STATUSES = {status.value: status for status in CommandStatus}
 
 
 def kind_of(message: Any) -> Kind:
@@ -107,47 +109,62 @@ def parse_reply(message: Mapping[str, Any]) -> Reply:
     number = message.get("sequence_id")
     if not isinstance(number, int) or isinstance(number, bool):
         raise ProtocolError(f"a reply without an integer sequence_id: {reprlib.repr(message)}")
-    return Reply(CommandStatus(message["id"]), number)
+    return Reply(_STATUSES[message["id"]], number)
 
 
-def compose(
-    msg_type: int,
-    name: str,
-    details: Mapping[str, Any] | None = None,
-    comp_name: str | None = None,
-    numbers: Iterator[int] | None = None,
-) -> dict[str, Any]:
-    """Return a message to the controller, by the rules of the original.
+def prepare_command(name: str, details: Mapping[str, Any] | None = None) -> Callable[[int], bytes]:
+    """Return what makes the line of a command from its sequence id; nothing can fail any more then.
 
     Args:
-        msg_type: a :class:`MsgType` or its number.
-        name: the identifier without its prefix.
-        details: the other fields; left as they are.
-        comp_name: the component that an event or telemetry belongs to; commands have none.
-        numbers: gives a command its sequence id, once everything else is known to be right.
+        name: the command without ``cmd_``.
+        details: the other fields; left as they are. A ``sequence_id`` among them is replaced where it stands.
 
     Raises:
         TypeError: ``details`` is no mapping, or has no JSON form.
-        ValueError: ``details`` has an ``id``; the type is none that can be sent.
+        ValueError: ``details`` has an ``id``.
     """
-    if details is not None and not isinstance(details, Mapping):
-        raise TypeError(f"the details of a message are a mapping, not {reprlib.repr(details)}")
-    message = dict(details or {})
-    if "id" in message:
-        raise ValueError(f"the details of a message must not have an 'id', which is made from its name {name!r}")
+    message = _message("cmd_", name, details)
+    if "sequence_id" in message:
+        encode(message)
+        return lambda number: encode({**message, "sequence_id": number})
+    head = json.dumps(message)[:-1]
+    return lambda number: f'{head}, "sequence_id": {number}}}\r\n'.encode("ascii")
+
+
+def compose(
+    msg_type: int, name: str, details: Mapping[str, Any] | None = None, component: str | None = None
+) -> dict[str, Any]:
+    """Return an event or telemetry of another component.
+
+    Args:
+        msg_type: :class:`MsgType` or its number.
+        name: the identifier without its prefix.
+        details: the other fields; left as they are.
+        component: what it belongs to.
+
+    Raises:
+        TypeError: ``details`` is no mapping.
+        ValueError: ``details`` has an ``id``; the type is neither event nor telemetry.
+    """
+    prefix = _SENT.get(msg_type)
+    if prefix is None:
+        raise ValueError(
+            f"a message to the controller has type 1 (command), 2 (event) or 3 (telemetry), not {msg_type!r}"
+        )
+    message = _message(prefix, name, details)
+    return message if component is None else {**message, "compName": component}
+
+
+def _message(prefix: str, name: str, details: Mapping[str, Any] | None) -> dict[str, Any]:
     if not isinstance(name, str) or not name:
         raise TypeError(f"the name of a message is text, not {name!r}")
-    if msg_type not in _SENT:
-        raise ValueError(
-            f"a message to the controller is a command (1), an event (2) or telemetry (3), not {msg_type!r}"
-        )
-    message["id"] = _SENT[MsgType(msg_type)] + name
-    if msg_type != MsgType.COMMAND and comp_name is not None:
-        message["compName"] = comp_name
-    encode(message)
-    if msg_type == MsgType.COMMAND and numbers is not None:
-        message["sequence_id"] = next(numbers)
-    return message
+    if details is None:
+        return {"id": prefix + name}
+    if not isinstance(details, Mapping):
+        raise TypeError(f"the details of a message are a mapping, not {reprlib.repr(details)}")
+    if "id" in details:
+        raise ValueError(f"the details of {name} must not have an 'id', which is made from its name")
+    return {**details, "id": prefix + name}
 
 
 def encode(message: Any) -> bytes:
@@ -194,17 +211,9 @@ class M2Lines(JsonLines):
         """Return ``message`` as its line."""
         return encode(message)
 
-    def _parse_each(self, lines: list[bytes], messages: list[Any], buffer: ReceiveBuffer) -> None:
-        messages.extend(map(_decode, lines[len(messages) :]))
-
 
 def _decode(line: bytes) -> Any:
     try:
-        return parse_json(line, _loads)
+        return parse_json(line)
     except (EncodingError, InvalidJson) as error:
         return BrokenMessage(error)
-
-
-def _loads(line: bytes) -> Any:
-    # Decoded here because json.loads() of bytes would guess UTF-16 or UTF-32, and accept a byte order mark.
-    return json.loads(line.decode())

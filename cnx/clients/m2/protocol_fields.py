@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import numbers
 import operator
 import reprlib
@@ -122,6 +123,10 @@ class Command:
     timeout: float = 10.0
     rule: Callable[[Mapping[str, Any]], None] | None = None
 
+    @functools.cached_property
+    def _fields(self) -> dict[str, Field]:
+        return {field.name: field for field in self.parameters}
+
     def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters as they are sent, in the order given.
 
@@ -129,7 +134,7 @@ class Command:
             TypeError: a parameter is missing, unknown, or of a wrong type.
             ValueError: a value is out of range, or does not go with the others.
         """
-        fields = {field.name: field for field in self.parameters}
+        fields = self._fields
         unknown = [name for name in values if name not in fields]
         missing = [name for name, field in fields.items() if name not in values and not field.optional]
         if unknown or missing:

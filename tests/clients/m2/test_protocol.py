@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import math
@@ -21,6 +22,7 @@ from cnx.clients.m2.protocol import (
     encode,
     kind_of,
     parse_reply,
+    prepare_command,
     sequence_numbers,
 )
 from cnx.clients.m2.protocol_enums import CommandStatus, MsgType, PowerType
@@ -48,41 +50,48 @@ def one(data: bytes) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("msg_type", "name", "details", "comp_name", "first", "line"),
+    ("name", "details", "number", "line"),
     [
-        (MsgType.COMMAND, "clearErrors", None, None, 1, wire.CLEAR_ERRORS),
-        (MsgType.COMMAND, "move", {"x": 1, "y": 2, "z": 3}, None, 4, wire.MOVE),
-        (
-            MsgType.COMMAND,
-            "power",
-            {"powerType": PowerType.COMMUNICATION, "status": True},
-            None,
-            2,
-            wire.COMMUNICATION_ON,
-        ),
-        (1, "power", {"powerType": 1, "status": True}, "ignored", 3, wire.MOTOR_ON),
-        (MsgType.COMMAND, "getInnerLoopControlMode", {"addresses": (0, 83)}, None, 7, wire.INNER_LOOP),
-        (MsgType.COMMAND, "setEnabledFaultsMask", {"mask": 18410715311050326015}, None, 27, wire.FAULTS_MASK),
-        (MsgType.COMMAND, "mé", {}, None, 8, wire.NOT_ASCII),
-        (MsgType.COMMAND, "m", {"a": math.nan}, None, 7, wire.NAN),
-        (MsgType.COMMAND, "rebootController", None, None, 9, wire.REBOOT),
-        (MsgType.TELEMETRY, "elevation", {"actualPosition": 45.5}, "MTMount", 1, wire.ELEVATION),
-        (MsgType.EVENT, "inPosition", {"status": True}, "MTMount", 1, wire.IN_POSITION),
-        (2, "mountInPosition", {"inPosition": True}, "MTMount", 1, wire.MOUNT_IN_POSITION),
-        (MsgType.EVENT, "inPosition", {}, "", 1, wire.EMPTY_COMPONENT),
+        ("clearErrors", None, 1, wire.CLEAR_ERRORS),
+        ("move", {"x": 1, "y": 2, "z": 3}, 4, wire.MOVE),
+        ("power", {"powerType": PowerType.COMMUNICATION, "status": True}, 2, wire.COMMUNICATION_ON),
+        ("power", {"powerType": 1, "status": True}, 3, wire.MOTOR_ON),
+        ("getInnerLoopControlMode", {"addresses": (0, 83)}, 7, wire.INNER_LOOP),
+        ("setEnabledFaultsMask", {"mask": 18410715311050326015}, 27, wire.FAULTS_MASK),
+        ("mé", {}, 8, wire.NOT_ASCII),
+        ("m", {"a": math.nan}, 7, wire.NAN),
+        ("rebootController", None, 9, wire.REBOOT),
+        ("x", {"sequence_id": 99, "a": 1}, 5, b'{"sequence_id": 5, "a": 1, "id": "cmd_x"}\r\n'),
     ],
 )
-def test_composes_the_bytes_of_the_original(
-    msg_type: int, name: str, details: Any, comp_name: str | None, first: int, line: bytes
+def test_commands_are_the_bytes_of_the_original(name: str, details: Any, number: int, line: bytes) -> None:
+    """Commands go out as from the original, byte for byte, and the caller's details stay as they were."""
+    before = copy.deepcopy(details)
+    assert prepare_command(name, details)(number) == line
+    assert repr(details) == repr(before)
+
+
+@pytest.mark.parametrize(
+    ("msg_type", "name", "details", "component", "line"),
+    [
+        (MsgType.TELEMETRY, "elevation", {"actualPosition": 45.5}, "MTMount", wire.ELEVATION),
+        (MsgType.EVENT, "inPosition", {"status": True}, "MTMount", wire.IN_POSITION),
+        (2, "mountInPosition", {"inPosition": True}, "MTMount", wire.MOUNT_IN_POSITION),
+        (MsgType.EVENT, "inPosition", {}, "", wire.EMPTY_COMPONENT),
+        (3, "x", None, None, b'{"id": "tel_x"}\r\n'),
+    ],
+)
+def test_messages_are_the_bytes_of_the_original(
+    msg_type: int, name: str, details: Any, component: str | None, line: bytes
 ) -> None:
-    """What is sent is the same as what the original sends, byte for byte."""
-    assert encode(compose(msg_type, name, details, comp_name, sequence_numbers(first))) == line
+    """Events and telemetry of other components go out as from the original."""
+    assert encode(compose(msg_type, name, details, component)) == line
 
 
 def test_sequence_numbers_wrap_to_one() -> None:
     """After the largest number of 32 bits comes 1, never 0."""
     numbers = sequence_numbers(2**31 - 1)
-    lines = b"".join(encode(compose(1, "x", None, None, numbers)) for _ in range(2))
+    lines = b"".join(prepare_command("x")(next(numbers)) for _ in range(2))
     assert lines == wire.WRAP
     assert next(numbers) == 2
 
@@ -94,34 +103,30 @@ def test_sequence_numbers_have_a_range(first: int) -> None:
         sequence_numbers(first)
 
 
-def test_compose_leaves_the_details_alone() -> None:
-    """The caller's dictionary stays as it was, and a given sequence id is replaced where it stands."""
-    details = {"sequence_id": 99, "x": 1}
-    message = compose(1, "move", details, None, sequence_numbers(5))
-    assert details == {"sequence_id": 99, "x": 1}
-    assert list(message.items()) == [("sequence_id", 5), ("x", 1), ("id", "cmd_move")]
-
-
 @pytest.mark.parametrize(
-    ("arguments", "error"),
+    ("name", "details", "error"),
     [
-        ((1, "x", {"id": "y"}), ValueError),
-        ((4, "x", None), ValueError),
-        ((0, "x", None), ValueError),
-        (("Command", "x", None), ValueError),
-        ((1, "x", ["a"]), TypeError),
-        ((1, None, None), TypeError),
-        ((1, "", None), TypeError),
-        ((1, "x", {"a": object()}), TypeError),
-        ((1, "x", {"a": {1, 2}}), TypeError),
+        ("x", {"id": "y"}, ValueError),
+        ("x", ["a"], TypeError),
+        (None, None, TypeError),
+        ("", None, TypeError),
+        ("x", {"a": object()}, TypeError),
+        ("x", {"a": {1, 2}, "sequence_id": 1}, TypeError),
     ],
 )
-def test_a_message_that_cannot_be_sent_uses_no_number(arguments: tuple[Any, ...], error: type[Exception]) -> None:
-    """Bad details, types and names are errors before a sequence id is taken."""
-    numbers = sequence_numbers()
+def test_a_command_that_cannot_be_sent(name: Any, details: Any, error: type[Exception]) -> None:
+    """Bad details and names are errors before there is a sequence id."""
     with pytest.raises(error):
-        compose(arguments[0], arguments[1], arguments[2], numbers=numbers)
-    assert next(numbers) == 1
+        prepare_command(name, details)
+
+
+@pytest.mark.parametrize("msg_type", [0, 1, 4, "Event", None])
+def test_a_message_that_cannot_be_sent(msg_type: Any) -> None:
+    """Only events and telemetry are composed; what has an id already is refused."""
+    with pytest.raises(ValueError, match="type"):
+        compose(msg_type, "x")
+    with pytest.raises(ValueError, match="'id'"):
+        compose(MsgType.EVENT, "x", {"id": 1})
 
 
 def test_reads_all_examples() -> None:
@@ -259,8 +264,7 @@ def test_no_bytes_raise_anything_else(lines: list[bytes], size: int) -> None:
 )
 def test_what_is_sent_is_what_is_received(details: dict[str, Any], name: str) -> None:
     """Any details go through a line and come back the same."""
-    message = compose(1, name, details, None, sequence_numbers(7))
-    assert repr(one(encode(message))) == repr({**details, "id": "cmd_" + name, "sequence_id": 7})
+    assert repr(one(prepare_command(name, details)(7))) == repr({**details, "id": "cmd_" + name, "sequence_id": 7})
 
 
 @pytest.mark.parametrize(

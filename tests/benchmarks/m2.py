@@ -1,0 +1,170 @@
+"""The M2 controller: telemetry beside asyncio, and what a command costs beside a bare socket."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any
+
+from cnx import Connection, subscribe
+from cnx.clients.m2 import M2Client, M2Controller, M2Lines, M2Signals
+from cnx.clients.m2.client import fastest_decoder
+from cnx.clients.m2.simulator import M2Simulator
+from tests.benchmarks.harness import CORE, Case, Target, case, pin
+
+MESSAGES = 200_000
+COMMANDS = 2000
+"""Of one round."""
+
+MESSAGE = (
+    b'{"id": "positionIMS", "x": 10.01234, "y": -3.4412, "z": 0.00231, "xRot": 0.0123412, "yRot": -0.0034124, '
+    b'"zRot": 7.854775343815474e-12, "n": 1234567}\r\n'
+)
+BATCH = 1000
+
+
+@case("m2")
+def telemetry() -> Iterator[Case]:
+    """Telemetry messages of 150 bytes to one subscriber, client and controller on one core."""
+    pin()
+    signal = Connection.Signals.MESSAGE_RECEIVED
+    made = Case(f"M2 telemetry of {len(MESSAGE)} bytes", "messages/s")
+    with other_side("telemetry") as (port, _):
+        made.way("asyncio readline + json.loads", lambda: with_asyncio(port))
+        made.way("cnx M2Client", lambda: with_client(port, None, signal), Target(1.5, 2.0))
+        made.way("cnx M2Client, by kind", lambda: with_client(port, None, M2Signals.TELEMETRY), Target(1.5, 2.0))
+        for name, loads in fast_decoders():
+            way = f"cnx M2Client, {name}"
+            made.way(way, functools.partial(with_client, port, loads, signal), Target(3.0, 4.0))
+        yield made
+
+
+@case("m2-command")
+def commands() -> Iterator[Case]:
+    """Commands to the simulator, and their results."""
+    pin()
+    made = Case("M2 command and result", "us")
+    with other_side("simulator") as ports:
+        made.way("bare socket, same bytes", lambda: bare_commands(ports[0]))
+        made.way("cnx M2Controller", lambda: client_commands(*ports), Target(1.4, 1.2, upper=True))
+        yield made
+
+
+def with_asyncio(port: int) -> float:
+    """Return the messages per second of asyncio streams with the standard decoder."""
+    counter = itertools.count(1)
+
+    def handle(message: Any) -> None:
+        next(counter)
+
+    async def read() -> float:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        began = perf_counter()
+        writer.write(b"g")
+        for _ in range(MESSAGES):
+            handle(json.loads(await reader.readline()))
+        speed = MESSAGES / (perf_counter() - began)
+        writer.close()
+        return speed
+
+    return asyncio.run(read())
+
+
+def with_client(port: int, loads: Callable[[bytes], Any] | None, signal: object) -> float:
+    """Return the messages per second of an M2 client with one subscriber."""
+    done = threading.Event()
+    counter = itertools.count(1)
+
+    def handle(message: Any) -> None:
+        if next(counter) == MESSAGES:
+            done.set()
+
+    client = M2Client("127.0.0.1", port, framing=M2Lines(loads=loads))
+    with subscribe(client, signal, handle), client:
+        began = perf_counter()
+        client.write(b"g")
+        done.wait()
+        return MESSAGES / (perf_counter() - began)
+
+
+def bare_commands(port: int) -> float:
+    """Return the microseconds of a command over a plain socket."""
+    lines = [b'{"id": "cmd_setMirrorHome", "sequence_id": %d}\r\n' % number for number in range(1, COMMANDS + 1)]
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        began = perf_counter()
+        for line in lines:
+            sock.sendall(line)
+            while b'"success"' not in sock.recv(65536):
+                pass
+        return (perf_counter() - began) / COMMANDS * 1e6
+
+
+def client_commands(command_port: int, telemetry_port: int) -> float:
+    """Return the microseconds of a command of the controller."""
+    with M2Controller("127.0.0.1", command_port, telemetry_port) as controller:
+        began = perf_counter()
+        for _ in range(COMMANDS):
+            controller.command("setMirrorHome")
+        return (perf_counter() - began) / COMMANDS * 1e6
+
+
+def fast_decoders() -> Iterator[tuple[str, Callable[[bytes], Any]]]:
+    """Yield the optional decoders that are installed."""
+    loads = fastest_decoder()
+    if loads is not None:
+        yield "msgspec", loads
+    try:
+        import orjson
+    except ImportError:
+        return
+    yield "orjson", orjson.loads
+
+
+@contextmanager
+def other_side(mode: str) -> Iterator[tuple[int, int]]:
+    """Run the controller's side in a process of its own; give its ports."""
+    command = [sys.executable, "-m", "tests.benchmarks.m2", mode]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        first, second = process.stdout.readline().split()
+        yield int(first), int(second)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def send_telemetry() -> None:
+    """Send all messages to each client, as soon as it says something."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(listener.getsockname()[1], 0, flush=True)
+    while True:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1)
+            for _ in range(MESSAGES // BATCH):
+                connection.sendall(MESSAGE * BATCH)
+
+
+def simulate() -> None:
+    """Be the simulator until killed."""
+    simulator = M2Simulator()
+    print(*simulator.listen_ports(command_port=0, telemetry_port=0), flush=True)
+    with simulator:
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    pin(CORE)
+    simulate() if sys.argv[1] == "simulator" else send_telemetry()
