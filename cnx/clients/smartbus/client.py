@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 from cnx.clients.smartbus.client_calls import CallTable
-from cnx.clients.smartbus.client_events import Events, code_of
+from cnx.clients.smartbus.client_events import BusSignals, code_of
 from cnx.clients.smartbus.client_link import BusLink, Identity, Pulse
 from cnx.clients.smartbus.client_pair import Pair
 from cnx.clients.smartbus.client_peers import Peer, PeerTable, PingTable
@@ -38,7 +38,7 @@ class SmartBusClient(Requests, Connection):
 
     It counts as connected when a server has let it in. With a backup server both are registered at; the first that
     lets us in is used until it is lost, then the other. Data is told as ``MESSAGE_RECEIVED`` with a
-    :class:`~cnx.clients.smartbus.Packet`, everything else as one of :class:`Events`, on the listener thread. ::
+    :class:`~cnx.clients.smartbus.Packet`, everything else as one of :class:`BusSignals`, on the listener thread. ::
 
         with SmartBusClient("bus.example", 8089, unit_id=20, client_id=1, client_type=9) as client:
             print(client.invoke_flow(0, 0, "project", "flow", ["x", 1]).result())
@@ -60,7 +60,7 @@ class SmartBusClient(Requests, Connection):
         ValueError, TypeError: an argument cannot be; nothing was opened.
     """
 
-    Events = Events
+    BusSignals = BusSignals
 
     def __init__(
         self,
@@ -174,7 +174,7 @@ class SmartBusClient(Requests, Connection):
         error = self.last_error
         if not connected and not isinstance(error, Cancelled):
             code = code_of(error)
-            emit(self, Events.CONNECT_FAILED, code=code, meaning=meaning(code), reason=error)
+            emit(self, BusSignals.CONNECT_FAILED, code=code, meaning=meaning(code), reason=error)
         return connected
 
     def establish(self, deadline: Deadline) -> None:

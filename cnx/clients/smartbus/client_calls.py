@@ -9,7 +9,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from cnx.clients.smartbus.client_events import Events, FlowFailed
+from cnx.clients.smartbus.client_events import BusSignals, FlowFailed
 from cnx.clients.smartbus.protocol_codes import Code, meaning
 from cnx.clients.smartbus.protocol_flows import STARTED, FlowAck, FlowReturn, load_values
 from cnx.deadline import checked_timeout
@@ -189,9 +189,9 @@ class CallTable:
             return
         if call.done:
             self.drop(call)
-        self._tell(Events.FLOW_ACKNOWLEDGED, call=call, ack=ack.ack, message=ack.message)
+        self._tell(BusSignals.FLOW_ACKNOWLEDGED, call=call, ack=ack.ack, message=ack.message)
         if error is not None:
-            self._tell(Events.FLOW_FAILED, call=call, error=error)
+            self._tell(BusSignals.FLOW_FAILED, call=call, error=error)
 
     def on_return(self, answer: FlowReturn) -> None:
         """Take what a flow returned."""
@@ -206,7 +206,7 @@ class CallTable:
             return
         self.drop(call)
         if call.finish(values):
-            self._tell(Events.FLOW_RESPONDED, call=call, values=values)
+            self._tell(BusSignals.FLOW_RESPONDED, call=call, values=values)
 
     def fail_all(self, error: Exception) -> None:
         """End all calls with ``error``."""
@@ -225,7 +225,7 @@ class CallTable:
     def _fail(self, call: FlowCall, error: Exception) -> None:
         self.drop(call)
         if call.finish(error=error):
-            self._tell(Events.FLOW_FAILED, call=call, error=error)
+            self._tell(BusSignals.FLOW_FAILED, call=call, error=error)
 
     def _run(self) -> None:
         while (overdue := self._wait_for_overdue()) is not None:
@@ -249,11 +249,11 @@ class CallTable:
 
     def _expire(self, call: FlowCall) -> None:
         if call.set_ack(Code.TIMEOUT):
-            self._tell(Events.FLOW_ACKNOWLEDGED, call=call, ack=int(Code.TIMEOUT), message="")
+            self._tell(BusSignals.FLOW_ACKNOWLEDGED, call=call, ack=int(Code.TIMEOUT), message="")
         if call.due <= monotonic():
             self.drop(call)
             if call.finish(error=call.overrun()):
-                self._tell(Events.FLOW_TIMED_OUT, call=call)
+                self._tell(BusSignals.FLOW_TIMED_OUT, call=call)
 
 
 def positive(number: int) -> int:

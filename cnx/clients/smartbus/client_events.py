@@ -6,12 +6,12 @@ from cnx.clients.smartbus.protocol_codes import Code, meaning
 from cnx.errors import AccessDenied, ConnectError, DeviceError
 from cnx.signals import Signal
 
-__all__ = ["AlreadyConnected", "Events", "FlowFailed", "RegistrationRefused"]
+__all__ = ["AlreadyConnected", "BusSignals", "FlowFailed", "RegistrationRefused"]
 
 RETRY_AFTER = 2.0
 
 
-class Events(Signal):
+class BusSignals(Signal):
     """Signals of a SmartBus client beyond those of every connection."""
 
     CONNECT_FAILED = "connect-failed"

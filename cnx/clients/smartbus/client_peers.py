@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 
-from cnx.clients.smartbus.client_events import Events
+from cnx.clients.smartbus.client_events import BusSignals
 from cnx.clients.smartbus.protocol import Address
 from cnx.clients.smartbus.protocol_codes import Presence
 from cnx.clients.smartbus.protocol_messages import GlobalConnect
@@ -60,9 +60,9 @@ class PeerTable:
         if notice.status == Presence.GONE:
             with self._lock:
                 self._peers.pop(peer.address, None)
-            self._tell(Events.PEER_DISCONNECTED, peer=peer)
+            self._tell(BusSignals.PEER_DISCONNECTED, peer=peer)
         elif self._add(peer) or notice.status == Presence.NEW:
-            self._tell(Events.PEER_CONNECTED, peer=peer)
+            self._tell(BusSignals.PEER_CONNECTED, peer=peer)
 
     def clear(self) -> None:
         """Forget all."""

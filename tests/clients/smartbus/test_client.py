@@ -15,7 +15,7 @@ import pytest
 from cnx.backoff import Backoff
 from cnx.clients.smartbus import (
     AlreadyConnected,
-    Events,
+    BusSignals,
     Packet,
     Pulse,
     RegistrationRefused,
@@ -65,7 +65,7 @@ class Recorder:
 
     def __init__(self, client: SmartBusClient) -> None:
         self.seen: queue.Queue[tuple[Any, dict[str, Any]]] = queue.Queue()
-        signals = [*client.Signals, *Events]
+        signals = [*client.Signals, *BusSignals]
         signals.remove(client.Signals.DATA_RECEIVED)
         for signal in signals:
             subscribe(client, signal, self._keep)
@@ -178,7 +178,7 @@ def test_refusal_is_final(pool: ThreadPoolExecutor, code: int, meaning: str) -> 
             assert peer.closed()
         assert caught.value.code == code
         assert isinstance(caught.value, AccessDenied)
-        failed = recorder.next(Events.CONNECT_FAILED)
+        failed = recorder.next(BusSignals.CONNECT_FAILED)
         assert (failed["code"], failed["meaning"]) == (code, meaning)
         manager.teardown()
 
@@ -193,7 +193,7 @@ def test_ids_that_are_taken_are_tried_again(server: BusServer) -> None:
             second.connect()
         assert not caught.value.fatal
         assert caught.value.retry_after == 2.0
-        assert recorder.next(Events.CONNECT_FAILED)["code"] == Code.ALREADY_CONNECTED
+        assert recorder.next(BusSignals.CONNECT_FAILED)["code"] == Code.ALREADY_CONNECTED
     assert second.connect().connected
     second.teardown()
 
@@ -205,7 +205,7 @@ def test_no_server(pool: ThreadPoolExecutor) -> None:
     client = client_of(port)
     recorder = Recorder(client)
     assert not client.try_connect()
-    failed = recorder.next(Events.CONNECT_FAILED)
+    failed = recorder.next(BusSignals.CONNECT_FAILED)
     assert (failed["code"], failed["meaning"]) == (-20, "cannot connect")
     assert isinstance(failed["reason"], ConnectError)
 
@@ -354,12 +354,12 @@ def test_peers(server: BusServer) -> None:
         found = Recorder(newcomer)
         newcomer.connect()
         two = BusPeer(Address(21, 1, 9), 0, "two")
-        assert recorder.next(Events.PEER_CONNECTED)["peer"] == two
+        assert recorder.next(BusSignals.PEER_CONNECTED)["peer"] == two
         assert one.peers == [two]
-        assert found.until(Events.PEER_CONNECTED)["peer"] == BusPeer(Address(20, 1, 9), 0, "one")
+        assert found.until(BusSignals.PEER_CONNECTED)["peer"] == BusPeer(Address(20, 1, 9), 0, "one")
         newcomer.disconnect()
         assert newcomer.peers == []
-        assert recorder.next(Events.PEER_DISCONNECTED)["peer"] == two
+        assert recorder.next(BusSignals.PEER_DISCONNECTED)["peer"] == two
         assert one.peers == []
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cnx.clients.smartbus import Code, Events, FlowCall, FlowFailed
+from cnx.clients.smartbus import BusSignals, Code, FlowCall, FlowFailed
 from cnx.clients.smartbus.client_calls import OUTSTANDING_LIMIT, positive
 from cnx.clients.smartbus.protocol import Address
 from cnx.clients.smartbus.protocol_codes import CmdType, SystemCmd
@@ -51,9 +51,9 @@ def test_flow_that_returns(server: BusServer) -> None:
         assert call.acknowledged(PATIENCE)
         assert call.result(PATIENCE) == values
         assert call.done
-        told = recorder.until(Events.FLOW_ACKNOWLEDGED)
+        told = recorder.until(BusSignals.FLOW_ACKNOWLEDGED)
         assert (told["call"], told["ack"], told["message"]) == (call, 1, "")
-        told = recorder.next(Events.FLOW_RESPONDED)
+        told = recorder.next(BusSignals.FLOW_RESPONDED)
         assert (told["call"], told["values"]) == (call, values)
 
 
@@ -79,8 +79,8 @@ def test_flow_that_is_refused(server: BusServer) -> None:
             with pytest.raises(FlowFailed, match=r"did not start: other error \(-99\): 消息") as caught:
                 wait(PATIENCE)
             assert caught.value.code == -99
-        assert recorder.until(Events.FLOW_ACKNOWLEDGED)["ack"] == -99
-        assert recorder.next(Events.FLOW_FAILED)["error"] is caught.value
+        assert recorder.until(BusSignals.FLOW_ACKNOWLEDGED)["ack"] == -99
+        assert recorder.next(BusSignals.FLOW_FAILED)["error"] is caught.value
 
 
 def test_flow_without_return(server: BusServer) -> None:
@@ -119,7 +119,7 @@ def test_timeouts(pool: ThreadPoolExecutor) -> None:
             call.result()
         with pytest.raises(TimedOut):
             call.acknowledged()
-        assert recorder.until(Events.FLOW_TIMED_OUT)["call"] is call
+        assert recorder.until(BusSignals.FLOW_TIMED_OUT)["call"] is call
         started = client.invoke_flow(0, 0, "proj", "endless", timeout=0.3)
         requested(peer)
         peer.send(FlowAck("", requested(peer).invoke_id).packet(SERVER, US))
@@ -135,7 +135,7 @@ def test_overdue_acknowledgement_does_not_end_a_call(pool: ThreadPoolExecutor) -
         call = client.invoke_flow(0, 0, "proj", "slow", timeout=30)
         call.ack_due = 0.0
         client.invoke_flow(0, 0, "proj", "other", timeout=0.05)  # makes the deadlines looked at again
-        assert recorder.until(Events.FLOW_ACKNOWLEDGED)["ack"] == Code.TIMEOUT
+        assert recorder.until(BusSignals.FLOW_ACKNOWLEDGED)["ack"] == Code.TIMEOUT
         with pytest.raises(TimedOut, match="did not say"):
             call.acknowledged()
         peer.send(FlowReturn("", requested(peer).invoke_id, '["late"]').packet(SERVER, US))
@@ -162,7 +162,7 @@ def test_return_that_is_no_array(pool: ThreadPoolExecutor) -> None:
         with pytest.raises(InvalidJson) as caught:
             call.result(PATIENCE)
         assert caught.value.text == "no json"
-        assert recorder.until(Events.FLOW_FAILED)["error"] is caught.value
+        assert recorder.until(BusSignals.FLOW_FAILED)["error"] is caught.value
         assert client.connected
 
 
@@ -186,7 +186,7 @@ def test_loss_fails_what_is_under_way(pool: ThreadPoolExecutor) -> None:
         peer.close()
         with pytest.raises(ConnectionLost, match="under way"):
             waiting.result(PATIENCE)
-        assert recorder.next(Events.FLOW_FAILED)["call"] is call
+        assert recorder.next(BusSignals.FLOW_FAILED)["call"] is call
         recorder.next(client.Signals.RAISE_ALARM)
     with played(pool) as (client, peer):
         call = client.invoke_flow(0, 0, "proj", "given up")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cnx.clients.smartbus import Events, Pulse, RegistrationRefused, SmartBusClient
+from cnx.clients.smartbus import BusSignals, Pulse, RegistrationRefused, SmartBusClient
 from cnx.clients.smartbus.protocol import Address
 from cnx.clients.smartbus.simulator import BusServer
 from cnx.deadline import Deadline
@@ -89,7 +89,7 @@ def test_loss_of_one_server(servers: Servers, first: int) -> None:
     assert client.connected
     client.teardown()
     while (told := recorder.seen.get(timeout=PATIENCE)[0]) is not client.Signals.DISCONNECTED:
-        assert told in (Events.FLOW_ACKNOWLEDGED, Events.FLOW_RESPONDED)
+        assert told in (BusSignals.FLOW_ACKNOWLEDGED, BusSignals.FLOW_RESPONDED)
 
 
 def test_loss_of_the_other_server(servers: Servers) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from cnx.clients.smartbus import Events, Packet, SmartBusClient
+from cnx.clients.smartbus import BusSignals, Packet, SmartBusClient
 from cnx.clients.smartbus.protocol import HEADER, Address
 from cnx.clients.smartbus.protocol_codes import CmdType, Code, Presence, SystemCmd
 from cnx.clients.smartbus.protocol_messages import GlobalConnect, RegisterAck
@@ -213,7 +213,7 @@ def test_global_notices(native: Native, server: BusServer) -> None:
     ours.connect()
     found = native.next("global")
     assert (found["address"], found["status"], found["info"]) == ([*OURS], Presence.NEW, b"ours".hex())
-    peer = recorder.until(Events.PEER_CONNECTED)["peer"]
+    peer = recorder.until(BusSignals.PEER_CONNECTED)["peer"]
     assert (peer.address, peer.info) == (NATIVE, "native")
     ours.disconnect()
     found = native.next("global")
@@ -221,7 +221,7 @@ def test_global_notices(native: Native, server: BusServer) -> None:
     ours.connect()
     native.next("global")
     native.close()
-    assert recorder.until(Events.PEER_DISCONNECTED)["peer"].address == NATIVE
+    assert recorder.until(BusSignals.PEER_DISCONNECTED)["peer"].address == NATIVE
     ours.teardown()
     with contextlib.closing(Native()) as newcomer:
         ours = client_of(endpoint(server.urls[0])[1], *OURS[:2], user="ann", password="secret", info="ours").connect()

@@ -1,0 +1,56 @@
+"""How ``cnx smartbus`` shows what it got: lines for people, or one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from cnx.cli.console import stamp
+from cnx.clients.smartbus import Address, Packet, Peer, SmartBusClient
+
+__all__ = ["Output"]
+
+
+class Output:
+    """Prints.
+
+    Args:
+        as_json: one JSON object a line instead of text.
+    """
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+
+    def say(self, text: str, /, **values: Any) -> None:
+        """Print a line: ``text``, or the values."""
+        click.echo(json.dumps(values, ensure_ascii=False) if self._as_json else text)
+
+    def packet(self, client: SmartBusClient, packet: Packet) -> None:
+        """Print a packet that was received."""
+        text = client.text(packet)
+        self.say(
+            f"{stamp()} {packet.source} -> {packet.destination} {packet.cmd_type}/{packet.cmd} {text!r}",
+            event="data", source=parts(packet.source), destination=parts(packet.destination),
+            cmd_type=packet.cmd_type, cmd=packet.cmd, text=text, hex=packet.data.hex(),
+        )  # fmt: skip
+
+    def presence(self, event: str, peer: Peer) -> None:
+        """Print that a client came or went."""
+        info = f" {peer.info!r}" if peer.info else ""
+        self.say(f"{stamp()} {peer.address} {event}{info}", event=event, **described(peer))
+
+    def peer(self, peer: Peer) -> None:
+        """Print a client that is on the bus."""
+        self.say(f"{peer.address} at server {peer.access_point}: {peer.info}", **described(peer))
+
+
+def parts(address: Address) -> dict[str, int]:
+    """Return an address as JSON has it."""
+    return address._asdict()
+
+
+def described(peer: Peer) -> dict[str, Any]:
+    """Return a peer as JSON has it."""
+    return {**parts(peer.address), "access_point": peer.access_point, "info": peer.info}

@@ -1,0 +1,80 @@
+"""SmartBus clients by URL: ``smartbus://user@host:8089/?unit=20&client=1&type=9``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+import click
+
+from cnx.clients.smartbus import SmartBusClient
+
+__all__ = ["client_at"]
+
+PASSWORD = "SMARTBUS_PASSWORD"
+TYPE = 9
+
+
+def client_at(url: str, password_file: TextIO | None) -> SmartBusClient:
+    """Return a client that is not connected, or fail with the usage of the command."""
+    try:
+        parts = urlsplit(url)
+        settings = checked_parts(parts) | checked_query(parts.query)
+        return SmartBusClient(**settings, password=find_password(settings["user"], password_file))
+    except (TypeError, ValueError) as error:
+        raise click.UsageError(f"--url {url.partition('?')[0]!r}: {error}") from error
+
+
+def checked_parts(parts: SplitResult) -> dict[str, Any]:
+    """Return what stands before the query; raises ValueError."""
+    if parts.scheme != "smartbus":
+        raise ValueError(f"the scheme is smartbus, not {parts.scheme!r}")
+    if parts.password is not None:
+        # The message must not repeat it; nor may the URL that the caller shows.
+        raise click.UsageError(f"a password in a URL can be seen by everybody; use --password-file or {PASSWORD}")
+    if not parts.hostname or not parts.port:
+        raise ValueError("the host or the port is missing: smartbus://user@host:8089/?unit=20")
+    if parts.path not in ("", "/") or parts.fragment:
+        raise ValueError("a path or fragment means nothing here")
+    return {"host": parts.hostname, "port": parts.port, "user": unquote(parts.username or "")}
+
+
+def checked_query(query: str) -> dict[str, Any]:
+    """Return the options in the query as arguments of the client; raises ValueError."""
+    known: dict[str, tuple[str, Callable[[str], Any]]] = {
+        "unit": ("unit_id", int),
+        "client": ("client_id", int),
+        "type": ("client_type", int),
+        "backup": ("backup", address),
+        "info": ("info", str),
+        "encoding": ("encoding", str),
+    }
+    settings: dict[str, Any] = {"client_id": 0, "client_type": TYPE}
+    for name, value in parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)):
+        if name not in known:
+            raise ValueError(f"unknown option {name}; there are {', '.join(known)}")
+        argument, convert = known[name]
+        settings[argument] = convert(value)
+    if "unit_id" not in settings:
+        raise ValueError("our unit id is missing: ?unit=20, from 16 to 47")
+    return settings
+
+
+def address(text: str) -> tuple[str, int]:
+    """Return host and port of ``HOST:PORT``; raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal():
+        raise ValueError(f"{text!r} is not HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+def find_password(user: str, file: TextIO | None) -> str:
+    """Return the password from a file, the environment or the terminal; none without a user."""
+    if file is not None:
+        return file.read().removesuffix("\n").removesuffix("\r")
+    if PASSWORD in os.environ or not user or not sys.stdin.isatty():
+        return os.environ.get(PASSWORD, "")
+    return str(click.prompt("Password", hide_input=True, default="", show_default=False, err=True))

@@ -1,0 +1,203 @@
+"""The commands ``cnx smartbus`` and ``cnx simulate smartbus``."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cnx.cli.commands import cnx
+from cnx.clients.smartbus import Address, BusServer, Packet
+from cnx.clients.smartbus.protocol_flows import Notify
+from cnx.signals import subscribe
+from tests.clients.smartbus.peer import PATIENCE, endpoint
+from tests.clients.smartbus.test_client import client_of
+
+
+class Office(BusServer):
+    """A server with a user and a flow, that keeps notices."""
+
+    def __init__(self) -> None:
+        super().__init__(users={"ann": "secret"})
+        self.notices: queue.Queue[tuple[Address, Notify]] = queue.Queue()
+        self.flow("shop", "price")(lambda item, count: f"{count} {item}")
+
+    def on_notify(self, source: Address, notice: Notify) -> None:
+        """Keep a notice."""
+        self.notices.put((source, notice))
+
+
+@pytest.fixture
+def office() -> Iterator[Office]:
+    """A running server."""
+    with Office() as server:
+        server.listen_tcp()
+        yield server
+
+
+def run(
+    server: BusServer, *arguments: str, user: str = "ann", query: str = "unit=20&client=1", **options: Any
+) -> Result:
+    """Run a command against a server."""
+    url = f"smartbus://{user}@{server.urls[0].removeprefix('tcp://')}/?{query}"
+    env = {"SMARTBUS_PASSWORD": "secret"}
+    return CliRunner().invoke(cnx, ["smartbus", *arguments, "--url", url], env=env, **options)
+
+
+def started(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Return a command that runs in a process of its own."""
+    command = [sys.executable, "-m", "cnx.cli.main", *arguments]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True)
+
+
+def test_ping(office: Office) -> None:
+    """Round trips are shown, each and their median."""
+    result = run(office, "ping", "0", "0", "1", "--count", "2", "--interval", "0", "--json")
+    assert result.exit_code == 0
+    assert [json.loads(line)["number"] for line in result.stdout.splitlines()] == [1, 2]
+    assert "2 answered, median" in result.stderr
+
+
+def test_ping_without_answer(office: Office) -> None:
+    """A ping that is not answered makes the exit code 1."""
+    result = run(office, "ping", "30", "0", "9", "--count", "1", "--timeout", "0.05")
+    assert result.exit_code == 1
+    assert "1 of 1 pings were not answered" in result.stderr
+
+
+@pytest.mark.parametrize(("options", "shown"), [((), '["3 apple"]'), (("--no-return",), "started")])
+def test_invoke(office: Office, options: tuple[str, ...], shown: str) -> None:
+    """A flow is called with JSON, or text where it is none; what it returns is shown."""
+    result = run(office, "invoke", "0", "0", "shop", "price", "apple", "3", *options)
+    assert (result.exit_code, result.stdout.strip()) == (0, shown)
+
+
+def test_invoke_what_does_not_exist(office: Office) -> None:
+    """A flow that is not started is an error."""
+    result = run(office, "invoke", "0", "0", "shop", "stock")
+    assert result.exit_code == 1
+    assert "destination does not exist (-23)" in result.stderr
+
+
+def test_notify(office: Office) -> None:
+    """A notice reaches the server before the command ends."""
+    assert run(office, "notify", "0", "0", "shop", "title", "消息", "--expires", "5").exit_code == 0
+    assert office.notices.get(timeout=PATIENCE)[1] == Notify("shop", "title", "消息", 1, 5000)
+
+
+@pytest.mark.parametrize(("options", "data"), [(("文字",), "文字".encode()), (("0001ff", "--hex"), b"\0\1\xff")])
+def test_send(office: Office, options: tuple[str, ...], data: bytes) -> None:
+    """Text and bytes reach another client."""
+    received: queue.Queue[Packet] = queue.Queue()
+    office.users = None
+    with client_of(endpoint(office.urls[0])[1], 21, 1) as other:
+        other.on_packet = lambda link, packet: received.put(packet)  # type: ignore[method-assign]
+        assert run(office, "send", "21", "1", "9", *options, "--cmd", "7").exit_code == 0
+        while (packet := received.get(timeout=PATIENCE)).cmd_type != 3:
+            continue
+    assert (packet.cmd, packet.data) == (7, data)
+
+
+def test_peers(office: Office) -> None:
+    """The others on the bus are listed."""
+    office.users = None
+    with client_of(endpoint(office.urls[0])[1], 21, 1, info="other"):
+        result = run(office, "peers", "--wait", "0.3", "--json")
+    assert json.loads(result.stdout) == {"unit": 21, "client": 1, "type": 9, "access_point": 0, "info": "other"}
+
+
+def test_listen(office: Office) -> None:
+    """Data and presence are shown as they come, until enough came."""
+    url = f"smartbus://ann@{office.urls[0].removeprefix('tcp://')}/?unit=20&client=1&info=me"
+    command = started("smartbus", "listen", "--json", "--count", "1", "--url", url, SMARTBUS_PASSWORD="secret")
+    assert command.stdout is not None
+    there = threading.Event()
+    with client_of(endpoint(office.urls[0])[1], 21, 1, user="ann", password="secret", info="other") as other:
+        subscribe(other, other.BusSignals.PEER_CONNECTED, there.set)
+        assert other.peers or there.wait(PATIENCE)
+        other.send(1, 3, 20, 1, 9, "hello")
+        events = [json.loads(line) for line in command.stdout]
+        assert command.wait(PATIENCE) == 0
+    for stream in (command.stdout, command.stderr):
+        assert stream is not None
+        stream.close()
+    assert [event["event"] for event in events] == ["connected", "data"]
+    assert (events[0]["info"], events[1]["text"], events[1]["hex"]) == ("other", "hello", b"hello".hex())
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("tcp://host:1/?unit=20", "scheme is smartbus"),
+        ("smartbus://host/?unit=20", "host or the port is missing"),
+        ("smartbus://host:99999/?unit=20", "Port out of range"),
+        ("smartbus://host:1/", "unit id is missing"),
+        ("smartbus://host:1/?unit=12", "16 to 47"),
+        ("smartbus://host:1/?unit=x", "invalid literal"),
+        ("smartbus://host:1/?unit=20&type=1", "2 to 255"),
+        ("smartbus://host:1/?unit=20&colour=red", "unknown option colour"),
+        ("smartbus://host:1/?unit=20&backup=host", "not HOST:PORT"),
+        ("smartbus://host:1/path?unit=20", "path or fragment"),
+        ("smartbus://ann:topsecret@host:1/?unit=20", "--password-file"),
+    ],
+)
+def test_bad_urls(url: str, what: str) -> None:
+    """A wrong URL is an error of usage that says which part; a password in it is not repeated."""
+    result = CliRunner().invoke(cnx, ["smartbus", "peers", "--url", url])
+    assert result.exit_code == 2
+    assert what in result.stderr
+    assert "topsecret" not in result.output
+
+
+def test_wrong_password(office: Office, tmp_path: Path) -> None:
+    """A refusal is one line and exit code 1; a password file wins over the environment."""
+    (tmp_path / "password").write_text("wrong\n")
+    result = run(office, "peers", "--password-file", str(tmp_path / "password"))
+    assert result.exit_code == 1
+    assert "wrong password (-6)" in result.stderr
+
+
+def test_bad_values(office: Office) -> None:
+    """What cannot be sent is an error of usage."""
+    assert run(office, "send", "20", "1", "9", "x").exit_code == 2
+    assert run(office, "send", "21", "1", "9", "zz", "--hex").exit_code == 2
+    assert run(office, "invoke", "0", "0", "p" * 40, "flow").exit_code == 2
+
+
+def test_simulate(tmp_path: Path) -> None:
+    """A master and a backup run with users and flows until they are told to stop."""
+    (tmp_path / "password").write_text("secret\n")
+    (tmp_path / "officeflows.py").write_text("FLOWS = {('shop', 'double'): lambda value: value * 2}\n")
+    options = ["--user", f"ann:{tmp_path / 'password'}", "--flows", "officeflows"]
+    with started(
+        "simulate", "smartbus", "--port", "0", "--backup-port", "0", *options, PYTHONPATH=str(tmp_path)
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        master = endpoint(process.stdout.readline().strip())
+        backup = endpoint(process.stderr.readline().strip().removeprefix("backup "))
+        for _, port in (master, backup):
+            with client_of(port, 20, user="ann", password="secret") as client:
+                assert client.invoke_flow(0, 0, "shop", "double", [21]).result() == [42]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize(
+    "options", [("--user", "ann:/no/such/file"), ("--flows", "no_such_module"), ("--flows", "json")]
+)
+def test_simulate_with_bad_options(options: tuple[str, ...]) -> None:
+    """Files and modules that are not there are errors of usage."""
+    result = CliRunner().invoke(cnx, ["simulate", "smartbus", "--port", "0", *options])
+    assert result.exit_code == 2
