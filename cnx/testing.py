@@ -182,11 +182,12 @@ def no_leaks() -> Iterator[None]:
     threads, descriptors = set(threading.enumerate()), open_descriptors()
 
     def left() -> str:
-        gc.collect()
         more = [thread.name for thread in threading.enumerate() if thread not in threads]
         return ", ".join([*more, *(open_descriptors() - descriptors)])
 
     yield
+    if left():
+        gc.collect()  # what only a reference cycle keeps is no leak; it takes long, so not without need
     try:
         wait_until(lambda: not left(), "leaks")
     except AssertionError:
