@@ -7,6 +7,7 @@ import click
 from cnx.cli.console import clean_exit, stop_signal
 from cnx.cli.lazy import LazyGroup
 from cnx.clients.chiller.simulator import ChillerSimulator
+from cnx.clients.chiller.simulator_quirks import T257P
 from cnx.simulation import Simulator
 
 __all__ = ["run_simulator", "simulate"]
@@ -44,12 +45,14 @@ def split_address(address: str) -> tuple[str, int]:
 @click.option("--tcp", metavar="HOST:PORT", help="Listen there; port 0 takes a free one.")
 @click.option("--pty", is_flag=True, help="Be a serial port.")
 @click.option("--id", "device_ids", type=click.IntRange(1, 32), multiple=True, help="Device id; more than one: a bus.")
-def chiller(tcp: str | None, pty: bool, device_ids: tuple[int, ...]) -> None:
+@click.option("--baudrate", type=click.IntRange(1), help="Let every character take its time on a line of this speed.")
+@click.option("--t257p", is_flag=True, help="Be as a T257P: no number 16, and readings that never move.")
+def chiller(tcp: str | None, pty: bool, device_ids: tuple[int, ...], baudrate: int | None, t257p: bool) -> None:
     """Run one or more ThermoTek chillers with a thermal model."""
     if tcp is None and not pty:
         tcp = "127.0.0.1:4001"
     with clean_exit():
-        simulator = ChillerSimulator(device_ids or (1,))
+        simulator = ChillerSimulator(device_ids or (1,), quirks=T257P if t257p else None, baudrate=baudrate)
         if tcp is not None:
             simulator.listen_tcp(*split_address(tcp))
         if pty:

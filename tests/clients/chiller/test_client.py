@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
@@ -18,7 +19,19 @@ from cnx.clients.chiller import ChillerClient, ControlSensor, ControlState, Driv
 from cnx.clients.chiller.simulator import ChillerSimulator
 from cnx.clients.chiller.simulator_quirks import T257P, Quirks
 from cnx.errors import ConnectionLost, DeviceError, ProtocolError, TimedOut
-from cnx.faults import delay, faults, garbage, split, truncate
+from cnx.faults import (
+    StreamFault,
+    bandwidth,
+    corrupt,
+    delay,
+    drop,
+    duplicate,
+    faults,
+    garbage,
+    merge,
+    split,
+    truncate,
+)
 from cnx.transports.sockets import SocketTransport
 from tests.clients.chiller.bench import Clock
 from tests.clients.chiller.scripted import Late, ScriptedLine, Spoil, instead, nothing, replace
@@ -305,6 +318,35 @@ def test_reply_in_pieces(simulator: ChillerSimulator) -> None:
     """A slow line that delivers single characters and garbage changes nothing."""
     with faults(simulator, garbage(20), split(1)), ChillerClient(simulator.listen_tcp()) as client:
         assert [client.supply_temperature() for _ in range(20)] == [21.0] * 20
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [delay(0.01), split(3), merge(), drop(0.2), duplicate(0.3), corrupt(0.002), garbage(20), bandwidth(5000)],
+    ids=str,
+)
+def test_spoiled_line(simulator: ChillerSimulator, fault: StreamFault) -> None:
+    """Whatever a line does to replies, a value that comes is the right one, and the client goes on after it."""
+    values = {"supply_temperature": 21.0, "ambient_temperature": 22.0, "setpoint": 20.0}
+    right = 0
+    with ChillerClient(simulator.listen_tcp()) as client:
+        client.reply_timeout = 0.1
+        with faults(simulator, fault, seed=3):
+            for name, value in list(values.items()) * 10:
+                with contextlib.suppress(TimedOut, ProtocolError):
+                    assert getattr(client, name)() == value
+                    right += 1
+        client.reply_timeout = TIMEOUT
+        assert client.supply_temperature() == 21.0
+    assert right
+
+
+def test_serial_line_at_9600_baud() -> None:
+    """Over a serial line that takes its time for every character, everything works within the usual reply timeout."""
+    with ChillerSimulator(clock=Clock(), baudrate=9600) as simulator:
+        url = f"{simulator.listen_pty()}?baudrate=9600&xonxoff=yes"
+        with ChillerClient(url, setpoint=18.0) as client:
+            assert client.status().telemetry.setpoint == 18.0
 
 
 def test_lenience(simulator: ChillerSimulator) -> None:
