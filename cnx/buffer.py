@@ -81,6 +81,8 @@ class ReceiveBuffer:
         begin, end = self._start, self._start + size
         if end >= len(self._data):
             return self.take_all()
+        if size < 0:
+            raise ValueError(f"cannot take {size} bytes")
         self._start = end
         return bytes(self._data[begin:end])
 
@@ -99,9 +101,22 @@ class ReceiveBuffer:
 
     def skip(self, size: int) -> None:
         """Remove the first ``size`` bytes."""
+        if size < 0:
+            raise ValueError(f"cannot skip {size} bytes")
         if self.lines:
             self._uncut()
         self._start = min(self._start + size, len(self._data))
+
+    def mark(self) -> tuple[bytes | bytearray, int]:
+        """Return what :meth:`rewind` needs to undo what is taken from now on; good until bytes are added."""
+        if self.lines:
+            self._uncut()
+        return self._data, self._start
+
+    def rewind(self, mark: tuple[bytes | bytearray, int]) -> None:
+        """Put everything back that was taken since ``mark``."""
+        self._data, self._start = mark
+        self._searched = 0
 
     def put_back(self, data: bytes) -> None:
         """Add bytes in front, as if they had not been taken."""
@@ -150,5 +165,5 @@ def may_exceed(data: bytes | bytearray, separator: bytes, limit: int) -> bool:
         return False
     end = data.find(separator, limit)
     begin = data.rfind(separator, 0, limit)
-    size = (len(data) if end < 0 else end) - (begin if begin >= 0 else -len(separator))
-    return size > limit or len(data) > 2 * limit
+    size = (len(data) if end < 0 else end) - begin  # or a little less, where separators overlap
+    return size + len(separator) > limit or len(data) > 2 * limit

@@ -10,12 +10,13 @@ instance serves any number of links, for reading and for writing. To write one, 
             if colon < 0:
                 return self.incomplete(buffer)
             size = int(buffer.peek(colon))
+            self.refuse(colon + size + 2)
             if len(buffer) < colon + size + 2:
                 return None
-            buffer.skip(colon + 1)
-            payload = buffer.take(size)
-            buffer.skip(1)
-            return payload
+            frame = buffer.take(colon + size + 2)
+            if not frame.endswith(b","):
+                raise ProtocolError(f"no comma after {frame!r}")
+            return frame[colon + 1 : -1]
 
         def encode(self, message):
             return b"%d:%s," % (len(message), message)
@@ -28,7 +29,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 from cnx.buffer import ReceiveBuffer, may_exceed
-from cnx.errors import CnxError, LimitExceeded, ProtocolError
+from cnx.errors import LimitExceeded, ProtocolError
 
 __all__ = ["Delimited", "FixedSize", "Framing", "LengthPrefixed", "Raw", "Struct"]
 
@@ -64,16 +65,25 @@ class Framing(ABC):
             ProtocolError, LimitExceeded: the very first one is bad.
         """
         messages: list[Any] = []
+        mark = buffer.mark()
         try:
             while (message := self.take(buffer)) is not None:
                 messages.append(message)
-        except CnxError:
+                mark = buffer.mark()
+        except Exception:
             if not messages:
                 raise
+            buffer.rewind(mark)  # the next call meets the bad one again, as its first
         return messages
 
     def encode(self, message: Any) -> bytes:
-        """Return the bytes that carry ``message``."""
+        """Return the bytes that carry ``message``.
+
+        Raises:
+            TypeError: it is not like bytes.
+        """
+        if isinstance(message, int):
+            raise TypeError(f"a message is bytes, not {message!r}")  # bytes() would take it for a size
         return bytes(message)
 
     def incomplete(self, buffer: ReceiveBuffer) -> Any:
@@ -89,7 +99,8 @@ class Framing(ABC):
         """Raise the error for a frame of at least ``size`` bytes where that is over the limit."""
         if size > self.limit:
             raise LimitExceeded(
-                f"a frame of {size} bytes or more is over the limit of {self.limit}; raise limit= if so large a frame is right"
+                f"a frame of {size} bytes or more is over the limit of {self.limit}; "
+                "raise limit= if so large a frame is right"
             )
 
 
@@ -140,13 +151,15 @@ class Delimited(Framing):
         return [message + self.terminator for message in messages] if self._kept else messages
 
     def encode(self, message: bytes | str) -> bytes:
-        """Return ``message`` (text as UTF-8) with the terminator.
+        """Return ``message`` (text as UTF-8) with the terminator, which with ``keep`` it may have already.
 
         Raises:
             ValueError: the message contains the terminator, which would make it two.
         """
-        data = message.encode() if isinstance(message, str) else bytes(message)
-        if self.terminator in data:
+        data = message.encode() if isinstance(message, str) else super().encode(message)
+        if self._kept and data.endswith(self.terminator):
+            data = data[: -self._kept]
+        if (data + self.terminator).find(self.terminator) != len(data):
             raise ValueError(f"a message must not contain its terminator {self.terminator!r}: {shorten(data)}")
         return data + self.terminator
 
@@ -233,6 +246,21 @@ class Struct(Framing):
     def take(self, buffer: ReceiveBuffer) -> ctypes.Structure | ctypes.Union | None:
         """Remove the next structure."""
         return self.kind.from_buffer_copy(buffer.take(self.size)) if len(buffer) >= self.size else None
+
+    def encode(self, message: ctypes.Structure | ctypes.Union) -> bytes:
+        """Return the bytes of ``message``.
+
+        Raises:
+            TypeError: it is of another kind.
+        """
+        if not isinstance(message, self.kind):
+            raise TypeError(f"a message is a {self.kind.__name__} here, not {message!r}")
+        return bytes(message)
+
+
+def failure(framing: Framing, error: Exception) -> ProtocolError:
+    """Return the error for what ``framing`` was not prepared for, such as ``int()`` of something else."""
+    return ProtocolError(f"{type(framing).__name__} failed on what came: {error!r}")
 
 
 def checked_limit(limit: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cnx.buffer import ReceiveBuffer
-from cnx.errors import CnxError, EncodingError, InvalidJson
+from cnx.errors import EncodingError, InvalidJson
 from cnx.framing import LIMIT, Delimited, Framing, shorten
 
 __all__ = ["JsonLines", "parse_json"]
@@ -38,19 +38,17 @@ class JsonLines(Framing):
     def take(self, buffer: ReceiveBuffer) -> Any | None:
         """Remove the next line and return its value."""
         line = self._lines.take(buffer)
-        return None if line is None else parse_json(line, self._loads or json.loads)
+        return None if line is None else parse_json(line, self._loads or loads_utf8)
 
     def take_all(self, buffer: ReceiveBuffer) -> list[Any]:
         """Remove all complete lines and return their values."""
+        mark = buffer.mark()
         lines = self._lines.take_all(buffer)
-        if not lines:
-            return []
-        messages: list[Any] = []
         try:
-            self._parse(lines, messages)
+            return self._parse(lines)
         except (ValueError, StopIteration, RecursionError):
-            self._parse_each(lines, messages, buffer)
-        return messages
+            buffer.rewind(mark)
+            return super().take_all(buffer)  # one at a time, up to the first that is invalid
 
     def encode(self, message: Any) -> bytes:
         """Return ``message`` as one line of JSON.
@@ -58,37 +56,32 @@ class JsonLines(Framing):
         Raises:
             TypeError, ValueError: ``message`` has no JSON form.
         """
+        if message is None:
+            raise ValueError("null is no message here")
         return json.dumps(message, separators=(",", ":")).encode() + self._lines.terminator
 
-    def _parse(self, lines: list[bytes], messages: list[Any]) -> None:
-        """Add the value of each line to ``messages``; text decoded once and scanned is the fastest the library offers."""
+    def _parse(self, lines: list[bytes]) -> list[Any]:
+        """Return the value of each line; text decoded once and scanned is the fastest that the library offers."""
         if self._loads is not None:
-            messages.extend(map(self._loads, lines))
+            messages = list(map(self._loads, lines))
             if None in messages:
-                del messages[messages.index(None) :]
                 raise ValueError("null is no message")
-            return
-        scan, add = self._scan, messages.append
-        for line in self._lines.terminator.join(lines).decode().split(self._end):
+            return messages
+        messages, scan = [], self._scan
+        for line in self._lines.terminator.join(lines).decode().split(self._end) if lines else ():
             value, end = scan(line, 0)
             if end != len(line) or value is None:
                 raise ValueError("not exactly one JSON value")
-            add(value)
-
-    def _parse_each(self, lines: list[bytes], messages: list[Any], buffer: ReceiveBuffer) -> None:
-        """Add values line by line up to the first that is invalid; the call that starts with that one raises."""
-        while len(messages) < len(lines):
-            try:
-                messages.append(parse_json(lines[len(messages)], self._loads or json.loads))
-            except CnxError:
-                waiting = lines[len(messages) :] if messages else lines[1:]
-                buffer.put_back(self._lines.terminator.join([*waiting, b""]))
-                if messages:
-                    return
-                raise
+            messages.append(value)
+        return messages
 
 
-def parse_json(line: bytes, loads: Callable[[bytes], Any] = json.loads) -> Any:
+def loads_utf8(line: bytes) -> Any:
+    """Return the value of a line of JSON; ``json.loads`` of bytes would guess other encodings, and take surrogates."""
+    return json.loads(line.decode())
+
+
+def parse_json(line: bytes, loads: Callable[[bytes], Any] = loads_utf8) -> Any:
     """Return the value of one line of JSON in UTF-8.
 
     Raises:
