@@ -93,7 +93,8 @@ class _Attendant:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._thread: threading.Thread | None = None
+        self._thread: threading.Thread | None = None  # that has work
+        self._last: threading.Thread | None = None  # that had, and may be at its very end
         self._begin()
 
     def _begin(self) -> None:
@@ -115,7 +116,7 @@ class _Attendant:
         self._begin()
 
     def _start(self, run: Callable[[], None]) -> None:
-        self._thread = threading.Thread(target=run, name=self._name, daemon=True)
+        self._thread = self._last = threading.Thread(target=run, name=self._name, daemon=True)
         try:
             self._thread.start()
         except RuntimeError as error:
@@ -195,8 +196,8 @@ class Listener(_Attendant):
 
     def join(self, timeout: float) -> None:
         """Wait for the end of the thread if it has no links left."""
-        thread = self._thread
-        if thread is not None and not self.is_current():
+        thread = self._last
+        if thread is not None and thread is not threading.current_thread():
             end = monotonic() + timeout
             self._changed.wait_for(lambda: self._links or self._thread is not thread, timeout)
             if self._thread is not thread:
