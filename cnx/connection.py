@@ -277,7 +277,7 @@ class Connection(ABC):
             source=self,
         )
 
-    def _on_subscribers_changed(self) -> None:
+    def _on_subscribers_changed(self) -> None:  # noqa: B027  # not every kind has to do something
         """Hear from :func:`cnx.subscribe` that the subscribers changed."""
 
 

@@ -73,8 +73,8 @@ class Link(Reception, Transmission):
     def fill(self, view: memoryview, timeout: float | None) -> bool:
         """Fill memory of the caller straight from the socket; return whether that was possible.
 
-        It is not while other bytes wait, somebody else reads or is subscribed, or the transport cannot. What came in vain
-        is kept.
+        It is not while other bytes wait, somebody else reads or is subscribed, or the transport cannot. What came in
+        vain is kept.
 
         Raises:
             TimedOut: not enough came in time.

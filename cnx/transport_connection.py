@@ -41,8 +41,8 @@ class TransportConnection(Connection):
     """
 
     reading: bool = False
-    """Keep all bytes for the reading methods, even while somebody is subscribed. The first call of a reading method sets
-    it; a subclass that reads its replies sets it from the start."""
+    """Keep all bytes for the reading methods, even while somebody is subscribed. The first call of a reading method
+    sets it; a subclass that reads its replies sets it from the start."""
 
     secrets: tuple[bytes, ...] = ()
     """What must not be shown, such as the bytes of a password as they are sent; a subclass sets it."""

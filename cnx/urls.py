@@ -26,10 +26,13 @@ def connection(url: str, **settings: Any) -> TransportConnection:
         unix:///run/device.sock          udp://host:5005
         serial:///dev/ttyUSB0?baudrate=115200&parity=E       serial://COM3      serial:loop://
 
-    Options in the query: ``timeout`` and ``connect_timeout`` in seconds, ``encoding``, ``limit`` in bytes, ``terminator``
-    (``crlf``, ``lf``, ``cr``, ``nul``) for all; ``nodelay``, ``keepalive`` (``60,15,4`` or ``no``), ``user_timeout`` for TCP; ``ca``,
-    ``verify``, ``server_hostname`` for TLS; ``baudrate``, ``bytesize``, ``parity``, ``stopbits``, ``xonxoff``, ``rtscts``, ``dsrdtr``,
-    ``exclusive`` for serial ports.
+    Options in the query:
+
+    * all: ``timeout`` and ``connect_timeout`` in seconds, ``limit`` in bytes; but for UDP also ``encoding`` and
+      ``terminator`` (``crlf``, ``lf``, ``cr``, ``nul``).
+    * ``tcp`` and ``tls``: ``nodelay`` (``yes`` or ``no``), ``keepalive`` (``60,15,4`` or ``no``), ``user_timeout`` in seconds.
+    * ``tls``: ``ca`` (a file), ``verify``, ``server_hostname``.
+    * ``serial``: ``baudrate``, ``bytesize``, ``parity``, ``stopbits``, ``xonxoff``, ``rtscts``, ``dsrdtr``, ``exclusive``.
 
     Args:
         url: where to.

@@ -47,7 +47,7 @@ class EpollWatch:
             EpollWatch._always_ready = os.eventfd(1)  # one for the process: arming it wakes a waiting thread
         self._epoll = select.epoll()
         self._epoll.register(EpollWatch._always_ready, 0)
-        # that a socket is shut down in both directions cannot be left out, so it is told once where nothing is asked for
+        # epoll always tells that a socket is shut down in both directions; once is enough where nothing is asked for
         once, gone = select.EPOLLONESHOT, select.EPOLLRDHUP
         self._events = {NOTHING: once, HANGUP: once | gone, INPUT: gone | select.EPOLLIN}
 

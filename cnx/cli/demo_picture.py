@@ -8,11 +8,11 @@ import matplotlib
 
 matplotlib.use("Agg")  # a file, never a window
 
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from cnx.cli.demo_story import Story  # noqa: E402
-from cnx.lifecycle import State  # noqa: E402
+from cnx.cli.demo_story import Story
+from cnx.lifecycle import State
 
 __all__ = ["save_picture"]
 

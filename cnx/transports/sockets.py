@@ -172,7 +172,7 @@ class SocketTransport(Transport):
 
 
 def _timeval(timeout: float | None) -> Any:
-    """Return seconds as the system wants them for a socket option; its zero means for ever, so nothing is below 1 us."""
+    """Return seconds as the system wants them for a socket option; zero means for ever there, so 1 us is the least."""
     if sys.platform == "win32":
         return 0 if timeout is None else max(1, round(timeout * 1000))
     if timeout is None:

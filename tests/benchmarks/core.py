@@ -110,7 +110,7 @@ def _into_bulk(port: int, total: int) -> None:
     block = ctypes.c_char * 65536
 
     class Block(ctypes.Structure):
-        _fields_ = [("data", block)]  # noqa: RUF012
+        _fields_ = [("data", block)]
 
     target = Block()
     with connected(port) as connection:
@@ -322,7 +322,7 @@ def emit() -> Iterator[Case]:
         outlet = Outlet(sender, SIGNALS.DATA_RECEIVED, "data")
         made = Case(f"emit to {count}", "ns")
         send = dispatcher.send
-        made.way("dispatcher.send", lambda s=sender: _each(lambda: send(SIGNALS.DATA_RECEIVED, s, data=b"")))
+        made.way("dispatcher.send", lambda s=sender, send=send: _each(lambda: send(SIGNALS.DATA_RECEIVED, s, data=b"")))
         made.way("outlet", lambda o=outlet: _each(lambda: o.emit(b"")), Target(must, aim, upper=True))
         yield made
 
