@@ -102,8 +102,10 @@ def serve(udp: UdpConnector, once: bool) -> None:
             finally:
                 stop.set()
 
+        signals = udp.connector.Signals
+        subscribe(udp.connector, signals.CONNECTED, lambda: say(f"connected to {udp.name}"))
+        subscribe(udp.connector, signals.RAISE_ALARM, lambda reason: say(f"lost: {reason}"))
         subscribe(udp.manager, udp.manager.Signals.STATE_CHANGED, report)
-        subscribe(udp.connector, udp.connector.Signals.CONNECTED, lambda: say(f"connected to {udp.name}"))
         runner = threading.Thread(target=run, name="cnx tecoroute", daemon=True)
         runner.start()
         stop.wait()
@@ -115,10 +117,10 @@ def serve(udp: UdpConnector, once: bool) -> None:
     say(f"closed; {counts.received} datagrams came, {counts.forwarded} were forwarded, {counts.answered} answered")
 
 
-def report(old: State, new: State, reason: BaseException | None) -> None:
-    """Say what became of the tunnel."""
+def report(new: State, reason: BaseException | None) -> None:
+    """Say that the tunnel is being brought up again."""
     if new is State.RECOVERING:
-        say(f"{'lost' if old is State.CONNECTED else 'not connected'}, trying again: {reason}")
+        say(f"trying again, after: {reason}")
 
 
 def say(text: str) -> None:

@@ -3,8 +3,9 @@
 ::
 
     ConnectorError .............. CnxError
-    ├── ConnectorUserError ...... AccessDenied                  the service refused user, password or application
-    ├── ConnectorPlcError ....... AccessDenied                  the service refused the PLC
+    ├── ConnectorRefusal ........ AccessDenied                  the service refused a login step
+    │   ├── ConnectorUserError                                  ... for the user, the password or the application
+    │   └── ConnectorPlcError                                   ... for the PLC
     ├── ConnectorConnectionError  ConnectError, ConnectionLost  the service cannot be reached, or the link ended
     ├── ConnectorLatencyError ... ConnectionLost                the service answered too slowly, or not at all
     └── ConnectorResponseError .. DeviceError                   the service answered a request with an error
@@ -19,6 +20,7 @@ __all__ = [
     "ConnectorError",
     "ConnectorLatencyError",
     "ConnectorPlcError",
+    "ConnectorRefusal",
     "ConnectorResponseError",
     "ConnectorUserError",
 ]

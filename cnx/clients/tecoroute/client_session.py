@@ -115,11 +115,14 @@ class Session:
             self._note_sent(pending, monotonic())
 
     def _write(self, request: bytes, deadline: Deadline) -> None:
+        link = self.link
+        before = link.sent
         try:
-            self.link.write(request, deadline.remaining())
+            link.write(request, deadline.remaining())
         except ConnectionError as error:
-            lost = ConnectorConnectionError(f"nothing can be sent: {error}")
-            lost.maybe_sent = error.__cause__ is not self.link.reason  # otherwise the link refused before it began
+            lost = ConnectorConnectionError(f"the message cannot be sent: {error}")
+            refused = error.__cause__ is link.reason and link.sent == before  # the link had ended already
+            lost.maybe_sent = not refused
             raise lost from error
 
     def _give_turn(self) -> None:

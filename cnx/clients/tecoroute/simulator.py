@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 
 from cnx.buffer import ReceiveBuffer
+from cnx.clients.tecoroute.protocol import encode
 from cnx.clients.tecoroute.protocol_http import Request, RequestReader, Response
 from cnx.clients.tecoroute.simulator_faults import FAULTS, Reply, Then
 from cnx.clients.tecoroute.simulator_service import Accounts, Service, Texts
@@ -104,6 +105,12 @@ class TecorouteSimulator(Simulator):
             if not data:
                 return
             visit.receive(data)
+
+    def push(self, *datagrams: bytes, status: int = 200) -> None:
+        """Send every client that is there one more answer for each datagram, whether or not it asked."""
+        data = b"".join(Response(status, encode(datagram)).encode() for datagram in datagrams)
+        for session in self.sessions:
+            session.write(data)
 
 
 class Visit:

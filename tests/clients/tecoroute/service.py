@@ -9,8 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cnx.clients.tecoroute import Connector, Pace, TecorouteSimulator
-from cnx.clients.tecoroute.protocol import decode, encode
-from cnx.clients.tecoroute.protocol_http import Response
+from cnx.clients.tecoroute.protocol import decode
 from cnx.clients.tecoroute.simulator_service import MODELS, Accounts
 
 PATIENCE = 10.0
@@ -56,12 +55,6 @@ def wait_for_data(simulator: TecorouteSimulator, count: int) -> list[bytes]:
     total = LOGIN_REQUESTS + count
     assert simulator.record.wait_for(lambda requests: len(requests) >= total, PATIENCE)
     return [decode(request.body) for request in simulator.record.snapshot("/DATA.BIN")]
-
-
-def answer(simulator: TecorouteSimulator, *datagrams: bytes, status: int = 200) -> None:
-    """Let the service send answers to its only client, whatever was asked."""
-    data = b"".join(Response(status, encode(datagram)).encode() for datagram in datagrams)
-    simulator.sessions[0].write(data)
 
 
 def epsnet(number: int, payload: bytes = b"\xe5") -> bytes:

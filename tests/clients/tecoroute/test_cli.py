@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -100,7 +101,7 @@ def test_connects_again() -> None:
         with command("tecoroute", "connect", "-m", "udp", *options, TECOROUTE_PASSWORD="ferda1") as process:
             read_until(process, "connected to")
             simulator.drop_sessions()
-            read_until(process, "lost, trying again")
+            read_until(process, "lost: ")
             read_until(process, "connected to")
 
 
@@ -134,6 +135,34 @@ def test_port_in_use() -> None:
         with command("tecoroute", "connect", "-m", "udp", *options, TECOROUTE_PASSWORD="ferda1") as process:
             code, messages = end_of(process)
     assert (code, "Address already in use" in messages) == (1, True)
+
+
+def test_password_is_asked_for() -> None:
+    """At a terminal, the password is asked for, and not echoed."""
+    with TecorouteSimulator() as simulator:
+        options = [*CNX, "tecoroute", "connect", "-m", "udp", *service_options(simulator), "-P", "0"]
+        master, terminal = os.openpty()
+        with subprocess.Popen(
+            options, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True
+        ) as process:
+            os.close(terminal)
+            shown = read_terminal(master, b"Password:")
+            os.write(master, b"ferda1\n")
+            shown += read_terminal(master, b"connected to")
+            process.send_signal(signal.SIGTERM)
+            shown += read_terminal(master, b"closed")
+        os.close(master)
+    assert process.returncode == 0
+    assert b"ferda1" not in shown
+
+
+def read_terminal(master: int, text: bytes) -> bytes:
+    """Return what a terminal shows up to ``text``."""
+    shown = b""
+    while text not in shown:
+        assert select.select([master], [], [], PATIENCE * 3)[0], f"no {text!r} in {shown!r}"
+        shown += os.read(master, 4096)
+    return shown
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,18 @@ from cnx.clients.tecoroute import (
     Connector,
     ConnectorConnectionError,
     ConnectorResponseError,
+    Statistics,
     TecorouteSimulator,
     client_session,
     set_clock,
 )
+from cnx.clients.tecoroute.client_rules import Rules
+from cnx.clients.tecoroute.client_session import Session
+from cnx.clients.tecoroute.client_window import Pending
 from cnx.clients.tecoroute.simulator_service import MODELS, Accounts
 from tests.clients.tecoroute.service import (
     PATIENCE,
     Caller,
-    answer,
     connected,
     epsnet,
     manual_service,
@@ -39,7 +42,7 @@ def test_requests_are_pipelined() -> None:
         for datagram in sent:
             connector.send(datagram)
         assert wait_for_data(simulator, 5) == sent
-        answer(simulator, *sent)
+        simulator.push(*sent)
         assert [connector.receive(PATIENCE) for _ in sent] == sent
 
 
@@ -73,7 +76,7 @@ def test_answers_in_another_order() -> None:
     with connected(simulator) as connector:
         callers = [Caller(connector.request, epsnet(number), PATIENCE) for number in range(3)]
         wait_for_data(simulator, 3)
-        answer(simulator, epsnet(2, b"C2"), epsnet(0, b"A0"), epsnet(1, b"B1"))
+        simulator.push(epsnet(2, b"C2"), epsnet(0, b"A0"), epsnet(1, b"B1"))
         assert [caller.outcome() for caller in callers] == [epsnet(0, b"A0"), epsnet(1, b"B1"), epsnet(2, b"C2")]
 
 
@@ -85,7 +88,7 @@ def test_same_message_id_twice() -> None:
         wait_for_data(simulator, 1)
         second = Caller(connector.request, epsnet(0x1234), PATIENCE)
         wait_for_data(simulator, 2)
-        answer(simulator, epsnet(0x1234, b"one!"), epsnet(0x1234, b"two!"))
+        simulator.push(epsnet(0x1234, b"one!"), epsnet(0x1234, b"two!"))
         assert (first.outcome()[6:], second.outcome()[6:]) == (b"one!", b"two!")
 
 
@@ -102,10 +105,10 @@ def test_wrong_answer_is_nobodys() -> None:
     with connected(simulator) as connector:
         caller = Caller(connector.request, epsnet(5), PATIENCE)
         wait_for_data(simulator, 1)
-        answer(simulator, epsnet(4, b"old!"), b"\x2a")
+        simulator.push(epsnet(4, b"old!"), b"\x2a")
         assert connector.receive(PATIENCE) == epsnet(4, b"old!")
         assert connector.receive(PATIENCE) == b"\x2a"
-        answer(simulator, epsnet(5, b"mine"))
+        simulator.push(epsnet(5, b"mine"))
         assert caller.outcome() == epsnet(5, b"mine")
 
 
@@ -115,7 +118,7 @@ def test_late_answer_is_only_counted() -> None:
     with connected(simulator) as connector:
         with pytest.raises(cnx.TimedOut):
             connector.request(epsnet(1), timeout=0.01)
-        answer(simulator, epsnet(1, b"late"), epsnet(2, b"next"))
+        simulator.push(epsnet(1, b"late"), epsnet(2, b"next"))
         assert connector.receive(PATIENCE) == epsnet(2, b"next")
         assert connector.statistics.late == 1
 
@@ -162,7 +165,7 @@ def test_window_is_bounded() -> None:
         with pytest.raises(cnx.TimedOut, match="wait for answers"):
             connector.send(epsnet(2), timeout=0.01)
         caller = Caller(connector.send, epsnet(3), timeout=PATIENCE)
-        answer(simulator, epsnet(0))
+        simulator.push(epsnet(0))
         caller.outcome()
         assert wait_for_data(simulator, 3)[-1] == epsnet(3)
 
@@ -184,7 +187,7 @@ def test_unread_datagrams_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     with connected(simulator) as connector:
         caller = Caller(connector.request, epsnet(9), PATIENCE)
         wait_for_data(simulator, 1)
-        answer(simulator, *[epsnet(number) for number in range(5)], epsnet(9))
+        simulator.push(*[epsnet(number) for number in range(5)], epsnet(9))
         caller.outcome()
         assert connector.statistics.dropped == 2
         with pytest.raises(cnx.LimitExceeded, match="wait to be received"):
@@ -199,11 +202,11 @@ def test_error_answers_are_never_data() -> None:
     with connected(simulator) as connector:
         caller = Caller(connector.request, epsnet(1), PATIENCE)
         wait_for_data(simulator, 1)
-        answer(simulator, b"busy", status=503)
+        simulator.push(b"busy", status=503)
         with pytest.raises(ConnectorResponseError, match="503") as caught:
             caller.outcome()
         assert caught.value.status == 503
-        answer(simulator, epsnet(2))
+        simulator.push(epsnet(2))
         assert connector.receive(PATIENCE) == epsnet(2)
         assert connector.statistics.errors == 1
 
@@ -225,7 +228,7 @@ def test_handler_must_not_wait_for_answers() -> None:
             done.set()
 
         with cnx.subscribe(connector, DATAGRAM_RECEIVED, on_datagram):
-            answer(simulator, epsnet(0))
+            simulator.push(epsnet(0))
             assert done.wait(PATIENCE)
     assert [type(error) for error in caught] == [RuntimeError, cnx.LimitExceeded]
 
@@ -267,7 +270,7 @@ def test_received_messages_outlive_their_link() -> None:
     """What came before the end can be received after it; then comes the error."""
     simulator = manual_service()
     with connected(simulator) as connector:
-        answer(simulator, epsnet(1), epsnet(2))
+        simulator.push(epsnet(1), epsnet(2))
         assert connector.receive(PATIENCE) == epsnet(1)
         connector.disconnect()
         assert connector.receive(PATIENCE) == epsnet(2)
@@ -281,7 +284,7 @@ def test_nothing_of_an_old_link_reaches_the_next() -> None:
     with connected(simulator, max_outstanding=1) as connector:
         connector.send(epsnet(1))
         waiting = Caller(connector.send, epsnet(2))
-        answer(simulator, epsnet(7), epsnet(8))
+        simulator.push(epsnet(7), epsnet(8))
         assert connector.receive(PATIENCE) == epsnet(7)
         connector.disconnect()
         with pytest.raises(ConnectorConnectionError):
@@ -290,7 +293,7 @@ def test_nothing_of_an_old_link_reaches_the_next() -> None:
         connector.send(epsnet(3))
         assert wait_for_data(simulator, 2 + 3)[-1] == epsnet(3)
         assert epsnet(2) not in [*wait_for_data(simulator, 2 + 3)]
-        answer(simulator, epsnet(9))
+        simulator.push(epsnet(9))
         assert connector.receive(PATIENCE) == epsnet(9)
         assert connector.statistics.dropped == 1
 
@@ -301,10 +304,36 @@ def test_senders_of_many_threads() -> None:
 
         def talk(base: int) -> None:
             for number in range(base, base + 50):
-                assert connector.request(epsnet(number, bytes(number % 50)), PATIENCE) == epsnet(
-                    number, bytes(number % 50)
-                )
+                datagram = epsnet(number, bytes(number % 50))
+                assert connector.request(datagram, PATIENCE) == datagram
 
         for caller in [Caller(talk, base) for base in range(0, 800, 100)]:
             caller.outcome()
         assert connector.statistics.received == 400
+
+
+class BrokenLink:
+    """A link whose next write fails, after so many bytes; ``before`` says that it had ended already."""
+
+    def __init__(self, sent: int, *, before: bool) -> None:
+        self.sent = 0
+        self.reason = cnx.ConnectionLost("the peer is gone")
+        self._will_send = sent
+        self._before = before
+
+    def write(self, data: bytes, timeout: float | None) -> None:
+        """Fail."""
+        self.sent += self._will_send
+        if self._before or self._will_send:
+            raise cnx.ConnectionLost("not connected") from self.reason
+        raise self.reason
+
+
+@pytest.mark.parametrize(("sent", "before", "maybe_sent"), [(0, True, False), (0, False, True), (10, False, True)])
+def test_message_that_may_have_been_sent(sent: int, before: bool, maybe_sent: bool) -> None:
+    """A message that broke off is told from one that was refused before it began."""
+    link: Any = BrokenLink(sent, before=before)
+    session = Session(link, Rules(1.0, 1, 1, 1.0, None), Statistics())
+    with pytest.raises(ConnectorConnectionError, match="cannot be sent") as caught:
+        session.send(b"x", Pending(), 1.0)
+    assert caught.value.maybe_sent is maybe_sent

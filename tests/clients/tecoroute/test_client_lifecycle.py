@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 
 import pytest
 
@@ -18,7 +19,6 @@ from tests.clients.tecoroute.service import (
     LOGIN_REQUESTS,
     PATIENCE,
     Caller,
-    answer,
     connected,
     connector_to,
     epsnet,
@@ -104,7 +104,7 @@ def test_close_in_the_middle_of_an_answer() -> None:
     """Half an answer is not delivered when the connector is closed."""
     simulator = manual_service()
     with connected(simulator) as connector:
-        answer(simulator, epsnet(1))
+        simulator.push(epsnet(1))
         simulator.sessions[0].write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
         assert connector.receive(PATIENCE) == epsnet(1)
         connector.close()
@@ -211,3 +211,39 @@ def test_many_connectors_share_a_thread() -> None:
         assert names == ["cnx listener tecoroute"]
         for connector in connectors:
             connector.teardown()
+
+
+def test_nothing_is_sent_during_the_login() -> None:
+    """A message is refused while the login is under way: nobody knows whether there will be a tunnel."""
+    with TecorouteSimulator(faults={"/PLC.TXT": "none"}) as simulator:
+        connector = connector_to(simulator)
+        caller = Caller(connector.run)
+        assert simulator.record.wait_for(lambda requests: len(requests) == LOGIN_REQUESTS, PATIENCE)
+        assert connector.is_running
+        with pytest.raises(cnx.NotConnected):
+            connector.send(epsnet(1))
+        connector.close()
+        caller.outcome()
+
+
+def test_many_connections() -> None:
+    """The simulated service has room for many clients at once."""
+    listener = cnx.Listener("tecoroute")
+    with TecorouteSimulator() as simulator:
+        connectors = [connector_to(simulator, listener=listener).connect() for _ in range(200)]
+        assert {connector.request(epsnet(7), PATIENCE) for connector in connectors} == {epsnet(7)}
+        assert len(simulator.sessions) == 200
+        for connector in connectors:
+            connector.teardown()
+
+
+def test_no_cycle_keeps_a_connector() -> None:
+    """A connector that nobody uses any more is gone at once, without the garbage collector."""
+    simulator = TecorouteSimulator()
+    with simulator:
+        connector = connector_to(simulator).connect()
+        connector.request(epsnet(1), PATIENCE)
+        connector.teardown()
+        gone = weakref.ref(connector)
+        del connector
+        assert gone() is None

@@ -20,7 +20,7 @@ from cnx.clients.tecoroute import (
     client_udp,
 )
 from cnx.testing import wait_until
-from tests.clients.tecoroute.service import AT_ONCE, PATIENCE, Caller, answer, epsnet, manual_service, wait_for_data
+from tests.clients.tecoroute.service import AT_ONCE, PATIENCE, Caller, epsnet, manual_service, wait_for_data
 
 SOON = cnx.Backoff(first=0.01, cap=0.05)
 
@@ -88,7 +88,7 @@ def test_three_programs_at_once() -> None:
         for number, sock in enumerate((one, two, three, one, two, three)):
             sock.send(epsnet(number))
         numbers = sorted(wait_for_data(simulator, 6))
-        answer(simulator, *reversed(numbers))
+        simulator.push(*reversed(numbers))
         for first, sock in enumerate((one, two, three)):
             assert {sock.recv(65535), sock.recv(65535)} == {epsnet(first), epsnet(first + 3)}
 
@@ -101,7 +101,7 @@ def test_programs_with_the_same_message_ids() -> None:
         wait_for_data(simulator, 1)
         two.send(epsnet(7))
         wait_for_data(simulator, 2)
-        answer(simulator, epsnet(7, b"1!"), epsnet(7, b"2!"))
+        simulator.push(epsnet(7, b"1!"), epsnet(7, b"2!"))
         assert (one.recv(65535), two.recv(65535)) == (epsnet(7, b"1!"), epsnet(7, b"2!"))
 
 
@@ -119,11 +119,11 @@ def test_unasked_datagrams_are_counted() -> None:
     """What the PLC says to nobody goes to nobody, before and after a program was there."""
     simulator = manual_service()
     with serving(simulator) as udp, program(udp) as sock:
-        answer(simulator, epsnet(1))
+        simulator.push(epsnet(1))
         until(lambda: udp.statistics.unmatched == 1)
         sock.send(epsnet(2))
         wait_for_data(simulator, 1)
-        answer(simulator, epsnet(9), epsnet(2))
+        simulator.push(epsnet(9), epsnet(2))
         assert sock.recv(65535) == epsnet(2)
         assert udp.statistics.unmatched == 2
 
