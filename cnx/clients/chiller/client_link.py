@@ -33,8 +33,11 @@ Source = str | TransportConnection | Transport
 REPLY_TIMEOUT = 3.0
 """Seconds after which the document allows a new command without a reply to the last one."""
 
+WAITS = 40
+"""Reply timeouts to wait for the line, at least: a little more than one turn of a bus of which no unit answers."""
+
 TURN_TIMEOUT = 120.0
-"""Seconds to wait for the line: a little more than one turn of all units of a bus of which none answers."""
+"""Seconds to wait for the line, at least."""
 
 PROBES = (
     "01WatchDog",
@@ -92,8 +95,8 @@ class ChillerLink(StreamConnection):
             raise TypeError(f"source is a URL, a connection or a transport, not {source!r}")
         self._source = connection(source) if isinstance(source, str) else source
         super().__init__(name=name, connect_timeout=connect_timeout, framing=Frames(b"#"))
-        self.reply_timeout = checked_seconds("reply_timeout", reply_timeout, above=0.0)
-        self.pause = checked_seconds("pause", pause)
+        self.reply_timeout = checked_seconds("reply_timeout", reply_timeout)
+        self.pause = checked_seconds("pause", pause, least=0.0)
         self.lenient = lenient
         self._used = False
         self._turns = Turns()
@@ -122,7 +125,7 @@ class ChillerLink(StreamConnection):
 
     def set_up(self, device_id: int, calls: Sequence[Call]) -> None:
         """Do these commands now, and keep them if all succeed; raises like :meth:`exchange`."""
-        with self._turns.turn(device_id, TURN_TIMEOUT):
+        with self._line_for(device_id):
             awaited = self._caught_up(device_id)
             for call in calls:
                 self._run(call, awaited)
@@ -143,7 +146,7 @@ class ChillerLink(StreamConnection):
             NotConnected, ConnectionLost: there is no link, or it ended before the reply.
         """
         device_id = call.device_id
-        with self._turns.turn(device_id, TURN_TIMEOUT):
+        with self._line_for(device_id):
             awaited = self._caught_up(device_id)
             if device_id in self._unprepared:
                 for setting in self._setups[device_id]:
@@ -151,10 +154,14 @@ class ChillerLink(StreamConnection):
                 self._unprepared.discard(device_id)
             return self._run(call, awaited)
 
+    def _line_for(self, device_id: int) -> Turns:
+        """Wait for the turn of a unit."""
+        return self._turns.turn(device_id, max(TURN_TIMEOUT, WAITS * self.reply_timeout))
+
     def _run(self, call: Call, awaited: set[int]) -> Answer:
+        """Send one command and return the answer to it."""
         self._send(call, awaited)
         for frame in self._frames():
-            self._replied_at = monotonic()
             data = call.data_in(frame)
             if data is not None:
                 return self._accept(call, frame, data, awaited)
@@ -165,17 +172,20 @@ class ChillerLink(StreamConnection):
         raise self._no_reply(call)
 
     def _accept(self, call: Call, frame: bytes, data: str, awaited: set[int]) -> Answer:
+        """Return the answer of a good reply."""
         value = call.value(data, lenient=self.lenient)
         awaited.clear()
-        return Answer(call, frame.decode(), value)
+        return Answer(call, frame.decode("latin-1"), value)
 
     def _judge(self, call: Call, reply: Reply, awaited: set[int]) -> Answer:
+        """Return the answer of a reply whose name is not the one that was sent, or raise what it says."""
         if reply.error is ErrorCode.NONE:
             value = reply.value(call, lenient=self.lenient)
             awaited.clear()
             return Answer(call, reply.frame, value)
+        # a bare rejection names no unit, so it may be a late one of another
         if reply.error is not ErrorCode.REJECTED or not self._others_awaited(call):
-            awaited.clear()  # a rejection names no unit, so it may be the late answer of another one
+            awaited.clear()
         raise device_error(call, reply, f"{self.name}: unit {call.device_id:02d}")
 
     def _caught_up(self, device_id: int) -> set[int]:
@@ -216,9 +226,11 @@ class ChillerLink(StreamConnection):
         end = monotonic() + left
         while left > 0:
             try:
-                yield self.receive(timeout=left)
+                frame = self.receive(timeout=left)
             except TimedOut:
                 return
+            self._replied_at = monotonic()
+            yield frame
             left = end - monotonic()
 
     def _wait_for_pause(self) -> None:
@@ -230,6 +242,7 @@ class ChillerLink(StreamConnection):
                 return
 
     def _others_awaited(self, call: Call) -> bool:
+        """Whether another unit on the line has not answered something."""
         return any(numbers for device_id, numbers in self._awaited.items() if device_id != call.device_id)
 
     def _no_reply(self, call: Call) -> TimedOut:
@@ -239,11 +252,9 @@ class ChillerLink(StreamConnection):
         )
 
 
-def checked_seconds(name: str, seconds: float, *, above: float = -1.0) -> float:
-    """Return a number of seconds that is more than ``above`` and at most an hour."""
+def checked_seconds(name: str, seconds: float, *, least: float = 0.001) -> float:
+    """Return a number of seconds from ``least`` to an hour."""
     checked = checked_timeout(seconds, name)
-    if checked is None or not above < checked <= 3600.0:
-        raise ValueError(
-            f"{name} must be {'above 0' if above == 0.0 else 'at least 0'} and at most 3600 seconds, not {seconds!r}"
-        )
+    if checked is None or not least <= checked <= 3600.0:
+        raise ValueError(f"{name} must be from {least:g} to 3600 seconds, not {seconds!r}")
     return checked

@@ -38,8 +38,8 @@ class ChillerMonitor(ChillerWatch):
 
     def __init__(self, chiller: Chiller, *, watchdog_interval: float = 5.0, telemetry_interval: float = 7.0) -> None:
         super().__init__(chiller)
-        self.watchdog_interval = checked_seconds("watchdog_interval", watchdog_interval, above=0.0)
-        self.telemetry_interval = checked_seconds("telemetry_interval", telemetry_interval, above=0.0)
+        self.watchdog_interval = checked_seconds("watchdog_interval", watchdog_interval)
+        self.telemetry_interval = checked_seconds("telemetry_interval", telemetry_interval)
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._subscriptions: list[Subscription] = []
