@@ -14,7 +14,7 @@ from rich.table import Table
 
 from tests.benchmarks.harness import CASES, Result, run_case
 
-MODULES = ("core", "peers", "serial_port", "scale", "m2")
+MODULES = ("core", "peers", "serial_port", "scale", "m2", "chiller")
 
 
 @click.command()
