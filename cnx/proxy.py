@@ -10,8 +10,9 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 from cnx.deadline import Deadline
 from cnx.errors import ConnectError, PeerClosed
 from cnx.simulation import Session, Simulator
+from cnx.transports.dialing import open_tcp, open_unix
 from cnx.transports.serial_ports import open_serial
-from cnx.transports.sockets import SocketOptions, open_tcp, open_unix
+from cnx.transports.sockets import SocketOptions
 from cnx.transports.transport import CHUNK, Transport
 
 __all__ = ["Proxy"]

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from cnx.deadline import Deadline
 from cnx.errors import NotConnected
 from cnx.stream import StreamConnection
-from cnx.transports.sockets import SocketOptions, SocketTransport, open_tcp, open_unix
+from cnx.transports.dialing import open_tcp, open_unix
+from cnx.transports.sockets import SocketOptions, SocketTransport
 from cnx.transports.tapped import TappedTransport
 from cnx.transports.tls import TlsTransport, open_tls
 from cnx.transports.transport import Transport

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import socket
+from typing import Any
 
 from cnx.deadline import Deadline
 from cnx.errors import ConnectError
-from cnx.transports.sockets import SocketTransport, reason_of, resolve
+from cnx.transports.resolver import reason_of, resolve, shown
+from cnx.transports.sockets import SocketTransport
 
 __all__ = ["UdpTransport", "open_udp"]
 
@@ -38,11 +40,11 @@ class UdpTransport(SocketTransport):
                 self._bear_refusal(error)
 
     def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
-        try:
-            return super().write(data, timeout)
-        except OSError as error:  # it is about an earlier datagram
-            self._bear_refusal(error)
-            return super().write(data, timeout)
+        while True:
+            try:
+                return super().write(data, timeout)
+            except OSError as error:  # it is about an earlier datagram, and told once
+                self._bear_refusal(error)
 
     def _bear_refusal(self, error: OSError) -> None:
         if not isinstance(error.__cause__, ConnectionRefusedError):
@@ -59,16 +61,23 @@ def open_udp(host: str, port: int, local: tuple[str, int] | None, deadline: Dead
     Raises:
         ConnectError: the name is not known, or the local address cannot be used.
     """
-    where = f"{host}:{port}" if ":" not in host else f"[{host}]:{port}"
+    where = shown(host, port)
     reasons: list[str] = []
     for family, address in resolve(host, port, socket.SOCK_DGRAM, deadline):
-        sock = socket.socket(family, socket.SOCK_DGRAM)
         try:
-            if local is not None:
-                sock.bind(local)
-            sock.connect(address)
-            return UdpTransport(sock, where)
-        except OSError as error:
-            sock.close()
+            return UdpTransport(_open_address(family, address, local), where)
+        except (OSError, UnicodeError) as error:
             reasons.append(f"{address[0]}: {reason_of(error)}")
     raise ConnectError(f"cannot open UDP to {where}{f' from {local}' if local else ''}: {'; '.join(reasons)}")
+
+
+def _open_address(family: int, address: Any, local: tuple[str, int] | None) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        if local is not None:
+            sock.bind(local)
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -1,23 +1,19 @@
-"""Stream sockets: TCP over IPv4 and IPv6, and unix sockets."""
+"""Stream sockets that are open."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import select
 import socket
 import struct
 import sys
-import threading
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from cnx.deadline import Deadline, checked_timeout
-from cnx.errors import ConnectError, ConnectionLost, PeerClosed, TimedOut
+from cnx.errors import ConnectionLost, PeerClosed, TimedOut
 from cnx.transports.transport import Transport
 
-__all__ = ["SocketOptions", "SocketTransport", "open_tcp", "open_unix"]
+__all__ = ["SocketOptions", "SocketTransport"]
 
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _WOULD_BLOCK = (BlockingIOError, TimeoutError)
@@ -40,11 +36,15 @@ class SocketOptions:
     user_timeout: float | None = 120.0
 
     def __post_init__(self) -> None:
-        if self.keepalive is not None and (len(self.keepalive) != 3 or min(self.keepalive) < 1):
+        if not isinstance(self.nodelay, bool):
+            raise TypeError(f"nodelay is True or False, not {self.nodelay!r}")
+        if self.keepalive is not None and not _is_keepalive(self.keepalive):
             raise ValueError(
-                f"keepalive is (idle s, interval s, count), each at least 1, or None, not {self.keepalive!r}"
+                "keepalive is (idle s, interval s, count), whole numbers from 1 to (32767, 32767, 127), or None, "
+                f"not {self.keepalive!r}"
             )
-        checked_timeout(self.user_timeout, "user_timeout")
+        if self.user_timeout is not None and not 0.001 <= self.user_timeout <= 2_000_000:
+            raise ValueError(f"user_timeout is 0.001 to 2000000 seconds or None, not {self.user_timeout!r}")
 
     def apply(self, sock: socket.socket) -> None:
         """Set the options on a TCP socket; one that the system does not have is left out."""
@@ -64,6 +64,14 @@ class SocketOptions:
                 sock.setsockopt(level, getattr(socket, name), value)
 
 
+def _is_keepalive(keepalive: Any) -> bool:
+    """Whether the system would take it; it has 7 bits for the count, and 15 for the seconds."""
+    if not isinstance(keepalive, tuple) or len(keepalive) != 3:
+        return False
+    largest = (32767, 32767, 127)
+    return all(type(value) is int and 1 <= value <= most for value, most in zip(keepalive, largest, strict=True))
+
+
 class SocketTransport(Transport):
     """An open stream socket.
 
@@ -77,8 +85,8 @@ class SocketTransport(Transport):
         self._socket = sock
         self._shut = False
         self._recv, self._send = sock.recv, sock.send
-        self._read_timeout: float | None = None  # what the system waits at most, as set last
-        self._write_timeout: float | None = None
+        self._read_timeout: float | None = -1.0  # what the system waits at most, as set last; not known at first
+        self._write_timeout: float | None = -1.0
 
     @property
     def socket(self) -> socket.socket:
@@ -179,141 +187,3 @@ def _timeval(timeout: float | None) -> Any:
         return struct.pack("@ll", 0, 0)
     microseconds = max(1, min(round(timeout * 1_000_000), 2**31 * 1_000_000))
     return struct.pack("@ll", *divmod(microseconds, 1_000_000))
-
-
-def open_tcp(host: str, port: int, deadline: Deadline, options: SocketOptions) -> SocketTransport:
-    """Connect to ``host`` (a name, IPv4 or IPv6), trying all its addresses in the order of the resolver.
-
-    Raises:
-        ConnectError: none of them answered; the message has the reason of each.
-        Cancelled: the deadline was cancelled.
-    """
-    where = f"{host}:{port}" if ":" not in host else f"[{host}]:{port}"
-    found = resolve(host, port, socket.SOCK_STREAM, deadline)
-    reasons: list[str] = []
-    for tried, (family, address) in enumerate(found):
-        left = deadline.remaining()
-        share = Deadline(None if left is None else left / (len(found) - tried))
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            with deadline.waking(share.cancel):
-                connect_socket(sock, address, share)
-            options.apply(sock)
-            return SocketTransport(sock, where)
-        except (OSError, TimedOut) as error:
-            sock.close()
-            if deadline.cancelled:
-                deadline.check(f"connecting to {where}")
-            reasons.append(f"{address[0]}: {reason_of(error)}")
-        except BaseException:
-            sock.close()
-            raise
-    raise ConnectError(f"cannot connect to {where}: {'; '.join(reasons)}")
-
-
-def open_unix(path: str, deadline: Deadline) -> SocketTransport:
-    """Connect to the unix socket at ``path``.
-
-    Raises:
-        ConnectError: nobody listens there.
-        Cancelled: the deadline was cancelled.
-    """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connect_socket(sock, path, deadline)
-    except OSError as error:
-        sock.close()
-        deadline.check(f"connecting to {path}")
-        raise ConnectError(f"cannot connect to unix socket {path}: {reason_of(error)}") from error
-    except BaseException:
-        sock.close()
-        raise
-    return SocketTransport(sock, path)
-
-
-def connect_socket(sock: socket.socket, address: Any, deadline: Deadline) -> None:
-    """Connect a new socket.
-
-    Raises:
-        OSError: it was refused, or the time was up (``TimedOut``).
-        Cancelled: the deadline was cancelled.
-    """
-    sock.setblocking(False)
-
-    def wake() -> None:
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)  # ends a connection attempt and wakes whoever waits for it
-
-    with deadline.waking(wake):
-        deadline.check(f"connecting to {address}")
-        try:
-            sock.connect(address)
-        except BlockingIOError:
-            _wait_until_connected(sock, address, deadline)
-        deadline.check(f"connecting to {address}")
-
-
-def _wait_until_connected(sock: socket.socket, address: Any, deadline: Deadline) -> None:
-    """Wait for the end of a connection attempt; only Linux wakes a waiter by shutdown, so others look again."""
-    slices = None if sys.platform == "linux" else 0.1
-    while True:
-        left = deadline.remaining()
-        waits = [seconds for seconds in (left, slices) if seconds is not None]
-        if sys.platform == "win32":
-            ready: Any = any(select.select([], [sock], [sock], min(waits, default=None)))
-        else:
-            poll = select.poll()
-            poll.register(sock, select.POLLOUT)
-            ready = poll.poll(min(waits) * 1000 if waits else None)
-        if ready:
-            break
-        deadline.check(f"connecting to {address}")
-    if deadline.cancelled:
-        deadline.check(f"connecting to {address}")
-    error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if error:
-        raise OSError(error, os.strerror(error))
-
-
-def reason_of(error: BaseException) -> str:
-    """Return the reason in an error, without its number."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def resolve(host: str, port: int, kind: int, deadline: Deadline) -> list[tuple[int, Any]]:
-    """Return the addresses of ``host`` as (family, address), without duplicates.
-
-    The system's resolver cannot be interrupted, so a name (but not a numeric address) is looked up on a thread of
-    its own; if the deadline ends first, that thread is left to end with the resolver's own timeout.
-
-    Raises:
-        ConnectError: the name is not known.
-        Cancelled, TimedOut: the deadline ended.
-    """
-    with contextlib.suppress(socket.gaierror):
-        return _addresses(socket.getaddrinfo(host, port, type=kind, flags=socket.AI_NUMERICHOST))
-    doing = f"looking up the name {host!r}"
-    deadline.check(doing)
-    outcome: list[Any] = []
-    done = threading.Event()
-
-    def look_up() -> None:
-        try:
-            outcome.append(socket.getaddrinfo(host, port, type=kind))
-        except OSError as error:
-            outcome.append(error)
-        finally:
-            done.set()
-
-    threading.Thread(target=look_up, name=f"cnx resolver {host}", daemon=True).start()
-    with deadline.waking(done.set):
-        done.wait(deadline.remaining())
-    if not outcome:
-        deadline.check(doing)
-    if isinstance(outcome[0], OSError):
-        raise ConnectError(f"cannot find {host!r}: {reason_of(outcome[0])}; check the name") from outcome[0]
-    return _addresses(outcome[0])
-
-
-def _addresses(found: list[Any]) -> list[tuple[int, Any]]:
-    return list(dict.fromkeys((entry[0], entry[4]) for entry in found))

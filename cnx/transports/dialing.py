@@ -1,0 +1,130 @@
+"""Opening stream sockets: TCP over IPv4 and IPv6, and unix sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import socket
+import sys
+from typing import Any
+
+from cnx.deadline import Deadline
+from cnx.errors import Cancelled, ConnectError, TimedOut
+from cnx.transports.resolver import reason_of, resolve, shown
+from cnx.transports.sockets import SocketOptions, SocketTransport
+
+__all__ = ["open_tcp", "open_unix"]
+
+_TRY_AGAIN = 0.02
+"""Seconds after which a unix socket whose queue was full is tried again; nothing tells when it is not any more."""
+
+
+def open_tcp(host: str, port: int, deadline: Deadline, options: SocketOptions) -> SocketTransport:
+    """Connect to ``host`` (a name, IPv4 or IPv6), trying all its addresses in the order of the resolver.
+
+    Raises:
+        ConnectError: none of them answered; the message has the reason of each.
+        Cancelled: the deadline was cancelled.
+    """
+    where = shown(host, port)
+    found = resolve(host, port, socket.SOCK_STREAM, deadline)
+    reasons: list[str] = []
+    for tried, (family, address) in enumerate(found):
+        left = deadline.remaining()
+        share = Deadline(None if left is None else left / (len(found) - tried))
+        try:
+            with deadline.waking(share.cancel):
+                return _open_address(family, address, where, share, options)
+        except OSError as error:
+            if deadline.cancelled:
+                deadline.check(f"connecting to {where}")
+            reasons.append(f"{address[0]}: {reason_of(error)}")
+    raise ConnectError(f"cannot connect to {where}: {'; '.join(reasons)}")
+
+
+def open_unix(path: str, deadline: Deadline) -> SocketTransport:
+    """Connect to the unix socket at ``path``.
+
+    Raises:
+        ConnectError: nobody listens there.
+        Cancelled, TimedOut: the deadline ended while too many others were waiting there.
+    """
+    doing = f"connecting to {path}"
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        while not _connected_at_once(sock, path):
+            deadline.pause(_TRY_AGAIN)
+            deadline.check(doing)
+    except (Cancelled, TimedOut):
+        sock.close()
+        raise
+    except OSError as error:
+        sock.close()
+        raise ConnectError(f"cannot connect to unix socket {path}: {reason_of(error)}") from error
+    except BaseException:
+        sock.close()
+        raise
+    return SocketTransport(sock, path)
+
+
+def _open_address(family: int, address: Any, where: str, deadline: Deadline, options: SocketOptions) -> SocketTransport:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connect_socket(sock, address, deadline)
+        options.apply(sock)
+    except BaseException:
+        sock.close()
+        raise
+    return SocketTransport(sock, where)
+
+
+def connect_socket(sock: socket.socket, address: Any, deadline: Deadline) -> None:
+    """Connect a new TCP socket.
+
+    Raises:
+        OSError: it was refused, or the deadline ended (``TimedOut``, ``Cancelled``).
+    """
+    doing = f"connecting to {address[0]}"
+    sock.setblocking(False)
+
+    def wake() -> None:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)  # ends a connection attempt and wakes whoever waits for it
+
+    with deadline.waking(wake):
+        if not _connected_at_once(sock, address):
+            _wait_until_connected(sock, doing, deadline)
+        deadline.check(doing)
+    if sock.getsockname() == sock.getpeername():  # TCP allows it where the port happens to be chosen as one's own
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens there; the system connected it with itself")
+
+
+def _connected_at_once(sock: socket.socket, address: Any) -> bool:
+    try:
+        sock.connect(address)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _wait_until_connected(sock: socket.socket, doing: str, deadline: Deadline) -> None:
+    """Wait for the end of a connection attempt; only Linux wakes a waiter by shutdown, so others look again."""
+    slices = None if sys.platform == "linux" else 0.1
+    ready: Any = False
+    while not ready:
+        deadline.check(doing)  # it may have been cancelled just before there was an attempt to end
+        waits = [seconds for seconds in (deadline.remaining(), slices) if seconds is not None]
+        if sys.platform == "win32":
+            ready = any(select.select([], [sock], [sock], min(waits, default=None)))
+        else:
+            poll = select.poll()
+            poll.register(sock, select.POLLOUT)
+            ready = poll.poll(min(waits) * 1000 if waits else None)
+    if deadline.cancelled:
+        deadline.check(doing)
+    error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))
