@@ -16,6 +16,7 @@ __all__ = ["cnx"]
     lazy={
         "demo": ("cnx.cli.demo:demo", "Watch a link to a simulated chiller fail and recover."),
         "simulate": ("cnx.cli.simulate:simulate", "Run a simulated device."),
+        "proxy": ("cnx.cli.proxy:proxy", "Stand between clients and a server, and misbehave."),
         "monitor": ("cnx.cli.monitor:monitor", "Show what comes from a URL, and stay connected."),
         "chiller": ("cnx.cli.chiller:chiller", "Talk to a ThermoTek chiller."),
         "m2": ("cnx.cli.m2:m2", "Talk to the M2 cell controller."),

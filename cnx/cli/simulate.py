@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
+from urllib.parse import urlsplit
+
 import click
 
 from cnx.cli.console import clean_exit, stop_signal
@@ -30,7 +33,16 @@ def run_simulator(simulator: Simulator) -> None:
     with clean_exit(), stop_signal() as stop, simulator:
         for url in simulator.urls:
             click.echo(url)
+            warn_of_strangers(url)
         stop.wait()
+
+
+def warn_of_strangers(url: str) -> None:
+    """Say so where other machines can come in."""
+    host = urlsplit(url).hostname
+    if host and not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+        warning = f"WARNING: {url} is open to every machine that reaches this address, without a password"
+        click.secho(warning, fg="red", bold=True, err=True)
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -1,0 +1,44 @@
+"""``cnx proxy LISTEN TARGET``"""
+
+from __future__ import annotations
+
+import click
+
+from cnx.cli.console import clean_exit
+from cnx.cli.simulate import run_simulator
+from cnx.faults import KINDS, Fault, faults, parse
+from cnx.proxy import Proxy
+
+__all__ = ["proxy"]
+
+
+def parsed(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[Fault, ...]:
+    """Return the faults that ``texts`` describe."""
+    try:
+        return tuple(map(parse, texts))
+    except (TypeError, ValueError) as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.command(epilog=f"Faults: {', '.join(sorted(KINDS))}.")
+@click.argument("listen")
+@click.argument("target")
+@click.option("--fault", "chosen", callback=parsed, multiple=True, help="NAME=VALUE,OPTION=VALUE; repeatable.")
+@click.option("--seed", default=0, show_default=True, help="The same seed makes the same faults.")
+def proxy(listen: str, target: str, chosen: tuple[Fault, ...], seed: int) -> None:
+    """Pass on bytes between the clients of LISTEN and the server TARGET, and misbehave as told, until interrupted.
+
+    The address that clients have to use is printed first.
+
+    \b
+    cnx proxy tcp://127.0.0.1:4002 tcp://192.168.0.10:4001 --fault delay=0.05,jitter=0.02 --fault split=1
+    cnx proxy pty: 'serial:///dev/ttyUSB0?baudrate=9600' --fault corrupt=0.01 --seed 7
+    """
+    with clean_exit():
+        try:
+            between = Proxy(target)
+            between.listen(listen)
+        except (TypeError, ValueError) as error:
+            raise click.UsageError(str(error)) from error
+    with faults(between, *chosen, seed=seed):
+        run_simulator(between)
