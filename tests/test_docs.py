@@ -61,6 +61,8 @@ def test_every_public_name_is_in_the_reference() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in (DOCS / "reference").glob("*.rst"))
     documented = re.findall(r"^\.\. auto\w+:: cnx\.(\w+)$", text, re.MULTILINE)
     assert set(cnx.__all__) - set(documented) == set()
+    for path in (Path(cnx.__file__).parent / "transports").glob("[a-z]*.py"):
+        assert path.stem == "transport" or f"automodule:: cnx.transports.{path.stem}\n" in text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(DOCS).as_posix())
