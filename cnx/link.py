@@ -104,8 +104,14 @@ class Link(Reception, Transmission):
                     self._put(bytes(view[:filled]), False)
             self._step_down_as_caller(self._sink.wanted())
 
-    def take(self, extract: Callable[[], T | None], timeout: float | None) -> T:
+    def take(self, extract: Callable[[], T | None], timeout: float | None, *, keep: bool = True) -> T:
         """Return what ``extract`` finds in the inbox, reading until it finds something.
+
+        Args:
+            extract: called under the lock after every change.
+            timeout: seconds.
+            keep: put what is read into the inbox also when it is told; without it, ``extract`` looks for what
+                ``on_message`` made of it.
 
         Raises:
             TimedOut: it found nothing in time; what came is kept.
@@ -130,7 +136,7 @@ class Link(Reception, Transmission):
                     if self.reason is not None:
                         self._check_up()
                 if leads:
-                    tell = self._read(timeout)
+                    tell = self._read(timeout, keep)
                 elif gate is not None and not gate.wait(timeout):
                     raise TimedOut(f"nothing came from {self.transport.address} in time")
                 if end is not None:
@@ -164,12 +170,12 @@ class Link(Reception, Transmission):
             )
         return self._changed.enqueue()
 
-    def _read(self, timeout: float | None) -> bool:
+    def _read(self, timeout: float | None, keep: bool) -> bool:
         """Read once as the reader; return whether anybody is subscribed."""
         if self._interest == INPUT:
             self._ask(NOTHING)
         try:
-            return self._accept(self.transport.read(CHUNK, timeout), True)
+            return self._accept(self.transport.read(CHUNK, timeout), keep)
         except TimedOut:
             raise
         except Exception as error:
