@@ -121,7 +121,7 @@ class M2Client(SocketConnection):
             number = self.last_sequence_id = next(self._sequence)
             if note is not None:
                 note(number)
-            self.write(line_of(number), timeout=seconds)
+            self._current().write(line_of(number), seconds)
         finally:
             self._numbering.release()
 

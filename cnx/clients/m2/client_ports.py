@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from cnx.clients.m2.client import M2Client
+from cnx.clients.m2.client_delivery import M2Delivery
 from cnx.clients.m2.client_events import MessageNotSent
 from cnx.connection import Connection, Traffic
 from cnx.deadline import Deadline
@@ -56,13 +57,12 @@ class Port(M2Client):
             ConnectionLost, NotConnected: the link ended.
             RuntimeError: the calling thread is telling what came.
         """
-        link = self._current()
+        return self._current().take(find, timeout, keep=False)
 
-        def look() -> T | None:
-            link.inbox.clear()  # the consumer has had it
-            return find()
-
-        return link.take(look, timeout)
+    def expect(self, data: bytes, take: Callable[[], object]) -> None:
+        """Call ``take`` when the next thing that comes is ``data``, and nobody is subscribed to this port."""
+        if isinstance(self._delivery, M2Delivery):
+            self._delivery.expect(data, take)
 
     def notify(self) -> None:
         """Let everybody in :meth:`wait_for` look again."""
@@ -106,6 +106,10 @@ class TwoPorts(Connection):
     @property
     def traffic(self) -> Traffic:
         return self.commands.traffic.plus(self.telemetries.traffic)
+
+    def is_connecting(self) -> bool:
+        """Whether the calling thread is in an attempt to connect, maybe as a handler of ``CONNECTED``."""
+        return super().is_inside()
 
     def is_inside(self) -> bool:
         return super().is_inside() or self.commands.is_inside() or self.telemetries.is_inside()

@@ -41,6 +41,7 @@ __all__ = [
     "parse_reply",
     "prepare_command",
     "sequence_numbers",
+    "usual_reply",
 ]
 
 COMMAND_PORT = 50000
@@ -127,7 +128,7 @@ def prepare_command(name: str, details: Mapping[str, Any] | None = None) -> Call
     if "sequence_id" in message:
         encode(message)
         return lambda number: encode({**message, "sequence_id": number})
-    head = json.dumps(message)[:-1]
+    head = json.dumps(message)[:-1] if details else '{"id": ' + json.dumps(message["id"])
     return lambda number: f'{head}, "sequence_id": {number}}}\r\n'.encode("ascii")
 
 
@@ -165,6 +166,11 @@ def _message(prefix: str, name: str, details: Mapping[str, Any] | None) -> dict[
     if "id" in details:
         raise ValueError(f"the details of {name} must not have an 'id', which is made from its name")
     return {**details, "id": prefix + name}
+
+
+def usual_reply(sequence_id: int) -> bytes:
+    """Return the bytes that nearly all commands are answered with at once: ``ack`` and ``success``."""
+    return b'{"id": "ack", "sequence_id": %d}\r\n{"id": "success", "sequence_id": %d}\r\n' % (sequence_id, sequence_id)
 
 
 def encode(message: Any) -> bytes:

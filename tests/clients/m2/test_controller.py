@@ -332,3 +332,36 @@ def test_a_line_over_the_limit_ends_both(script: Script) -> None:
     scripted.say(b"x" * 70000)
     assert ended.wait(DEADLINE)
     assert isinstance(reasons[0], LimitExceeded)
+
+
+@pytest.mark.parametrize("subscribed", [False, True])
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b'{"id": "ack", "sequence_id": 1}\r\n{"id": "success", "sequence_id": 1}\r\n'],
+        [b'{"id": "ack", "sequence_id": 1}\r\n', b'{"id": "success", "sequence_id": 1}\r\n'],
+        [b'{"id": "ack", "sequ', b'ence_id": 1}\r\n{"id": "success", "sequence_id": 1}\r', b"\n"],
+        [b'{"sequence_id":1,"id":"success"}\r\n'],
+        [
+            b'{"id": "ack", "sequence_id": 1}\r\n{"id": "interlock", "state": true}\r\n{"id": "success", "sequence_id": 1}\r\n'
+        ],
+    ],
+)
+def test_any_form_of_success(script: Script, pieces: list[bytes], subscribed: bool) -> None:
+    """A result is found in whatever form it comes, and subscribers of the port are told of the replies."""
+    scripted, client = script
+    replies: list[Any] = []
+    if subscribed:
+        subscribe(client.commands, M2Signals.REPLY, replies.append)
+
+    def answer(controller: ScriptedController, message: dict[str, Any]) -> None:
+        for piece in pieces:
+            controller.say(piece)
+
+    scripted.answer = answer
+    assert client.command("clearErrors", timeout=DEADLINE).status is CommandStatus.SUCCESS
+    scripted.answer = succeed
+    assert client.command("clearErrors", timeout=DEADLINE).sequence_id == 2
+    if subscribed:
+        client.teardown()
+        assert [reply["id"] for reply in replies[-3:]] == ["success", "ack", "success"]
