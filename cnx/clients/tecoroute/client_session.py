@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
+import math
 from collections import deque
-from collections.abc import Callable
 from threading import get_ident
 from time import monotonic
 from typing import NamedTuple
@@ -14,14 +13,14 @@ from cnx.clients.tecoroute.client_errors import ConnectorConnectionError, Connec
 from cnx.clients.tecoroute.client_latency import Latency
 from cnx.clients.tecoroute.client_rules import Rules
 from cnx.clients.tecoroute.client_statistics import Statistics
-from cnx.clients.tecoroute.client_window import Pending, Window
+from cnx.clients.tecoroute.client_window import ANSWER_TIMEOUT, Pending, Window
 from cnx.clients.tecoroute.protocol import decode
-from cnx.clients.tecoroute.protocol_epsnet import message_id
 from cnx.clients.tecoroute.protocol_http import Response
 from cnx.deadline import Deadline
 from cnx.errors import Cancelled, LimitExceeded, TimedOut
 from cnx.framing import shorten
 from cnx.link import Link
+from cnx.monitor import Monitor
 
 __all__ = ["News", "Session"]
 
@@ -29,9 +28,6 @@ log = logging.getLogger(__name__)
 
 UNREAD_LIMIT = 1000
 """Datagrams that may wait to be received."""
-
-ANSWER_TIMEOUT = 10.0
-"""Seconds after which a request does not hold its place for an answer any more."""
 
 
 class News(NamedTuple):
@@ -65,14 +61,17 @@ class Session:
         self.latency = Latency(rules.latency_threshold, rules.latency_count)
         self.reason: BaseException | None = None
         self.last_sent = monotonic()
-        self._window = Window(rules.max_outstanding)
+        self._window = Window(rules.max_outstanding, True if statistics.keepalive_answers else None)
         self._statistics = statistics
         self._unread: deque[bytes] = deque()
-        self._changed = threading.Condition()
+        self._changed = Monitor()
         self._sender = 0  # ident of the thread whose turn to write it is
         self._listener = 0  # ident of the thread that brings the answers
-        self._keepalive_last = False  # nothing was sent after the last keepalive
-        self._keepalives_answered = False
+
+    @property
+    def address(self) -> str:
+        """Where its link leads to."""
+        return self.link.transport.address
 
     # -- for those who send ----------------------------------------------------------------------------------------
 
@@ -83,36 +82,64 @@ class Session:
             TimedOut: there was no room in time, or the service did not take it; nothing was sent.
             LimitExceeded: too many datagrams wait to be received, or there is no room and the calling thread is the
                 one that brings the answers.
+            RuntimeError: the same thread is to wait for the answer.
             ConnectorError: the link has ended.
         """
+        if pending.awaited:
+            self._refuse_to_wait()
         deadline = Deadline(timeout)
         try:
             self._begin(pending, deadline)
             self._write(request, deadline)
         except BaseException:
-            with self._changed:
+            with self._changed.lock:
                 self._window.discard(pending)
             raise
         finally:
-            self._give_turn()
+            if self._sender == get_ident():
+                self._sender = 0
+                self._changed.notify()
+        self._statistics.count_sent(pending.keepalive)
 
     def _begin(self, pending: Pending, deadline: Deadline) -> None:
         """Take the turn and a place for the answer."""
-        with self._changed:
-            while self._sender or not self._has_room():
-                self._check_up()
-                if self._listener == get_ident():
-                    raise LimitExceeded(
-                        f"{self._window.size} requests wait for answers, which come on this very thread"
-                    )
-                if deadline.expired:
-                    raise TimedOut(f"{len(self._window)} requests wait for answers, so no other was sent in time")
-                self._changed.wait(self._patience(deadline))
-            self._check_up()
-            if len(self._unread) >= UNREAD_LIMIT and not pending.keepalive:
-                raise LimitExceeded(f"{UNREAD_LIMIT} datagrams wait to be received; nothing was sent")
-            self._sender = get_ident()
-            self._note_sent(pending, monotonic())
+        with self._changed.lock:
+            claimed = self._claim(pending)
+        while not claimed:
+            if deadline.expired:
+                raise TimedOut(f"{len(self._window)} requests to {self.address} wait for answers; nothing was sent")
+            claimed = self._changed.wait_for(lambda: self._claim(pending), self._patience(deadline))
+
+    def _claim(self, pending: Pending) -> bool:
+        """Take the turn and a place for the answer if both are free; the lock is held."""
+        self._check_up()
+        if len(self._unread) >= UNREAD_LIMIT and not pending.keepalive:
+            raise LimitExceeded(f"{UNREAD_LIMIT} datagrams from {self.address} wait to be received; nothing was sent")
+        now = monotonic()
+        if self._sender:
+            return False
+        if not self._window.has_room(now):
+            if self._listener == get_ident():
+                raise LimitExceeded(f"{self._window.size} requests wait for answers, which come on this very thread")
+            return False
+        self._sender = get_ident()
+        self._note_sent(pending, now)
+        return True
+
+    def _note_sent(self, pending: Pending, now: float) -> None:
+        if pending.keepalive:
+            self.latency.forget()
+        self._window.add(pending, now)
+        self.latency.sent(now, answered=not pending.keepalive or self._window.keepalives_answered is True)
+        self.last_sent = now
+
+    def _patience(self, deadline: Deadline) -> float | None:
+        """Return how long to wait for a change: until the deadline, or until a place becomes free by itself."""
+        left = deadline.remaining()
+        with self._changed.lock:
+            expiry = max(0.0, self._window.next_expiry - monotonic())
+        wait = expiry if left is None else min(left, expiry)
+        return None if wait == math.inf else wait
 
     def _write(self, request: bytes, deadline: Deadline) -> None:
         link = self.link
@@ -125,47 +152,12 @@ class Session:
             lost.maybe_sent = not refused
             raise lost from error
 
-    def _give_turn(self) -> None:
-        with self._changed:
-            if self._sender == get_ident():
-                self._sender = 0
-                self._changed.notify_all()
-
-    def _has_room(self) -> bool:
-        if len(self._window) < self._window.size:
-            return True
-        self._forget_expired()
-        return len(self._window) < self._window.size
-
-    def _patience(self, deadline: Deadline) -> float | None:
-        """Return how long to wait for a change: until the deadline, or until a place becomes free by itself."""
-        expiry = self._window.next_expiry
-        waits = [deadline.remaining(), None if expiry is None else max(0.0, expiry - monotonic())]
-        return min((wait for wait in waits if wait is not None), default=None)
-
-    def _note_sent(self, pending: Pending, now: float) -> None:
-        if pending.keepalive:
-            self.latency.forget()
-            self._statistics.keepalives += 1
-        else:
-            self._statistics.sent += 1
-        pending.expires = now + ANSWER_TIMEOUT
-        self._window.add(pending)
-        self._keepalive_last = pending.keepalive
-        self.last_sent = now
-        self.latency.sent(now, answered=not pending.keepalive or self._keepalives_answered)
-
-    def _forget_expired(self) -> None:
-        for pending in self._window.expire(monotonic()):
-            if pending.keepalive:
-                self._keepalives_answered = False
-
     # -- for the thread that brings the answers --------------------------------------------------------------------
 
     def accept(self, response: Response) -> News:
         """Note an answer."""
         now = monotonic()
-        with self._changed:
+        with self._changed.lock:
             self._listener = get_ident()
             seconds = self.latency.received(now)
             if response.status != 200:
@@ -173,41 +165,41 @@ class Session:
             elif not response.body:
                 datagram, pending = None, self._note_empty()
             else:
-                datagram, pending = self._note_datagram(decode(response.body))
-            self._changed.notify_all()
+                datagram, pending = self._note_datagram(decode(response.body), now)
+        self._changed.notify()
         return News(datagram, pending, seconds)
 
     def keep(self, datagram: bytes) -> None:
         """Keep a datagram until it is received."""
-        with self._changed:
-            if len(self._unread) >= UNREAD_LIMIT:
-                self._statistics.dropped += 1
-                log.warning("a datagram was dropped, as %d others wait to be received", len(self._unread))
-                return
-            self._unread.append(datagram)
-            self._changed.notify_all()
+        with self._changed.lock:
+            full = len(self._unread) >= UNREAD_LIMIT
+            if not full:
+                self._unread.append(datagram)
+        if full:
+            self._statistics.dropped += 1
+            log.warning("a datagram from %s was dropped, as %d others wait to be received", self.address, UNREAD_LIMIT)
+        self._changed.notify()
 
     def _note_error(self, response: Response) -> Pending | None:
         self._statistics.errors += 1
         pending = self._window.take_oldest()
         if pending is not None:
-            text = f"the service answered with status {response.status}: {shorten(response.body)}"
+            text = f"{self.address} answered with status {response.status}: {shorten(response.body)}"
             pending.error = ConnectorResponseError(text, response.status)
         return pending
 
     def _note_empty(self) -> Pending | None:
         pending = self._window.take_keepalive()
-        if pending is not None or self._keepalive_last:
-            self._note_keepalive_answer()
-        else:
+        if pending is None:
             self._statistics.empty += 1
+        else:
+            self._statistics.keepalive_answers += 1
         return pending
 
-    def _note_datagram(self, datagram: bytes) -> tuple[bytes | None, Pending | None]:
-        pending = self._window.take(datagram)
-        stray = pending is None and self._keepalive_last and message_id(datagram) is None
-        if stray or (pending is not None and pending.keepalive):
-            self._note_keepalive_answer()
+    def _note_datagram(self, datagram: bytes, now: float) -> tuple[bytes | None, Pending | None]:
+        pending = self._window.take(datagram, now)
+        if pending is not None and pending.keepalive:
+            self._statistics.keepalive_answers += 1
             return None, pending
         self._statistics.received += 1
         if pending is None or not pending.awaited:
@@ -215,10 +207,6 @@ class Session:
         self._statistics.late += pending.error is not None
         pending.answer = datagram
         return None, pending
-
-    def _note_keepalive_answer(self) -> None:
-        self._keepalives_answered = True
-        self._statistics.keepalive_answers += 1
 
     # -- for those who wait ----------------------------------------------------------------------------------------
 
@@ -229,13 +217,14 @@ class Session:
             TimedOut: it did not come in time; if it comes later it is only counted.
             ConnectorError: the service answered with an error, or the link ended.
         """
-        with self._changed:
-            self._wait_for(lambda: pending.answer is not None or pending.error is not None, deadline.remaining())
+        self._changed.wait_for(lambda: pending.answer or pending.error or self.reason, deadline.remaining())
+        with self._changed.lock:
             if pending.answer is not None:
                 return pending.answer
             if pending.error is None:
                 self._check_up()
-                pending.error = TimedOut("the PLC did not answer in time")
+                pending.error = TimedOut(f"no answer of the PLC came from {self.address} in time")
+                pending.expires = monotonic() + ANSWER_TIMEOUT
             raise pending.error
 
     def receive(self, timeout: float | None) -> bytes:
@@ -243,14 +232,17 @@ class Session:
 
         Raises:
             TimedOut: none came in time.
+            RuntimeError: the calling thread is the one that brings them, and there is none.
             ConnectorError: the link ended.
         """
-        with self._changed:
-            self._wait_for(lambda: bool(self._unread), timeout)
-            if self._unread:
-                return self._unread.popleft()
-            self._check_up()
-        raise TimedOut(f"no datagram came within {timeout:g} s")
+        with self._changed.lock:
+            found = self._pop()
+        if not found:
+            self._refuse_to_wait()
+            found = self._changed.wait_for(self._pop, timeout)
+        if not found:
+            raise TimedOut(f"no datagram came from {self.address} within {timeout:g} s")
+        return found[0]
 
     def wait_until_ended(self) -> None:
         """Wait for the end of the link.
@@ -258,34 +250,38 @@ class Session:
         Raises:
             ConnectorError: it was not asked for.
         """
-        with self._changed:
-            self._wait_for(lambda: False, None)
-            if not isinstance(self.reason, Cancelled):
-                self._check_up()
+        self._refuse_to_wait()
+        self._changed.wait_for(lambda: self.reason, None)
+        if not isinstance(self.reason, Cancelled):
+            self._check_up()
 
-    def _wait_for(self, found: Callable[[], bool], timeout: float | None) -> None:
-        """Wait until something is found, the session has ended or time is up; the lock is held."""
-        if self._listener == get_ident() and not found():
-            raise RuntimeError("a handler must not wait for what the thread brings that it runs on")
-        self._changed.wait_for(lambda: found() or self.reason is not None, timeout)
+    def _pop(self) -> tuple[bytes, ...]:
+        """Take a datagram, if there is one; the lock is held."""
+        if self._unread:
+            return (self._unread.popleft(),)
+        self._check_up()
+        return ()
+
+    def _refuse_to_wait(self) -> None:
+        if self._listener == get_ident():
+            raise RuntimeError("a handler must not wait for what comes on the very thread that it runs on")
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def end(self, reason: BaseException) -> None:
         """End the session, and wake whoever waits."""
-        with self._changed:
-            self.reason = reason
-            self._changed.notify_all()
+        self.reason = reason
+        self._changed.notify()
 
     def drop_unread(self) -> int:
         """Drop what was not received, as another session begins; return how many datagrams that were."""
-        with self._changed:
+        with self._changed.lock:
             dropped = len(self._unread)
             self._unread.clear()
-            self._statistics.dropped += dropped
-            return dropped
+        self._statistics.dropped += dropped
+        return dropped
 
     def _check_up(self) -> None:
         if self.reason is not None:
             kind = ConnectorLatencyError if isinstance(self.reason, ConnectorLatencyError) else ConnectorConnectionError
-            raise kind(f"{self.link.transport.address} is not connected: {self.reason}") from self.reason
+            raise kind(f"{self.address} is not connected: {self.reason}") from self.reason

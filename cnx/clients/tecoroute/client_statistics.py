@@ -31,6 +31,13 @@ class Statistics:
     late: int = 0
     dropped: int = 0
 
+    def count_sent(self, keepalive: bool) -> None:
+        """Count a request that was sent."""
+        if keepalive:
+            self.keepalives += 1
+        else:
+            self.sent += 1
+
 
 @dataclass
 class UdpStatistics:

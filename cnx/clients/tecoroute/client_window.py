@@ -10,6 +10,12 @@ from cnx.clients.tecoroute.protocol_epsnet import message_id
 
 __all__ = ["Pending", "Window"]
 
+ANSWER_TIMEOUT = 10.0
+"""Seconds after which a message does not hold its place for an answer any more."""
+
+KEEPALIVE_TIMEOUT = 2.0
+"""Seconds after which a keepalive counts as one that is not answered."""
+
 
 @dataclass(eq=False)
 class Pending:
@@ -20,7 +26,7 @@ class Pending:
         keepalive: it carries no datagram.
         awaited: a thread waits for the answer.
         on_answer: who is called with the answer.
-        expires: when an answer is not expected any more.
+        expires: when it loses its place.
         answer: the answer, if it is awaited.
         error: why there will be none.
     """
@@ -38,57 +44,82 @@ class Window:
     """The requests on their way, the oldest first.
 
     The service is not known to answer every request, nor in their order. So an answer belongs to the request with
-    its message id; where it has none, to the oldest request without one.
+    its message id; where it has none, to the oldest request without one. Whether keepalives are answered is found
+    out: a service that did not answer one is not expected to answer the next.
 
     Args:
         size: how many requests there may be.
+        keepalives_answered: what is known of the service from before; ``None`` for nothing.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, keepalives_answered: bool | None = None) -> None:
         self.size = size
+        self.keepalives_answered = keepalives_answered
         self._pending: list[Pending] = []
+        self._keepalive_last = False  # nothing was sent after the last keepalive
 
     def __len__(self) -> int:
         return len(self._pending)
 
-    def add(self, pending: Pending) -> None:
+    def add(self, pending: Pending, now: float) -> None:
         """Note a request that is about to be sent."""
-        self._pending.append(pending)
+        self._keepalive_last = pending.keepalive
+        if pending.keepalive:
+            pending.expires = now + KEEPALIVE_TIMEOUT
+        elif not pending.awaited:  # one that is awaited keeps its place as long as somebody waits
+            pending.expires = now + ANSWER_TIMEOUT
+        if not pending.keepalive or self.keepalives_answered is not False:
+            self._pending.append(pending)
 
     def discard(self, pending: Pending) -> None:
         """Forget a request."""
         if pending in self._pending:
             self._pending.remove(pending)
 
-    def expire(self, now: float) -> list[Pending]:
-        """Forget and return the requests whose answers are not expected any more."""
-        expired = [pending for pending in self._pending if pending.expires <= now]
-        for pending in expired:
-            self._pending.remove(pending)
-        return expired
+    def has_room(self, now: float) -> bool:
+        """Whether there is a place for one more request."""
+        if len(self._pending) >= self.size:
+            self._forget_expired(now)
+        return len(self._pending) < self.size
 
     @property
-    def next_expiry(self) -> float | None:
-        """When the next request is forgotten."""
-        return min((pending.expires for pending in self._pending), default=None)
+    def next_expiry(self) -> float:
+        """When the next request loses its place."""
+        return min((pending.expires for pending in self._pending), default=math.inf)
 
-    def take(self, datagram: bytes) -> Pending | None:
+    def take(self, datagram: bytes, now: float) -> Pending | None:
         """Remove and return the request that a datagram answers, ``None`` if there is none."""
         identity = message_id(datagram)
+        if identity is None:
+            self._forget_expired(now)
         for index, pending in enumerate(self._pending):
             if pending.identity == identity:
                 del self._pending[index]
-                return pending
+                return self._noted(pending)
+        if identity is None and self._keepalive_last:  # nothing else asked for it: the answer came late
+            return self._noted(Pending(keepalive=True))
         return None
 
     def take_keepalive(self) -> Pending | None:
-        """Remove and return the oldest keepalive, ``None`` if there is none."""
+        """Remove and return the keepalive that an empty answer answers, ``None`` if there is none."""
         for index, pending in enumerate(self._pending):
             if pending.keepalive:
                 del self._pending[index]
-                return pending
-        return None
+                return self._noted(pending)
+        return self._noted(Pending(keepalive=True)) if self._keepalive_last else None
 
     def take_oldest(self) -> Pending | None:
         """Remove and return the oldest request, ``None`` if there is none."""
         return self._pending.pop(0) if self._pending else None
+
+    def _noted(self, pending: Pending) -> Pending:
+        if pending.keepalive:
+            self.keepalives_answered = True
+        return pending
+
+    def _forget_expired(self, now: float) -> None:
+        expired = [pending for pending in self._pending if pending.expires <= now]
+        for pending in expired:
+            self._pending.remove(pending)
+            if pending.keepalive:
+                self.keepalives_answered = False

@@ -16,6 +16,7 @@ from cnx.clients.tecoroute import (
     Statistics,
     TecorouteSimulator,
     client_session,
+    client_window,
     set_clock,
 )
 from cnx.clients.tecoroute.client_rules import Rules
@@ -172,7 +173,7 @@ def test_window_is_bounded() -> None:
 
 def test_places_become_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A silent PLC does not hold up the sender for ever: after a time, requests lose their places."""
-    monkeypatch.setattr(client_session, "ANSWER_TIMEOUT", 0.05)
+    monkeypatch.setattr(client_window, "ANSWER_TIMEOUT", 0.05)
     simulator = manual_service()
     with connected(simulator, max_outstanding=1) as connector:
         for number in range(3):

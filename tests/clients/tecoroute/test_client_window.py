@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,11 +12,11 @@ from cnx.clients.tecoroute.client_window import Pending, Window
 from tests.clients.tecoroute.service import epsnet
 
 
-def window_of(*pending: Pending) -> Window:
-    """Return a window with these requests on their way."""
-    window = Window(100)
+def window_of(*pending: Pending, **options: Any) -> Window:
+    """Return a window with these requests on their way since the time 0."""
+    window = Window(100, **options)
     for each in pending:
-        window.add(each)
+        window.add(each, 0.0)
     return window
 
 
@@ -21,36 +24,68 @@ def test_answer_by_message_id() -> None:
     """An answer belongs to the oldest request with its message id."""
     first, second, other = Pending(b"\x00\x01"), Pending(b"\x00\x01"), Pending(b"\x00\x02")
     window = window_of(other, first, second)
-    assert [window.take(epsnet(1)), window.take(epsnet(1)), window.take(epsnet(1))] == [first, second, None]
-    assert window.take(epsnet(2)) is other
+    assert [window.take(epsnet(1), 1.0) for _ in range(3)] == [first, second, None]
+    assert window.take(epsnet(2), 1.0) is other
 
 
 def test_answer_without_a_message_id() -> None:
     """An answer without one belongs to the oldest request without one."""
     first, second = Pending(), Pending()
     window = window_of(Pending(b"\x00\x01"), first, second)
-    assert [window.take(b"x"), window.take(b"x"), window.take(b"x")] == [first, second, None]
+    assert [window.take(b"x", 1.0) for _ in range(3)] == [first, second, None]
 
 
-def test_keepalives_and_the_oldest() -> None:
-    """The oldest keepalive and the oldest request of all can be had."""
+def test_oldest() -> None:
+    """The oldest request of all can be had."""
     message, keepalive = Pending(b"\x00\x01"), Pending(keepalive=True)
     window = window_of(message, keepalive)
-    assert window.take_keepalive() is keepalive
-    assert window.take_keepalive() is None
-    assert window.take_oldest() is message
-    assert window.take_oldest() is None
+    assert [window.take_oldest() for _ in range(3)] == [message, keepalive, None]
 
 
-def test_expiry() -> None:
-    """Requests are forgotten at their time."""
-    early, late = Pending(expires=1.0), Pending(expires=2.0)
-    window = window_of(late, early)
-    assert window.next_expiry == 1.0
-    assert window.expire(1.0) == [early]
-    assert window.expire(1.9) == []
-    assert window.expire(2.0) == [late]
-    assert window.next_expiry is None
+def test_empty_answers() -> None:
+    """An empty answer belongs to a keepalive, if there was one."""
+    first, second = Pending(keepalive=True), Pending(keepalive=True)
+    window = window_of(Pending(), first, second, Pending())
+    assert [window.take_keepalive() for _ in range(3)] == [first, second, None]
+
+
+def test_messages_lose_their_places() -> None:
+    """A full window has room again when its requests have waited for long; one that is awaited stays."""
+    window = Window(2)
+    window.add(Pending(b"\x00\x01"), 0.0)
+    window.add(Pending(b"\x00\x02", awaited=True), 1.0)
+    assert window.next_expiry == 10.0
+    assert not window.has_room(9.0)
+    assert window.has_room(10.0)
+    assert len(window) == 1
+    assert window.next_expiry == math.inf
+
+
+def test_keepalive_before_a_message_without_an_id() -> None:
+    """As long as a keepalive may be answered, what has no id may be its answer; later it is not."""
+    keepalive, message = Pending(keepalive=True), Pending()
+    window = window_of(keepalive, message)
+    assert window.take(b"x", 1.9) is keepalive
+    assert window.keepalives_answered is True
+    window = window_of(keepalive, message)
+    assert window.take(b"x", 2.0) is message
+    assert window.keepalives_answered is False
+
+
+def test_service_that_does_not_answer_keepalives() -> None:
+    """Where keepalives are known not to be answered, none takes the answer of a message."""
+    message = Pending()
+    window = window_of(Pending(keepalive=True), message, keepalives_answered=False)
+    assert window.take(b"x", 0.1) is message
+
+
+def test_late_answer_to_a_keepalive() -> None:
+    """What comes without an id after a keepalive, and nothing else, is its answer, however late."""
+    window = window_of(Pending(keepalive=True), keepalives_answered=False)
+    taken = window.take(b"x", 100.0)
+    assert taken is not None
+    assert taken.keepalive
+    assert window.keepalives_answered is True
 
 
 def test_discard() -> None:
@@ -69,6 +104,6 @@ def test_every_answer_finds_its_request(numbers: list[int], random: object) -> N
     window = window_of(*[Pending(epsnet(number)[:2]) for number in numbers])
     shuffled = list(numbers)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    taken = [window.take(epsnet(number)) for number in shuffled]
+    taken = [window.take(epsnet(number), 1.0) for number in shuffled]
     assert [pending and pending.identity for pending in taken] == [epsnet(number)[:2] for number in shuffled]
     assert len(window) == 0
