@@ -114,7 +114,7 @@ class LiveView(LineView):
         line = self._monitor.chiller.line
         table = Table(title=f"chiller {self._monitor.chiller.device_id:02d} at {line.name}", show_header=False)
         status = self._monitor.watchdog
-        table.add_row("state", "no answer" if status is None else in_words(plain(status)))
+        table.add_row("status", "no answer" if status is None else in_words(plain(status)))
         table.add_row("warnings", in_words(names_of(self._monitor.warnings)))
         report = self._monitor.report
         table.add_row(

@@ -107,7 +107,7 @@ class Fixed(Field):
         return value
 
     def describe(self) -> str:
-        """Return for instance ``sign and 4 digits, degrees Celsius x 10, -999.9 to 999.9``."""
+        """Return for instance ``sign and 4 digits, °C x 10, -999.9 to 999.9``."""
         return f"sign and 4 digits, {self.unit} x {self.scale}, {self.low:g} to {self.high:g}"
 
     def _outside(self, value: object) -> ValueError:

@@ -131,7 +131,7 @@ def decode_fields(command: Command, fields: Sequence[Field], data: str, *, lenie
 
 
 def _temperature(name: str) -> Fixed:
-    return Fixed(name, "degrees Celsius", 10, -999.9, 999.9)
+    return Fixed(name, "°C", 10, -999.9, 999.9)
 
 
 def _flow(name: str, low: float = 0.0) -> Fixed:
