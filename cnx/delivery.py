@@ -59,11 +59,12 @@ class Delivery:
         Raises:
             ProtocolError, LimitExceeded: the framing cannot go on.
         """
-        if self._data.wanted():
-            self._data.emit(data)
+        self._data.emit(data)
         if self._framing is None:
-            if self._consumes or self._message.wanted():
-                self._tell([data])
+            self.messages += 1
+            if self._consumes:
+                self._consume([data])
+            self._message.emit(data)
             return
         self._partial.append(data)
         while not self._stopped:

@@ -156,7 +156,7 @@ class Link(Reception, Transmission):
         try:
             data = self._read_now()
             if data is not None:
-                self._accept(data, True)
+                self._accept(data, keep=True, tell=self.live and self._sink.wanted())
         except Exception as error:
             self._fail(error)
         finally:
@@ -175,7 +175,10 @@ class Link(Reception, Transmission):
         if self._interest == INPUT:
             self._ask(NOTHING)
         try:
-            return self._accept(self.transport.read(CHUNK, timeout), keep)
+            data = self.transport.read(CHUNK, timeout)
+            tell = self.live and self._sink.wanted()
+            self._accept(data, keep=keep, tell=tell)
+            return tell
         except TimedOut:
             raise
         except Exception as error:

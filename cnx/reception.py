@@ -67,8 +67,10 @@ class Reception(Life):
             return
         if self._reader == get_ident():
             try:
-                self._deliver_kept()
-                self._accept(self.transport.read(CHUNK, timeout), False)
+                if self._sink.wanted():
+                    self._deliver_kept()
+                data = self.transport.read(CHUNK, timeout)
+                self._accept(data, keep=False, tell=self._sink.wanted())
             except TimedOut:
                 pass
             except Exception as error:
@@ -81,7 +83,7 @@ class Reception(Life):
         """Become the reader if there is something to do; return whether there is, or the link can be settled."""
         if self.reason is not None:
             return not (self._reader or self._writer or self._announcer or self._ender)
-        if self._reader or not self.live or self._leaves_unread():
+        if self._reader or not self.live or self._leaves_unread(self._sink.wanted()):
             return False
         self._reader = get_ident()
         return True
@@ -100,21 +102,22 @@ class Reception(Life):
         for _ in range(_TURN):
             if self.reason is not None:
                 break
-            self._deliver_kept()
-            if self._leaves_unread():
+            wanted = self._sink.wanted()
+            if wanted and self._untold:
+                self._deliver_kept()
+            if self._leaves_unread(wanted):
                 return not told
             data = self._read_now()
             if data is None:
                 break
-            self._accept(data, keep=False)
+            self._accept(data, keep=False, tell=wanted)
             if len(data) < CHUNK and not self._gone and not self.transport.datagrams:
                 break
         return True
 
-    def _leaves_unread(self) -> bool:
+    def _leaves_unread(self, wanted: bool) -> bool:
         """Whether what comes has to stay with the peer: nobody is subscribed, or the readers are behind."""
         sink = self._sink
-        wanted = sink.wanted()
         if wanted and (sink.provisional or not sink.keeping):
             return False
         return len(self.inbox) >= sink.limit or not (wanted or self._gone or self.fd < 0)
@@ -122,8 +125,6 @@ class Reception(Life):
     def _deliver_kept(self) -> None:
         """Tell subscribers what came while nobody was subscribed and was not read since."""
         sink = self._sink
-        if not self._untold or not sink.wanted():
-            return
         with self._lock:
             untold = self.inbox.tail(self._untold)
             self._untold = 0
@@ -142,17 +143,15 @@ class Reception(Life):
 
     # -- for the reader, whoever it is -----------------------------------------------------------------------------
 
-    def _accept(self, data: bytes, keep: bool) -> bool:
-        """Put what was read where it belongs: into the inbox, to the subscribers, or both; return whether to those."""
+    def _accept(self, data: bytes, *, keep: bool, tell: bool) -> None:
+        """Put what was read where it belongs: into the inbox, to the subscribers, or both."""
         sink = self._sink
         self.received += len(data)
-        tell = self.live and sink.wanted()
         if keep or not tell or sink.keeping:
             with self._lock:
                 self._put(data, tell)
         if tell:
             sink.deliver(data)
-        return tell
 
     def _put(self, data: bytes, told: bool) -> None:
         """Add to the inbox; the lock is held."""
