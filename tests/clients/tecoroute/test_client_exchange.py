@@ -23,6 +23,7 @@ from cnx.clients.tecoroute.client_rules import Rules
 from cnx.clients.tecoroute.client_session import Session
 from cnx.clients.tecoroute.client_window import Pending
 from cnx.clients.tecoroute.simulator_service import MODELS, Accounts
+from cnx.faults import delay, faults, merge, split
 from tests.clients.tecoroute.service import (
     PATIENCE,
     Caller,
@@ -44,6 +45,26 @@ def test_requests_are_pipelined() -> None:
             connector.send(datagram)
         assert wait_for_data(simulator, 5) == sent
         simulator.push(*sent)
+        assert [connector.receive(PATIENCE) for _ in sent] == sent
+
+
+def test_thousands_of_requests_without_an_answer() -> None:
+    """If that many are allowed, thousands of requests go out while no answer comes."""
+    simulator = manual_service()
+    with connected(simulator, max_outstanding=5000) as connector:
+        for number in range(5000):
+            connector.send(epsnet(number), timeout=PATIENCE)
+        assert wait_for_data(simulator, 5000)[-1] == epsnet(4999)
+
+
+@pytest.mark.parametrize("fault", [split(1), split(7), merge(4096, within=0.01), delay(0.001, jitter=0.001)], ids=str)
+def test_stream_in_unusual_pieces(fault: Any) -> None:
+    """However the network cuts both streams, every message arrives whole and in order."""
+    simulator = TecorouteSimulator()
+    sent = [epsnet(number, bytes(number + 1)) for number in range(50)]
+    with connected(simulator) as connector, faults(simulator, fault):
+        for datagram in sent:
+            connector.send(datagram)
         assert [connector.receive(PATIENCE) for _ in sent] == sent
 
 

@@ -143,6 +143,17 @@ def test_port_stays_open_while_the_tunnel_is_down() -> None:
         assert udp.manager.counters.losses == 3
 
 
+def test_datagrams_before_the_tunnel_is_up() -> None:
+    """What comes while the first login is under way is held, and answered like all else."""
+    simulator = TecorouteSimulator()
+    with udp_to(simulator, expire_after=60.0) as udp, program(udp) as sock:
+        sock.send(epsnet(1))
+        until(lambda: udp.statistics.received == 1)
+        with simulator:
+            assert sock.recv(65535) == epsnet(1)
+            udp.close()
+
+
 def test_old_datagrams_expire() -> None:
     """What was held for too long is not forwarded when the tunnel is up again."""
     simulator = TecorouteSimulator()
