@@ -23,6 +23,7 @@ extensions = [
     "chiller_commands",
     "command_help",
     "lifecycle",
+    "m2_tables",
     "private_names",
 ]
 exclude_patterns = ["_build", "examples"]

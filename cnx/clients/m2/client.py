@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 class M2Client(SocketConnection):
     """A connection to one port: commands, or telemetry. Thread-safe.
 
-    Messages are told by ``MESSAGE_RECEIVED`` and by the :class:`~cnx.clients.m2.M2Signals` of their kind, or taken with
-    :meth:`receive`; all other ways of :class:`~cnx.SocketConnection` to read and write work too. A line that is no
-    message is skipped, and told by ``M2Signals.BROKEN``; a line over 65536 bytes ends the connection.
+    Messages are told by ``MESSAGE_RECEIVED`` and by the :class:`~cnx.clients.m2.client_events.M2Signals` of their
+    kind, or taken with :meth:`receive`; all other ways of :class:`~cnx.SocketConnection` to read and write work too. A
+    line that is no message is skipped, and told by ``M2Signals.BROKEN``; a line over 65536 bytes ends the connection.
 
     Args:
         host, port: one port of the controller; 50000 for commands, 50001 for telemetry.
@@ -82,7 +82,7 @@ class M2Client(SocketConnection):
         """Send a message to the controller; its parameters are not checked.
 
         Args:
-            msg_type: :class:`~cnx.clients.m2.MsgType`, or its number.
+            msg_type: :class:`~cnx.clients.m2.protocol_enums.MsgType`, or its number.
             msg_name: the identifier without its prefix.
             msg_details: the other fields.
             comp_name: the component that an event or telemetry belongs to; ignored for commands.

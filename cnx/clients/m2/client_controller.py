@@ -43,8 +43,8 @@ class M2Controller(TwoPorts):
     :class:`~cnx.ConnectionManager` brings both up again; numbers of commands go on.
 
     Signals: those of every connection, and ``EVENT``, ``TELEMETRY`` and ``COMMAND_DONE`` of
-    :class:`~cnx.clients.m2.M2Signals`. Handlers of events run on the thread that brings results: they may start
-    commands, and not wait for them.
+    :class:`~cnx.clients.m2.client_events.M2Signals`. Handlers of events run on the thread that brings results: they may
+    start commands, and not wait for them.
 
     Args:
         host: the controller.

@@ -64,16 +64,17 @@ class CellModel:
     def greet(self) -> list[Message]:
         """Return what a client gets that connects to the command port; its sequence ids may start anywhere.
 
-        As in the original only the first one gets the welcome messages, and a fault soon after them.
+        As in the original only the first one gets the welcome messages, and a fault after them.
         """
         self.cell.take_events()
         self._last_id = None
         if self._greeted and not self._greets_all:
             return []
+        greeting = list(welcome(self.cell))
         if not self._greeted:
-            self.cell.due_faults.append(FIRST_FAULT)
-        self._greeted = True
-        return list(welcome(self.cell))
+            self._greeted = True
+            self.raise_faults(FIRST_FAULT)
+        return [*greeting, *self.cell.take_events()]
 
     def answer(self, message: Any) -> list[Message]:
         """Return the events that waited, and what the command port answers: nothing where it ignores a message."""

@@ -343,7 +343,8 @@ def test_a_line_over_the_limit_ends_both(script: Script) -> None:
         [b'{"id": "ack", "sequ', b'ence_id": 1}\r\n{"id": "success", "sequence_id": 1}\r', b"\n"],
         [b'{"sequence_id":1,"id":"success"}\r\n'],
         [
-            b'{"id": "ack", "sequence_id": 1}\r\n{"id": "interlock", "state": true}\r\n{"id": "success", "sequence_id": 1}\r\n'
+            b'{"id": "ack", "sequence_id": 1}\r\n{"id": "interlock", "state": true}\r\n'
+            b'{"id": "success", "sequence_id": 1}\r\n'
         ],
     ],
 )
