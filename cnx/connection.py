@@ -249,8 +249,8 @@ class Connection(ABC):
             except Exception:
                 log.exception("%s: on_disconnected failed", self.name)
         if not asked:
-            emit(self, self.Signals.RAISE_ALARM, reason=reason)
-        emit(self, self.Signals.DISCONNECTED, reason=reason)
+            emit(self, Connection.Signals.RAISE_ALARM, reason=reason)
+        emit(self, Connection.Signals.DISCONNECTED, reason=reason)
 
     def __enter__(self: Self) -> Self:
         return self.connect()

@@ -7,6 +7,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from cnx.buffer import ReceiveBuffer
+from cnx.connection import Connection
 from cnx.errors import CnxError, ProtocolError
 from cnx.framing import Framing
 from cnx.outlet import Outlet
@@ -42,8 +43,8 @@ class Delivery:
         self._framing = framing
         self._partial = ReceiveBuffer()
         self._stopped = False
-        self._data = Outlet(connection, connection.Signals.DATA_RECEIVED, "data")
-        self._message = Outlet(connection, connection.Signals.MESSAGE_RECEIVED, "message")
+        self._data = Outlet(connection, Connection.Signals.DATA_RECEIVED, "data")
+        self._message = Outlet(connection, Connection.Signals.MESSAGE_RECEIVED, "message")
 
     def wanted(self) -> bool:
         """Whether anybody is subscribed."""

@@ -111,6 +111,7 @@ class Recovery:
         old, self.state = self.state, state
         if state is State.CONNECTED:
             self.connects += 1
+            self.reason = None
             self.since, self._up_since = time.time(), monotonic()
         elif old is State.CONNECTED:
             self.losses += state is State.RECOVERING

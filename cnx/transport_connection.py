@@ -179,7 +179,7 @@ class TransportConnection(Connection):
             return
         link = fresh[0]
         self._link, self._fresh = link, None
-        link.announce(lambda: emit(self, self.Signals.CONNECTED))
+        link.announce(lambda: emit(self, Connection.Signals.CONNECTED))
         if link.reason is not None:
             self.last_error = link.reason
             link.wait_settled(STOP_TIMEOUT)
