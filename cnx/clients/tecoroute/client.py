@@ -251,7 +251,8 @@ class Connector(SocketConnection):
         except Cancelled:
             raise
         except CnxError as error:
-            raise ConnectorConnectionError(f"{self.address} gave no good answer to {step}: {error}") from error
+            kind = Cancelled if isinstance(error.__cause__, Cancelled) else ConnectorConnectionError
+            raise kind(f"{self.address} gave no good answer to {step}: {error}") from error
         return answer
 
     def _deliver(self, session: Session, datagram: bytes, pending: Pending | None) -> None:

@@ -52,9 +52,11 @@ def test_run_again() -> None:
     """run() works any number of times on one connector."""
     with TecorouteSimulator() as simulator:
         connector = connector_to(simulator)
+        closers: list[Caller] = []
         for _ in range(3):
-            with cnx.subscribe(connector, connector.Signals.CONNECTED, lambda: Caller(connector.close)):
+            with cnx.subscribe(connector, connector.Signals.CONNECTED, lambda: closers.append(Caller(connector.close))):
                 Caller(connector.run).outcome()
+            closers[-1].outcome()
         assert connections_of(simulator) == 3
 
 
