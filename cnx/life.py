@@ -8,6 +8,7 @@ from threading import get_ident
 from time import monotonic
 from typing import Any, Protocol
 
+from cnx.deadline import Deadline
 from cnx.errors import Cancelled, ConnectionLost, NotConnected
 from cnx.monitor import Monitor
 from cnx.registry import Registry
@@ -66,6 +67,7 @@ class Life:
         reason: why the link ended; ``None`` while it is up.
         live: CONNECTED was told to everybody, so data may be told.
         attendant: the thread that attends to it.
+        patience: what bounds every call while the link is being prepared.
         received, sent: bytes that came in and went out.
         writes: whole messages that went out.
     """
@@ -77,6 +79,7 @@ class Life:
         self.reason: BaseException | None = None
         self.live = False
         self.attendant: Attendant | None = None
+        self.patience: Deadline | None = None
         self.received = self.sent = self.writes = 0
         self._sink = sink
         self._changed = Monitor()
@@ -87,6 +90,11 @@ class Life:
         self._interest = NOTHING  # what the attendant was asked to report
         self._announced = self._settled = False
         _lives.add(self)
+
+    def _within(self, timeout: float | None) -> float | None:
+        """Return ``timeout``, or what is left of the preparation if that is less."""
+        left = None if self.patience is None else self.patience.remaining()
+        return timeout if left is None or (timeout is not None and timeout < left) else left
 
     def schedule(self, timer: Any) -> None:
         """Run ``timer`` on the thread that attends to the link."""

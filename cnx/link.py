@@ -43,6 +43,8 @@ class Link(Reception, Transmission):
         Raises:
             TimedOut: nothing came in time.
         """
+        if self.patience is not None:
+            timeout = self._within(timeout)
         with self._lock:
             if len(self.inbox) or self._reader or self.reason is not None:
                 return None
@@ -86,6 +88,8 @@ class Link(Reception, Transmission):
             if len(self.inbox) or self._reader or self.reason is not None:
                 return False
             self._reader = get_ident()
+        if self.patience is not None:
+            timeout = self._within(timeout)
         end = None if timeout is None else monotonic() + timeout
         filled = 0
         try:
@@ -117,6 +121,8 @@ class Link(Reception, Transmission):
             TimedOut: it found nothing in time; what came is kept.
             ConnectionLost: the link ended, and what came before is not enough.
         """
+        if self.patience is not None:
+            timeout = self._within(timeout)
         end = None if timeout is None else monotonic() + timeout
         leads = tell = False
         gate: Gate | None = None

@@ -25,6 +25,8 @@ class Transmission(Life):
             raise RuntimeError(
                 "a signal handler must not write to the connection that the interrupted code is writing to"
             )
+        if self.patience is not None:
+            timeout = self._within(timeout)
         try:
             with self._lock:
                 if not self._writer:

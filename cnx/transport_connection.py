@@ -143,12 +143,14 @@ class TransportConnection(Connection):
             transport.close()
             raise
         try:
+            link.patience = deadline
             self._fresh = link, get_ident()
             with deadline.waking(lambda: link.end(NotConnected("the attempt was cancelled"))):
                 self.prepare(deadline)
                 deadline.check(f"preparing {self.name}")
             if link.reason is not None:
                 raise link.reason
+            link.patience = None
             link.attendant.add(link)
         except BaseException as error:
             self._fresh = None

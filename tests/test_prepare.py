@@ -1,0 +1,51 @@
+"""Tests of preparing a link before it counts as connected."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from cnx import Deadline, SocketConnection, TimedOut
+from cnx.testing import PATIENCE
+
+
+class Asker(SocketConnection):
+    """Reads a greeting before it counts as connected, without a timeout of its own."""
+
+    greeting = b""
+
+    def prepare(self, deadline: Deadline) -> None:
+        """Read the greeting."""
+        self.greeting = self.readuntil(b"\n")
+
+
+class Shouter(SocketConnection):
+    """Writes more than a peer takes that does not read, without a timeout of its own."""
+
+    def prepare(self, deadline: Deadline) -> None:
+        """Write."""
+        self.write(b"x" * 50_000_000)
+
+
+@pytest.mark.parametrize("kind", [Asker, Shouter])
+def test_attempt_bounds_what_prepare_does(kind: type[SocketConnection]) -> None:
+    """A peer that is silent, or does not read, cannot hold an attempt longer than the attempt may take."""
+    near, far = socket.socketpair()
+    with far:
+        connection = kind.from_socket(near)
+        assert not connection.try_connect(Deadline(0.1))
+        assert isinstance(connection.last_error, TimedOut)
+        connection.teardown()
+
+
+def test_calls_are_not_bounded_later() -> None:
+    """Once connected, a call without a timeout waits as long as it takes."""
+    near, far = socket.socketpair()
+    far.settimeout(PATIENCE)
+    with far:
+        far.sendall(b"welcome\n")
+        with Asker.from_socket(near) as connection:
+            assert connection.greeting == b"welcome\n"
+            assert connection._link is not None
+            assert connection._link.patience is None
