@@ -36,8 +36,9 @@ def test_a_day_with_the_mirror(simulator: M2Simulator) -> None:
     """Power on, close the loop, move, and see the position come."""
     client = controller_of(simulator)
     with ConnectionManager(client, backoff=QUICK):
-        client.wait_for_event("summaryFaultsStatus", timeout=DEADLINE)
-        client.command("clearErrors")
+        with client.expect_event("summaryFaultsStatus", lambda event: event["status"] == 0) as cleared:
+            client.command("clearErrors")
+            cleared.wait(DEADLINE)
         for power in (2, 1):
             with client.expect_event("powerSystemState", lambda event: event["state"] == 5) as on:
                 client.command("power", powerType=power, status=True)
