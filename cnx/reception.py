@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from threading import get_ident
 from time import monotonic
 from typing import Any
@@ -12,6 +13,8 @@ from cnx.transports.transport import CHUNK, Transport
 from cnx.watch import HANGUP, INPUT, NOTHING
 
 __all__ = ["PAUSE", "Reception"]
+
+log = logging.getLogger(__name__)
 
 _LOOK_AGAIN = 0.25
 """Seconds after which unread input that nobody wants is offered again, as PyDispatcher tells nobody of subscribers."""
@@ -29,6 +32,7 @@ class Reception(Life):
     def __init__(self, transport: Transport, inbox: Any, sink: Sink) -> None:
         super().__init__(transport, inbox, sink)
         self._blocked = self._gone = False  # input is left unread; the peer may be gone
+        self._warned = False  # that unread bytes hold up the signals
         self._resting = False  # the attendant will look again after a while
         self._last_read = 0.0  # by a caller, so that the attendant need not be told of input
 
@@ -106,6 +110,13 @@ class Reception(Life):
             if wanted and self._untold:
                 self._deliver_kept()
             if self._leaves_unread(wanted):
+                if wanted and not self._warned:
+                    self._warned = True
+                    log.warning(
+                        "%s: signals wait until somebody reads: %d bytes are unread, and reading methods were used",
+                        self.transport.address,
+                        len(self.inbox),
+                    )
                 return not told
             data = self._read_now()
             if data is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Callable
 from threading import get_ident
@@ -21,6 +22,8 @@ from cnx.transports.tapped import TappedTransport, log_tap
 from cnx.transports.transport import Transport
 
 __all__ = ["TransportConnection"]
+
+log = logging.getLogger(__name__)
 
 
 class TransportConnection(Connection):
@@ -172,6 +175,10 @@ class TransportConnection(Connection):
                 raise ConnectError(
                     f"a handler of {self.name} is still busy with its last link; connect after that, on another "
                     "thread, or leave it to a ConnectionManager"
+                )
+            if len(old.inbox):
+                log.warning(
+                    "%s: %d bytes that the last link brought were not read and are dropped", self.name, len(old.inbox)
                 )
         self._link, self._before = None, self.traffic
 
