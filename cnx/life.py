@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from cnx.deadline import Deadline
 from cnx.errors import Cancelled, ConnectionLost, NotConnected
 from cnx.monitor import Monitor
+from cnx.recorder import Recorder
 from cnx.registry import Registry
 from cnx.transports.transport import Transport
 from cnx.watch import NOTHING
@@ -70,9 +71,10 @@ class Life:
         patience: what bounds every call while the link is being prepared.
         received, sent: bytes that came in and went out.
         writes: whole messages that went out.
+        recorder: keeps the last of what came in and went out.
     """
 
-    def __init__(self, transport: Transport, inbox: Any, sink: Sink) -> None:
+    def __init__(self, transport: Transport, inbox: Any, sink: Sink, recorder: Recorder) -> None:
         self.transport = transport
         self.fd = transport.fileno()
         self.inbox = inbox
@@ -81,6 +83,8 @@ class Life:
         self.attendant: Attendant | None = None
         self.patience: Deadline | None = None
         self.received = self.sent = self.writes = 0
+        self.recorder = recorder
+        self._note = recorder.note if recorder.on else _forget
         self._sink = sink
         self._changed = Monitor()
         self._lock = self._changed.lock
@@ -210,6 +214,10 @@ class Life:
         if not self._settler:
             self._settler = get_ident()
             self.transport.abandon()
+
+
+def _forget(direction: str, data: bytes | bytearray | memoryview) -> None:
+    """Take the place of a recorder that keeps nothing."""
 
 
 def _abandon(lives: list[Life]) -> None:

@@ -55,6 +55,7 @@ class Link(Reception, Transmission):
                 self._ask(NOTHING)
             data = self.transport.read(size, timeout)
             self.received += len(data)
+            self._note("<", data)
             found = whole(data)
             tell = self._sink.wanted() and self.live
             if not found:
@@ -103,6 +104,8 @@ class Link(Reception, Transmission):
             return False
         finally:
             self.received += filled
+            if filled:
+                self._note("<", view[:filled])
             if filled < len(view):
                 with self._lock:
                     self._put(bytes(view[:filled]), False)

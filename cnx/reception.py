@@ -9,6 +9,7 @@ from typing import Any
 
 from cnx.errors import CnxError, ConnectionLost, TimedOut
 from cnx.life import Life, Sink
+from cnx.recorder import Recorder
 from cnx.transports.transport import CHUNK, Transport
 from cnx.watch import HANGUP, INPUT, NOTHING
 
@@ -29,8 +30,8 @@ PAUSE = {False: 0.05, True: 0.005}
 class Reception(Life):
     """The reading of a link by the thread that attends to it, on top of its :class:`~cnx.life.Life`. Thread-safe."""
 
-    def __init__(self, transport: Transport, inbox: Any, sink: Sink) -> None:
-        super().__init__(transport, inbox, sink)
+    def __init__(self, transport: Transport, inbox: Any, sink: Sink, recorder: Recorder) -> None:
+        super().__init__(transport, inbox, sink, recorder)
         self._blocked = self._gone = False  # input is left unread; the peer may be gone
         self._warned = False  # that unread bytes hold up the signals
         self._resting = False  # the attendant will look again after a while
@@ -158,6 +159,7 @@ class Reception(Life):
         """Put what was read where it belongs: into the inbox, to the subscribers, or both."""
         sink = self._sink
         self.received += len(data)
+        self._note("<", data)
         if keep or not tell or sink.keeping:
             with self._lock:
                 self._put(data, tell)

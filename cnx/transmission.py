@@ -37,6 +37,7 @@ class Transmission(Life):
                 self._check_up()
             if self._sink.provisional:
                 self._forget_told()
+            self._note(">", data)  # before the answer can come
             sent = self._send(data, timeout)
             self.sent += max(sent, 0)
             self.writes += 1
@@ -72,7 +73,8 @@ class Transmission(Life):
             lost = ConnectionLost(f"the connection with {self.transport.address} broke while writing: {error}")
             self.end(lost)
             raise lost from error
-        except Exception:  # it cannot be sent, and was not
+        except Exception as error:  # it cannot be sent, and was not
+            self.recorder.say(f"that was not sent: {error!r}")
             raise
         except BaseException as error:  # such as KeyboardInterrupt
             self.end(
@@ -89,6 +91,9 @@ class Transmission(Life):
 
     def _cut(self, sent: int, size: int, timeout: float | None) -> None:
         """Report a write that took too long."""
+        self.recorder.say(
+            f"only {sent} of these {size} bytes were sent" if sent >= 0 else "a part of that was not sent"
+        )
         address = self.transport.address
         self._check_up()
         if sent == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from abc import abstractmethod
 from collections.abc import Callable
 from threading import get_ident
@@ -12,11 +13,13 @@ from cnx.buffer import ReceiveBuffer
 from cnx.connection import STOP_TIMEOUT, Connection, Traffic
 from cnx.deadline import Deadline, checked_timeout
 from cnx.delivery import Delivery
-from cnx.errors import ConnectError, NotConnected
+from cnx.errors import Cancelled, ConnectError, NotConnected
 from cnx.framing import LIMIT, Framing, checked_limit
+from cnx.history import Archive, History
 from cnx.life import Inbox
 from cnx.link import Link
 from cnx.listener import Listener, Pump, Timer
+from cnx.recorder import OPENED, RECORDS, Recorder
 from cnx.signals import emit
 from cnx.transports.tapped import TappedTransport, log_tap
 from cnx.transports.transport import Transport
@@ -41,6 +44,8 @@ class TransportConnection(Connection):
         framing: what cuts the stream into messages; without one, a message is whatever came together.
         limit: bytes that may wait for the reading methods, and size of the largest piece that is found by its end.
         listener: a :class:`~cnx.listener.Listener` to share with other connections; one thread for each if omitted.
+        record: how many records :meth:`history` keeps, up to 100,000, of at most 256 bytes each; 0 for none.
+        record_to: a directory where the history is saved at every alarm, as text and for Wireshark; the last 20 stay.
     """
 
     reading: bool = False
@@ -59,6 +64,8 @@ class TransportConnection(Connection):
         framing: Framing | None = None,
         limit: int = LIMIT,
         listener: Listener | None = None,
+        record: int = RECORDS,
+        record_to: str | os.PathLike[str] | None = None,
     ) -> None:
         self._link: Link | None = None  # set for everybody once it is announced
         self._fresh: tuple[Link, int] | None = None  # being prepared, and by which thread
@@ -69,6 +76,8 @@ class TransportConnection(Connection):
             raise TypeError(f"framing is a Framing, not {framing!r}")
         if listener is not None and not isinstance(listener, Listener):
             raise TypeError(f"listener is a Listener, not {listener!r}")
+        self._recorder = Recorder(record)
+        self._archive = None if record_to is None else Archive(record_to)
         self._framing = framing
         self._listener = listener
         self.timeout = checked_timeout(timeout)
@@ -130,6 +139,10 @@ class TransportConnection(Connection):
             return self._before
         return self._before.plus(Traffic(link.received, link.sent, delivery.messages, link.writes))
 
+    def history(self) -> History:
+        """Return the last of what went over all links: bytes, shortened, without :attr:`secrets`, and what happened."""
+        return History(self._recorder.records(self.secrets))
+
     # -- how Connection drives it ----------------------------------------------------------------------------------
 
     def establish(self, deadline: Deadline) -> None:
@@ -139,12 +152,13 @@ class TransportConnection(Connection):
             self._delivery = self._new_delivery()
             tap = log_tap(self.name, self.secrets)
             seen = transport if tap is None else TappedTransport(transport, tap)
-            link = Link(seen, self._new_inbox(), self._delivery)
+            link = Link(seen, self._new_inbox(), self._delivery, self._recorder)
             link.attendant = self._attendant(transport)
         except BaseException:
             transport.shutdown()
             transport.close()
             raise
+        self._recorder.say(OPENED)
         try:
             link.patience = deadline
             self._fresh = link, get_ident()
@@ -157,6 +171,7 @@ class TransportConnection(Connection):
             link.attendant.add(link)
         except BaseException as error:
             self._fresh = None
+            self._recorder.say(f"failed: {error}")
             link.end(error)
             link.wait_settled(STOP_TIMEOUT)
             if deadline.cancelled:
@@ -188,6 +203,7 @@ class TransportConnection(Connection):
             return
         link = fresh[0]
         self._link, self._fresh = link, None
+        self._recorder.say("connected")
         link.announce(lambda: emit(self, Connection.Signals.CONNECTED))
         if link.reason is not None:
             self.last_error = link.reason
@@ -200,6 +216,15 @@ class TransportConnection(Connection):
             link.end(reason)
             if timeout:
                 link.wait_settled(timeout)
+
+    def tell_end(self, reason: BaseException) -> None:
+        asked = isinstance(reason, Cancelled)
+        if not asked:
+            self._recorder.say(f"alarm: {reason}")
+        self._recorder.say(f"disconnected: {reason}")
+        if self._archive is not None and not asked:
+            self._archive.add(self.name, self.history())
+        super().tell_end(reason)
 
     def is_inside(self) -> bool:
         link = self._link

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
+from cnx.recorder import masked
 from cnx.transports.transport import Transport
 
-__all__ = ["Tap", "TappedTransport", "log_tap", "masked"]
+__all__ = ["Tap", "TappedTransport", "log_tap"]
 
 log = logging.getLogger(__name__)
 
@@ -58,14 +59,6 @@ class TappedTransport(Transport):
 
     def abandon(self) -> None:
         self.inner.abandon()
-
-
-def masked(data: bytes, secrets: Iterable[bytes]) -> bytes:
-    """Return ``data`` with stars in place of each secret, as many as it has bytes."""
-    for secret in secrets:
-        if secret:
-            data = data.replace(secret, b"*" * len(secret))
-    return data
 
 
 def log_tap(name: str, secrets: Sequence[bytes] = ()) -> Tap | None:
