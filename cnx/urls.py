@@ -16,8 +16,11 @@ from cnx.udp_connection import UdpConnection
 __all__ = ["connect", "connection"]
 
 
-def connection(url: str, **settings: Any) -> TransportConnection:
+def connection(url: str, **settings: Any) -> Any:
     """Return a connection to ``url`` that is not connected yet.
+
+    Its class depends on the scheme: :class:`~cnx.socket_connection.SocketConnection` for ``tcp`` and ``tls``, or
+    UnixConnection, UdpConnection, SerialConnection; so type checkers are told ``Any``.
 
     ::
 
@@ -30,9 +33,11 @@ def connection(url: str, **settings: Any) -> TransportConnection:
 
     * all: ``timeout`` and ``connect_timeout`` in seconds, ``limit`` in bytes; but for UDP also ``encoding`` and
       ``terminator`` (``crlf``, ``lf``, ``cr``, ``nul``).
-    * ``tcp`` and ``tls``: ``nodelay`` (``yes`` or ``no``), ``keepalive`` (``60,15,4`` or ``no``), ``user_timeout`` in seconds.
+    * ``tcp`` and ``tls``: ``nodelay`` (``yes`` or ``no``), ``keepalive`` (``60,15,4`` or ``no``), and
+      ``user_timeout`` in seconds.
     * ``tls``: ``ca`` (a file), ``verify``, ``server_hostname``.
-    * ``serial``: ``baudrate``, ``bytesize``, ``parity``, ``stopbits``, ``xonxoff``, ``rtscts``, ``dsrdtr``, ``exclusive``.
+    * ``serial``: ``baudrate``, ``bytesize``, ``parity``, ``stopbits``, ``xonxoff``, ``rtscts``, ``dsrdtr`` and
+      ``exclusive``.
 
     Args:
         url: where to.
@@ -62,8 +67,8 @@ def connection(url: str, **settings: Any) -> TransportConnection:
     return made
 
 
-def connect(url: str, **settings: Any) -> TransportConnection:
-    """Return a connection to ``url`` that is connected.
+def connect(url: str, **settings: Any) -> Any:
+    """Return a connection to ``url`` that is connected; its class depends on the scheme, as with :func:`connection`.
 
     Raises:
         ValueError: a part of the URL is wrong.

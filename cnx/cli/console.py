@@ -56,7 +56,8 @@ def stop_signal() -> Iterator[threading.Event]:
 def open_url(url: str) -> TransportConnection:
     """Return a connection to ``url``, or fail with the usage of the command."""
     try:
-        return connection(url)
+        made: TransportConnection = connection(url)
+        return made
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 
