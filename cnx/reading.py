@@ -64,7 +64,8 @@ class Reading:
         inbox: ReceiveBuffer = link.inbox
         if n > 0:
             timeout = self.timeout if timeout is None else checked_timeout(timeout)
-            data = link.take_whole(len, timeout, min(n, CHUNK))
+            size = CHUNK if link.transport.buffers else min(n, CHUNK)
+            data = link.take_whole(lambda data: len(data) <= n, timeout, size)
             if data is not None:
                 return data
             return self._take(link, lambda: inbox.take(n) if len(inbox) else None, timeout, at_end=True)

@@ -48,6 +48,8 @@ class SocketConnection(StreamConnection):
         self._port = checked_port(port)
         if tls is not None and not isinstance(tls, (bool, ssl.SSLContext)):
             raise TypeError(f"tls is True, an ssl.SSLContext or None, not {tls!r}")
+        if isinstance(tls, ssl.SSLContext) and tls.protocol is ssl.PROTOCOL_TLS_SERVER:
+            raise ValueError("this ssl.SSLContext is for servers; make one with ssl.create_default_context()")
         super().__init__(**settings)
         self._context = ssl.create_default_context() if tls is True else tls or None
         self._server_hostname = server_hostname or host

@@ -30,6 +30,7 @@ class TappedTransport(Transport):
         self.inner = inner
         self.address = inner.address
         self.datagrams = inner.datagrams
+        self.buffers = inner.buffers
         self._tap = tap
 
     def fileno(self) -> int:

@@ -7,20 +7,24 @@ from different threads are as free as on the bare socket.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
 import threading
 from collections.abc import Callable
 from time import monotonic
-from typing import TypeVar
 
 from cnx.deadline import Deadline
 from cnx.errors import ConnectError, ConnectionLost, PeerClosed, TimedOut
+from cnx.transports.resolver import reason_of
 from cnx.transports.sockets import SocketTransport
 from cnx.transports.transport import CHUNK, Transport
 
 __all__ = ["TlsTransport", "open_tls"]
 
-T = TypeVar("T")
+_FEED = CHUNK - 20 * 1024
+"""Bytes that the engine is given at once: with a record that was incomplete they decrypt to no more than one CHUNK, so
+that nothing is left inside when that is read, of which the descriptor would not tell."""
 
 
 class TlsTransport(Transport):
@@ -32,6 +36,8 @@ class TlsTransport(Transport):
         server_hostname: the name that the certificate must have.
     """
 
+    buffers = True
+
     def __init__(self, inner: SocketTransport, context: ssl.SSLContext, server_hostname: str | None) -> None:
         self.address = inner.address
         self._inner = inner
@@ -40,6 +46,8 @@ class TlsTransport(Transport):
         self._engine = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
         self._lock = threading.RLock()  # guards the engine and its two memories
         self._flushing = threading.Lock()  # its holder sends: records leave in the order they were made
+        self._unsent = b""  # what the socket did not take yet; belongs to the holder of _flushing
+        self._end: ConnectionLost | None = None  # met after bytes that had to be given out first
 
     @property
     def engine(self) -> ssl.SSLObject:
@@ -59,107 +67,151 @@ class TlsTransport(Transport):
         doing = f"TLS handshake with {self.address}"
         try:
             with deadline.waking(self._inner.shutdown):
-                while self._step(self._engine.do_handshake) is None:
+                while not self._shake_hands():
                     self._flush(deadline.remaining())
                     deadline.check(doing)
-                    self._feed(self._inner.read(CHUNK, deadline.remaining()))
+                    self._feed(self._inner.read(_FEED, deadline.remaining()))
                 self._flush(deadline.remaining())
         except ssl.SSLCertVerificationError as error:
+            self._flush_if_possible()
             raise ConnectError(
                 f"{doing}: its certificate is not trusted: {error.verify_message}; check the host name, or give the "
                 "certificate authority with tls=ssl.create_default_context(cafile=...)"
             ) from error
         except (ssl.SSLError, ConnectionLost) as error:
+            self._flush_if_possible()
             deadline.check(doing)
-            raise ConnectError(f"{doing} failed: {error}; does this port speak TLS?") from error
+            raise ConnectError(f"{doing} failed: {reason_of(error)}; does this port speak TLS?") from error
 
     def read(self, size: int, timeout: float | None) -> bytes:
         end = None if timeout is None else monotonic() + timeout
-        while (data := self._decrypt(size)) is None:
-            left = None if end is None else max(0.0, end - monotonic())
-            self._feed(self._inner.read(CHUNK, left))
+        while not (data := self._decrypt(size)):
+            self._receive(lambda: self._inner.read(_FEED, None if end is None else max(0.0, end - monotonic())))
         return data
 
     def read_now(self, size: int) -> bytes | None:
         parts: list[bytes] = []
-        room = size
-        while room:
-            try:
-                data = self._decrypt(room)
-                if data is None:
-                    waiting = self._inner.read_now(CHUNK)
-                    if waiting is None:
-                        break
-                    self._feed(waiting)
-                    continue
-            except ConnectionLost:
-                if parts:
-                    break  # the next call meets it again, after what came before
+        try:
+            while size:
+                data = self._decrypt(size)
+                if not data and not self._receive(lambda: self._inner.read_now(_FEED)):
+                    break
+                parts.append(data)
+                size -= len(data)
+        except ConnectionLost as error:
+            if not any(parts):
                 raise
-            parts.append(data)
-            room -= len(data)
-        return b"".join(parts) if parts else None
+            self._note_end(error)
+        return b"".join(parts) or None
 
     def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
-        if not len(data):
-            return 0
-        try:
-            with self._lock:
-                written = self._engine.write(data)
-        except ssl.SSLError as error:
-            raise ConnectionLost(f"TLS with {self.address} broke while writing: {error}") from error
-        return written if self._flush(timeout) else -1
+        end = None if timeout is None else monotonic() + timeout
+        view = memoryview(data)
+        for start in range(0, len(view), CHUNK):  # in pieces, so that reading has its turn and memory its bound
+            try:
+                with self._lock:
+                    self._engine.write(view[start : start + CHUNK])
+            except ssl.SSLError as error:
+                raise ConnectionLost(f"TLS with {self.address} broke while writing: {reason_of(error)}") from error
+            if not self._flush(None if end is None else max(0.0, end - monotonic())):
+                return -1
+        return len(data)
 
     def shutdown(self) -> None:
+        if self._flushing.acquire(blocking=False):  # else a write is being cut
+            try:
+                with self._lock, contextlib.suppress(ssl.SSLError):
+                    self._engine.unwrap()  # makes the record that says goodbye, and would like to read the answer
+                with contextlib.suppress(ConnectionLost):
+                    self._send_outgoing(0.0)
+            finally:
+                self._flushing.release()
         self._inner.shutdown()
 
     def close(self) -> None:
         self._inner.close()
 
-    def _step(self, action: Callable[[], T]) -> T | bool | None:
-        """Run the engine; return ``None`` where it needs more input."""
+    def _shake_hands(self) -> bool:
+        """Go on with the handshake; return whether it is complete, rather than in need of input."""
         with self._lock:
             try:
-                return action() or True
+                self._engine.do_handshake()
             except ssl.SSLWantReadError:
-                return None
+                return False
+            return True
 
-    def _decrypt(self, size: int) -> bytes | None:
+    def _decrypt(self, size: int) -> bytes:
+        """Return up to ``size`` bytes of what has come whole; none where more input is needed."""
+        if self._end is not None:
+            raise self._end
+        parts: list[bytes] = []
         try:
             with self._lock:
-                data = self._engine.read(size)
+                while size:
+                    data = self._engine.read(size)
+                    if not data:
+                        self._note_end(PeerClosed(f"{self.address} closed the connection"))
+                        break
+                    parts.append(data)
+                    size -= len(data)
         except ssl.SSLWantReadError:
-            self._flush(0.0)  # an answer of the engine itself, such as to a key update
-            return None
-        except ssl.SSLZeroReturnError as error:
-            raise PeerClosed(f"{self.address} closed the connection") from error
-        except ssl.SSLEOFError as error:
+            if self._outgoing.pending:
+                self._flush_if_possible()  # an answer of the engine itself, such as to a new key
+        except ssl.SSLError as error:
+            self._note_end(ConnectionLost(f"TLS with {self.address} broke while reading: {reason_of(error)}"), error)
+        if self._end is not None and not parts:
+            raise self._end
+        return b"".join(parts)
+
+    def _note_end(self, end: ConnectionLost, cause: Exception | None = None) -> None:
+        """Keep for the next call why there is no more, and have the descriptor tell that there is something."""
+        end.__cause__ = cause
+        self._end = end
+        with contextlib.suppress(OSError):
+            self._inner.socket.shutdown(socket.SHUT_RD)
+
+    def _receive(self, read: Callable[[], bytes | None]) -> bool:
+        """Feed the engine; return whether there was anything."""
+        try:
+            data = read()
+        except PeerClosed as error:
             raise ConnectionLost(
                 f"{self.address} closed the connection without ending TLS; data may be missing"
             ) from error
-        except ssl.SSLError as error:
-            raise ConnectionLost(f"TLS with {self.address} broke while reading: {error}") from error
-        return data
+        if data is not None:
+            self._feed(data)
+        return data is not None
 
     def _feed(self, data: bytes) -> None:
         with self._lock:
             self._incoming.write(data)
 
     def _flush(self, timeout: float | None) -> bool:
-        """Send what the engine has to say; return whether all of it went out."""
-        if not self._outgoing.pending or not self._flushing.acquire(timeout=-1 if timeout is None else timeout):
-            return not self._outgoing.pending
+        """Send what the engine has to say; return whether all of it went out. The rest is sent with what comes next."""
+        if not self._flushing.acquire(timeout=-1 if timeout is None else timeout):
+            return False
         try:
-            while True:
-                with self._lock:
-                    data = self._outgoing.read()
-                if not data:
-                    return True
-                if self._inner.write(data, timeout) < len(data):
-                    self._inner.shutdown()  # a record that is cut cannot be continued
-                    return False
+            return self._send_outgoing(timeout)
         finally:
             self._flushing.release()
+
+    def _send_outgoing(self, timeout: float | None) -> bool:
+        end = None if timeout is None else monotonic() + timeout
+        while True:
+            if not self._unsent:
+                with self._lock:
+                    self._unsent = self._outgoing.read()
+            if not self._unsent:
+                return True
+            sent = self._inner.write(self._unsent, None if end is None else max(0.0, end - monotonic()))
+            self._unsent = self._unsent[sent:]
+            if self._unsent:
+                return False
+
+    def _flush_if_possible(self) -> None:
+        """Send what can be sent without waiting; who writes next sends the rest."""
+        with contextlib.suppress(ConnectionLost):
+            self._flush(0.0)
 
 
 def open_tls(inner: SocketTransport, context: ssl.SSLContext, name: str | None, deadline: Deadline) -> TlsTransport:

@@ -22,10 +22,12 @@ class Transport(ABC):
     Attributes:
         address: where it leads to, for people.
         datagrams: what ``read`` returns is one whole message each, and ``b""`` is one, too.
+        buffers: a ``read`` of less than :data:`CHUNK` may leave bytes inside, of which ``fileno`` does not tell.
     """
 
     address: str
     datagrams: bool = False
+    buffers: bool = False
 
     @abstractmethod
     def read(self, size: int, timeout: float | None) -> bytes:
