@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from time import monotonic
-from typing import Any, NoReturn
+from typing import Any
 
 from cnx.clients.m2.client_commands import PendingCommand, PendingCommands
 from cnx.clients.m2.client_events import CommandResult, M2Signals
@@ -22,7 +22,6 @@ from cnx.clients.m2.protocol import (
     sequence_numbers,
     usual_reply,
 )
-from cnx.clients.m2.protocol_enums import CommandStatus
 from cnx.clients.m2.protocol_fields import Command
 from cnx.clients.m2.protocol_table import command
 from cnx.clients.m2.protocol_topics import EVENTS, TELEMETRY
@@ -121,10 +120,8 @@ class M2Controller(TwoPorts):
         noted: list[PendingCommand] = []
 
         def note(number: int) -> None:
-            pending = self._pending.add(entry, number)
-            noted.append(pending)
-            # So the reply that nearly all commands get need not be parsed: a third of the time of a command.
-            self.commands.expect(usual_reply(number), lambda: self._pending.end(pending, status=CommandStatus.SUCCESS))
+            noted.append(self._pending.add(entry, number))
+            self.commands.expect(*usual_reply(number))
 
         try:
             self.commands.send_command(entry.name, checked, timeout=timeout, note=note)
@@ -221,16 +218,12 @@ class M2Controller(TwoPorts):
     # -- waiting ---------------------------------------------------------------------------------------------------
 
     def _wait_for_result(self, find: Callable[[], CommandResult | None], timeout: float | None) -> object:
-        if self.is_connecting():
-            self._refuse_to_wait("wait for a result")
+        self._check_may_wait(self.commands, "wait for a result")
         return self.commands.wait_for(find, timeout)
 
     def _check_may_wait(self, port: Port, doing: str) -> None:
         if self.is_connecting() or port.is_inside():
-            self._refuse_to_wait(doing)
-
-    def _refuse_to_wait(self, doing: str) -> NoReturn:
-        raise RuntimeError(f"a handler cannot {doing} on the thread that would bring it; wait on another thread")
+            raise RuntimeError(f"a handler cannot {doing} on the thread that would bring it; wait on another thread")
 
     def _on_result(self, result: CommandResult) -> None:
         self.commands.notify()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from cnx.clients.m2.client_events import SIGNALS, M2Signals
-from cnx.clients.m2.protocol import TERMINATOR, BrokenMessage, kind_of
+from cnx.clients.m2.protocol import BrokenMessage, kind_of
 from cnx.delivery import Delivery
 from cnx.framing import Framing
 from cnx.outlet import Outlet
@@ -46,29 +45,28 @@ class MessageRate:
 
 
 class M2Delivery(Delivery):
-    """Tells messages by kind too, and what is broken apart from them."""
+    """Tells messages by kind too, and what is broken apart from them.
+
+    Attributes:
+        expected: bytes that may come next, and the message that ``on_message`` gets for them in place of parsing.
+    """
 
     def __init__(self, connection: M2Client, framing: Framing | None, limit: int) -> None:
         super().__init__(connection, framing, limit)
         outlets = {signal: Outlet(connection, signal, "message") for signal in SIGNALS.values()}
         self._outlets = {kind: outlets[signal] for kind, signal in SIGNALS.items()}
-        self._expected: tuple[bytes, Callable[[], object]] = b"", int
+        self.expected: tuple[bytes, Any] = b"", None
         self._rate = MessageRate(monotonic()) if connection.measures_rate else None
 
     def wanted(self) -> bool:
         """Whether anybody is subscribed."""
         return super().wanted() or self._by_kind()
 
-    def expect(self, data: bytes, take: Callable[[], object]) -> None:
-        """Call ``take`` when ``data`` comes by itself, in place of parsing it; of several, the last one counts."""
-        self._expected = data, take
-
     def deliver(self, data: bytes) -> None:
         """Tell ``data`` and the messages in it, unless they are just what was expected and nobody else wants them."""
-        expected, take = self._expected
+        expected, message = self.expected
         if data == expected and not len(self._partial) and self._own not in connections and ANY not in connections:
-            self.messages += data.count(TERMINATOR)
-            take()
+            self._consume([message])
         else:
             super().deliver(data)
 

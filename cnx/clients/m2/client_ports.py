@@ -30,7 +30,7 @@ class Port(M2Client):
     """
 
     def __init__(self, host: str, port: int, owner: TwoPorts, consumer: Callable[[Any], None], **settings: Any) -> None:
-        super().__init__(host, port, **settings)
+        super().__init__(host, port, callback=None, **settings)
         self._owner = owner
         self._consumer = consumer
 
@@ -59,10 +59,13 @@ class Port(M2Client):
         """
         return self._current().take(find, timeout, keep=False)
 
-    def expect(self, data: bytes, take: Callable[[], object]) -> None:
-        """Call ``take`` when the next thing that comes is ``data``, and nobody is subscribed to this port."""
+    def expect(self, data: bytes, message: Any) -> None:
+        """Take ``data`` for ``message`` without parsing it, if it comes by itself and nobody is subscribed here.
+
+        For the result of a command, that saves a third of the time.
+        """
         if isinstance(self._delivery, M2Delivery):
-            self._delivery.expect(data, take)
+            self._delivery.expected = data, message
 
     def notify(self) -> None:
         """Let everybody in :meth:`wait_for` look again."""

@@ -168,9 +168,10 @@ def _message(prefix: str, name: str, details: Mapping[str, Any] | None) -> dict[
     return {**details, "id": prefix + name}
 
 
-def usual_reply(sequence_id: int) -> bytes:
-    """Return the bytes that nearly all commands are answered with at once: ``ack`` and ``success``."""
-    return b'{"id": "ack", "sequence_id": %d}\r\n{"id": "success", "sequence_id": %d}\r\n' % (sequence_id, sequence_id)
+def usual_reply(sequence_id: int) -> tuple[bytes, dict[str, Any]]:
+    """Return what nearly all commands are answered with at once, ``ack`` and ``success``: the bytes, and the result."""
+    line = b'{"id": "ack", "sequence_id": %d}\r\n{"id": "success", "sequence_id": %d}\r\n' % (sequence_id, sequence_id)
+    return line, {"id": "success", "sequence_id": sequence_id}
 
 
 def encode(message: Any) -> bytes:

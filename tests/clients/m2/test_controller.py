@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from cnx import Connection, ConnectionLost, DeviceError, LimitExceeded, TimedOut, subscribe
 from cnx.clients.m2 import (
+    EVENTS,
     CommandFailed,
     CommandLost,
     CommandRefused,
@@ -24,6 +26,7 @@ from cnx.clients.m2 import (
     PendingCommand,
     client_commands,
 )
+from cnx.clients.m2.client_topics import Topics
 from tests.clients.m2.scripted import DEADLINE, ScriptedController, stay_silent, succeed
 
 Script = tuple[ScriptedController, M2Controller]
@@ -255,6 +258,24 @@ def test_telemetry_handlers_may_wait_for_commands(script: Script) -> None:
     assert results[0].status is CommandStatus.SUCCESS
 
 
+def test_a_controller_takes_no_callback() -> None:
+    """Everything that comes belongs to the controller, which has signals; a callback would take it away."""
+    with pytest.raises(TypeError, match="callback"):
+        M2Controller("127.0.0.1", 1, 2, callback=print)
+
+
+def test_an_abandoned_controller_is_closed() -> None:
+    """A controller that nobody holds any more warns, and leaves no thread and no descriptor."""
+    with ScriptedController(succeed) as scripted:
+        client = M2Controller("127.0.0.1", *scripted.ports)
+        client.connect()
+        client.command("clearErrors")
+        scripted.link(1)
+        del client
+        with pytest.warns(ResourceWarning, match="not disconnected"):
+            gc.collect()
+
+
 def test_errors_can_be_copied() -> None:
     """An error keeps command and number when it is pickled or copied."""
     for kind in (CommandFailed, CommandLost, CommandRefused, CommandTimedOut):
@@ -293,6 +314,16 @@ def test_unknown_topics(script: Script, call: str) -> None:
     """A topic that is in no table and never came is a mistake, and told as such."""
     with pytest.raises(ValueError, match="poistion"):
         getattr(script[1], call)("poistion")
+
+
+def test_topics_are_bounded() -> None:
+    """However many topics a peer makes up, the oldest ones are forgotten."""
+    topics = Topics(EVENTS, lambda doing: None)
+    for number in range(1100):
+        topics.store({"id": f"topic{number}"})
+    assert topics.latest("topic1099") is not None
+    with pytest.raises(ValueError, match="topic99"):
+        topics.latest("topic99")
 
 
 def test_waiting_in_vain(script: Script) -> None:
