@@ -8,22 +8,21 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from cnx.clients.tecoroute.client_errors import ConnectorConnectionError, ConnectorLatencyError
-from cnx.clients.tecoroute.client_login import Credentials, log_in
+from cnx.clients.tecoroute.client_errors import ConnectorLatencyError
+from cnx.clients.tecoroute.client_login import Credentials
 from cnx.clients.tecoroute.client_pace import OPENINGS, Pace
 from cnx.clients.tecoroute.client_rules import Rules
 from cnx.clients.tecoroute.client_session import Session
 from cnx.clients.tecoroute.client_statistics import Statistics
+from cnx.clients.tecoroute.client_tunnel import Tunnel
 from cnx.clients.tecoroute.client_window import Pending
 from cnx.clients.tecoroute.protocol import checked_datagram, data_request
 from cnx.clients.tecoroute.protocol_epsnet import message_id
-from cnx.clients.tecoroute.protocol_http import Response, ResponseReader
+from cnx.clients.tecoroute.protocol_http import Response
 from cnx.deadline import Deadline, checked_timeout
-from cnx.errors import Cancelled, CnxError, LimitExceeded, NotConnected, ProtocolError, TimedOut
+from cnx.errors import Cancelled, LimitExceeded, NotConnected, TimedOut
 from cnx.outlet import Outlet
 from cnx.signals import Signal
-from cnx.socket_connection import SocketConnection
-from cnx.transports.transport import Transport
 
 __all__ = ["Connector"]
 
@@ -34,7 +33,7 @@ KEEPALIVE_PATIENCE = 0.05
 SOONEST_LOOK = 0.001
 
 
-class Connector(SocketConnection):
+class Connector(Tunnel):
     """A connection to one PLC through the TecoRoute service, over one TCP connection. Thread-safe.
 
     Connected means logged in, so the PLC can be talked to. Datagrams go through as they are (in general EPSNET). ::
@@ -92,14 +91,12 @@ class Connector(SocketConnection):
         pace: Pace = OPENINGS,
         **settings: Any,
     ) -> None:
-        self._credentials = Credentials(username, password, plc, application)
+        credentials = Credentials(username, password, plc, application)
         self._rules = Rules(latency_threshold, latency_count, max_outstanding, keepalive_interval, silence_limit)
         self._silence_limit = math.inf if silence_limit is None else silence_limit
-        self._strict = strict
-        self._pace = pace
         self._session: Session | None = None
         self.statistics = Statistics()
-        super().__init__(tecoroute_host, tecoroute_port, **{"framing": ResponseReader(), **settings})
+        super().__init__(credentials, tecoroute_host, tecoroute_port, strict=strict, pace=pace, **settings)
         self._name = name or f"{plc} at {self.address}"
         self._datagrams = Outlet(self, self.PlcSignals.DATAGRAM_RECEIVED, "datagram")
         self._latencies = Outlet(self, self.PlcSignals.LATENCY_MEASURED, "seconds")
@@ -194,22 +191,9 @@ class Connector(SocketConnection):
 
     # -- how the connection is driven ------------------------------------------------------------------------------
 
-    def open_transport(self, deadline: Deadline) -> Transport:
-        """Open the TCP connection, when it is this connector's turn."""
-        self._pace.wait(deadline)
-        try:
-            return super().open_transport(deadline)
-        except Cancelled:
-            raise
-        except CnxError as error:
-            raise ConnectorConnectionError(str(error)) from error
-
     def prepare(self, deadline: Deadline) -> None:
         """Log in, and start a session."""
-        try:
-            log_in(self._credentials, lambda step, request: self._ask(step, request, deadline), strict=self._strict)
-        except ProtocolError as error:
-            raise ConnectorConnectionError(f"{self.address} is no TecoRoute service: {error}") from error
+        super().prepare(deadline)
         if self._session is not None and self._session.drop_unread():
             log.warning("%s: what came over the last link, and was not received, is dropped", self.name)
         self._session = Session(self._current(), self._rules, self.statistics)
@@ -241,19 +225,6 @@ class Connector(SocketConnection):
 
     def _patience(self, timeout: float | None) -> float | None:
         return self.timeout if timeout is None else checked_timeout(timeout)
-
-    def _ask(self, step: str, request: bytes, deadline: Deadline) -> Response:
-        """Return the answer to a login step."""
-        try:
-            deadline.check(f"asking for {step}")
-            self.write(request, timeout=deadline.remaining())
-            answer: Response = super().receive(timeout=deadline.remaining())
-        except Cancelled:
-            raise
-        except CnxError as error:
-            kind = Cancelled if isinstance(error.__cause__, Cancelled) else ConnectorConnectionError
-            raise kind(f"{self.address} gave no good answer to {step}: {error}") from error
-        return answer
 
     def _deliver(self, session: Session, datagram: bytes, pending: Pending | None) -> None:
         """Hand out a datagram that nobody waits for."""
