@@ -30,7 +30,7 @@ class History(tuple[Record, ...]):
 
     def text(self) -> str:
         """Return a line for each record, with its time in UTC, ``<`` for in, ``>`` for out, ``*`` for all else."""
-        return "".join(f"{_stamp(record.time)} {record}\n" for record in self)
+        return "".join(map(line_of, self))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a file, as text (``.txt``, ``.log``) or for Wireshark (``.pcapng``), and return its path.
@@ -107,5 +107,7 @@ def file_name(name: str, records: Iterable[Record]) -> str:
     return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)[:80]}-{moment}"
 
 
-def _stamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")
+def line_of(record: Record) -> str:
+    """Return a record as a line of text, with its end."""
+    moment = datetime.fromtimestamp(record.time, timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")
+    return f"{moment} {record}\n"

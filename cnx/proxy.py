@@ -33,21 +33,24 @@ class Proxy(Simulator):
             setting of pyserial. A serial port has one client at a time.
         connect_timeout: seconds to reach the server; a client is reset if that fails.
         name: for threads and logs.
+        max_sessions: clients at a time.
 
     Raises:
         ValueError: the target is none of these.
     """
 
-    def __init__(self, target: str, *, connect_timeout: float = 10.0, name: str = "proxy") -> None:
+    def __init__(
+        self, target: str, *, connect_timeout: float = 10.0, name: str = "proxy", max_sessions: int = 1000
+    ) -> None:
         parts = urlsplit(target)
-        super().__init__(name, max_sessions=1 if parts.scheme == "serial" else 1000)
+        super().__init__(name, max_sessions=1 if parts.scheme == "serial" else max_sessions)
         self.target = target
         self.connect_timeout = connect_timeout
         self._open = opener(parts)
 
     def serve(self, session: Session) -> None:
         """Pass on what the client sends, while another thread passes on what the server answers."""
-        transport = self._reach(session)
+        transport = self.reach(session)
         if transport is None:
             session.reset()
             return
@@ -64,7 +67,8 @@ class Proxy(Simulator):
             answers.join(JOIN_TIMEOUT)
             transport.close()
 
-    def _reach(self, session: Session) -> Transport | None:
+    def reach(self, session: Session) -> Transport | None:
+        """Open the server for one client; return ``None`` where that fails, after logging why."""
         deadline = Deadline(self.connect_timeout)
         session.when_ended(deadline.cancel)
         try:

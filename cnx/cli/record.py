@@ -1,0 +1,125 @@
+"""``cnx record`` and ``cnx replay``"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import click
+
+from cnx.cli.console import clean_exit, open_url, stop_signal
+from cnx.cli.simulate import run_simulator
+from cnx.connection import Connection
+from cnx.history import load
+from cnx.manager import ConnectionManager
+from cnx.proxy import Proxy
+from cnx.replay import Replay
+from cnx.signals import subscribe
+from cnx.simulation import Session
+from cnx.tape import Tape
+from cnx.transports.tapped import TappedTransport
+from cnx.transports.transport import Transport
+
+__all__ = ["record", "replay"]
+
+
+class RecordingProxy(Proxy):
+    """A proxy for one client at a time that writes down what it passes on."""
+
+    def __init__(self, target: str, tape: Tape) -> None:
+        super().__init__(target, max_sessions=1)
+        self._tape = tape
+
+    def reach(self, session: Session) -> Transport | None:
+        """Open the server for one client, and write down what goes over it."""
+        self._tape.say("opened")
+        transport = super().reach(session)
+        if transport is None:
+            self._tape.say(f"failed: {self.target} cannot be reached")
+            return None
+        return TappedTransport(transport, self._tape.note)
+
+    def serve(self, session: Session) -> None:
+        """Serve one client, and write down its end."""
+        try:
+            super().serve(session)
+        finally:
+            self._tape.say("disconnected: the link ended")
+
+
+def made_tape(path: Path) -> Tape:
+    """Return a new tape, or fail with the usage of the command."""
+    try:
+        return Tape(path)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+@click.command()
+@click.argument("url")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--listen", metavar="URL", help="Let one client at a time come in here, and pass on what it sends.")
+def record(url: str, file: Path, listen: str | None) -> None:
+    """Write what goes over a link with URL to FILE, and stay connected until interrupted.
+
+    FILE is text (.txt, .log) or a capture for Wireshark and "cnx replay" (.pcapng). With --listen, cnx stands between a
+    client and URL, and both directions are in FILE; the address that the client has to use is printed.
+
+    \b
+    cnx record tcp://192.168.0.10:4001 night.txt
+    cnx record 'serial:///dev/ttyUSB0?baudrate=9600' session.pcapng --listen tcp://127.0.0.1:4001
+    """
+    with clean_exit():
+        if listen is None:
+            record_alone(url, file)
+        else:
+            record_between(url, file, listen)
+
+
+def record_alone(url: str, file: Path) -> None:
+    """Connect, and write down what comes."""
+    watched = open_url(url)
+    signals = Connection.Signals
+    with made_tape(file) as tape, stop_signal() as stop:
+        subscribe(watched, signals.CONNECTED, lambda: tape.say("opened"))
+        subscribe(watched, signals.DATA_RECEIVED, lambda data: tape.note("<", data))
+        subscribe(watched, signals.DISCONNECTED, lambda reason: tape.say(f"disconnected: {reason}"))
+        manager = ConnectionManager(watched)
+        manager.connect(wait=False)
+        stop.wait()
+        manager.teardown()
+
+
+def record_between(url: str, file: Path, listen: str) -> None:
+    """Stand between a client and the server, and write down what they say."""
+    with made_tape(file) as tape:
+        try:
+            between = RecordingProxy(url, tape)
+            between.listen(listen)
+        except (TypeError, ValueError) as error:
+            raise click.UsageError(str(error)) from error
+        run_simulator(between)
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--listen", default="tcp://127.0.0.1:0", show_default=True, metavar="URL", help="Where clients come in.")
+@click.option("--speed", default=1.0, show_default=True, help='2 is twice as fast; "inf" leaves out all pauses.')
+def replay(file: Path, listen: str, speed: float) -> None:
+    """Be the peer that was recorded in FILE (.pcapng): answer as it did, in the recorded order, until interrupted.
+
+    The address is printed first, then every difference between what a client sends and what was recorded; the exit code
+    is 1 if there was one.
+    """
+    if math.isnan(speed) or speed <= 0:
+        raise click.BadParameter("it has to be above 0", param_hint="--speed")
+    with clean_exit():
+        recording = load(file)
+        try:
+            simulator = Replay(recording, speed=speed, on_difference=lambda difference: click.echo(str(difference)))
+            simulator.listen(listen)
+        except (TypeError, ValueError) as error:
+            raise click.UsageError(str(error)) from error
+    run_simulator(simulator)
+    if simulator.differences:
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,139 @@
+"""Replay: a simulator that plays the peer's side of a recording."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import count
+from typing import NamedTuple
+
+from cnx.errors import TimedOut
+from cnx.framing import shorten
+from cnx.recorder import ENDED, OPENED, Record
+from cnx.simulation import Session, Simulator
+
+__all__ = ["Difference", "Replay"]
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 10.0
+KEPT = 1000
+
+
+class Difference(NamedTuple):
+    """Something that a client did otherwise than it was recorded.
+
+    Attributes:
+        session: number of the client, from 0.
+        position: bytes that it had sent as they were recorded.
+        expected: what was recorded.
+        got: what it sent.
+    """
+
+    session: int
+    position: int
+    expected: bytes
+    got: bytes
+
+    def __str__(self) -> str:
+        what = shorten(self.got) if self.got else "nothing"
+        wanted = shorten(self.expected) if self.expected else "nothing"
+        return f"client {self.session} sent {what} in place of {wanted}, after {self.position} bytes"
+
+
+class Replay(Simulator):
+    """Answers every client as the peer did in a recording, and notes where a client sends something else.
+
+    The first client meets the first recorded link, the next one the next, and so on, over and over. What the peer
+    sent after something that it received comes as late after that, and in the same pieces.
+
+    Args:
+        records: a recording with whole pieces, as :class:`~cnx.tape.Tape` writes it.
+        speed: 2.0 plays twice as fast, ``math.inf`` without any pause.
+        patience: seconds to wait for what a client should send; then the recording goes on.
+        on_difference: called for each difference, on the thread of that client.
+
+    Attributes:
+        differences: the last 1000 of them.
+
+    Raises:
+        ValueError: the speed is not above 0, or the recording is empty or has pieces that were shortened.
+    """
+
+    def __init__(
+        self,
+        records: Iterable[Record],
+        *,
+        speed: float = 1.0,
+        patience: float = PATIENCE,
+        on_difference: Callable[[Difference], object] | None = None,
+        name: str = "replay",
+    ) -> None:
+        super().__init__(name)
+        if not speed > 0:
+            raise ValueError(f"speed is above 0, not {speed!r}")
+        self._links = links_in(records)
+        self._speed = speed
+        self._patience = patience
+        self._on_difference = on_difference
+        self._numbers = count()
+        self.differences: deque[Difference] = deque(maxlen=KEPT)
+
+    def serve(self, session: Session) -> None:
+        """Play one link."""
+        number = next(self._numbers)
+        last, position = math.inf, 0
+        for record in self._links[number % len(self._links)]:
+            if record.direction == ">":
+                position += self._expect(session, number, position, record.data)
+            elif session.wait(max(0.0, record.time - last) / self._speed):
+                return
+            elif record.direction == "<":
+                session.write(record.data)
+            elif record.text.startswith(ENDED):
+                return
+            last = record.time
+        while data := session.read():
+            self._differ(Difference(number, position, b"", data))
+
+    def _expect(self, session: Session, number: int, position: int, expected: bytes) -> int:
+        """Read as much as was recorded, and return how many bytes of it were the same."""
+        got = b""
+        try:
+            while len(got) < len(expected) and (data := session.read(len(expected) - len(got), self._patience)):
+                got += data
+        except TimedOut:
+            pass
+        same = next((at for at, pair in enumerate(zip(got, expected)) if pair[0] != pair[1]), len(got))  # noqa: B905
+        if same < len(expected):
+            self._differ(Difference(number, position + same, expected[same:], got[same:]))
+        return same
+
+    def _differ(self, difference: Difference) -> None:
+        self.differences.append(difference)
+        log.warning("%s: %s", self.name, difference)
+        if self._on_difference is not None:
+            self._on_difference(difference)
+
+
+def links_in(records: Iterable[Record]) -> list[list[Record]]:
+    """Return the records of each link; what was sent in several pieces at a time is one."""
+    links: list[list[Record]] = [[]]
+    for record in records:
+        if len(record.data) < record.size:
+            raise ValueError(
+                f"the recording has only {len(record.data)} of {record.size} bytes of a piece; use cnx record"
+            )
+        link = links[-1]
+        if record.direction == "*" and record.text == OPENED:
+            links.append([])
+        elif link and record.direction == link[-1].direction == ">":
+            link[-1] = record._replace(data=link[-1].data + record.data, size=link[-1].size + record.size)
+        else:
+            link.append(record)
+    played = [link for link in links if any(record.direction != "*" for record in link)]
+    if not played:
+        raise ValueError("the recording has no bytes in it")
+    return played

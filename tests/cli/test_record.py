@@ -1,0 +1,100 @@
+"""``cnx record`` and ``cnx replay``"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cnx.cli.commands import cnx
+from cnx.history import History, load
+from cnx.recorder import Record
+from cnx.simulation import Session, Simulator
+from tests.cli.running import running
+from tests.echo import dial, eventually
+
+HUGE = os.urandom(200_000)
+
+
+class Device(Simulator):
+    """Greets, then answers each request, and one of them at length."""
+
+    def serve(self, session: Session) -> None:
+        """Serve."""
+        session.write(b"HELLO\n")
+        while data := session.read():
+            session.write(HUGE if data == b"DUMP\n" else data.upper())
+
+
+def test_record_and_replay(tmp_path: Path) -> None:
+    """What a client and a device said is written down, whole, and played back to a client that says the same."""
+    file = tmp_path / "talk.pcapng"
+    with Device() as device, running("record", device.listen_tcp(), file, "--listen", "tcp://127.0.0.1:0") as command:
+        with dial(command.line()) as client:
+            talk(client.send, client.receive_exactly)
+        assert command.stop() == (0, "", "")
+    assert load(file)[-1].text == "disconnected: the link ended"
+    assert b"".join(record.data for record in load(file) if record.direction == "<") == b"HELLO\nPING\n" + HUGE
+    with running("replay", file, "--speed", "inf") as command:
+        with dial(command.line()) as client:
+            talk(client.send, client.receive_exactly)
+            assert client.receive() == b""
+        assert command.stop() == (0, "", "")
+
+
+def talk(send: object, receive_exactly: object) -> None:
+    """Talk to the device."""
+    assert callable(send)
+    assert callable(receive_exactly)
+    assert receive_exactly(6) == b"HELLO\n"
+    send(b"ping\n")
+    assert receive_exactly(5) == b"PING\n"
+    send(b"DUMP\n")
+    assert receive_exactly(len(HUGE)) == HUGE
+
+
+def test_differences_are_printed(tmp_path: Path) -> None:
+    """A client that sends something else is told of, and the exit code says so."""
+    records = [Record(0, ">", b"ping\n", 5), Record(0, "<", b"PING\n", 5), Record(0, "*", text="disconnected: end")]
+    file = History(records).save(tmp_path / "talk.pcapng")
+    with running("replay", file) as command:
+        with dial(command.line()) as client:
+            client.send(b"pong\n")
+            assert client.receive_all() == b"PING\n"
+        assert command.line() == r"client 0 sent b'ong\n' in place of b'ing\n', after 1 bytes"
+        assert command.stop()[0] == 1
+
+
+def test_alone(tmp_path: Path) -> None:
+    """Without a client, cnx connects, stays connected when the device goes away for a while, and writes what comes."""
+    file = tmp_path / "night.txt"
+    with Device() as device, running("record", device.listen_tcp(), file) as command:
+        assert eventually(lambda: file.exists() and "HELLO" in file.read_text())
+        device.drop_sessions()
+        assert eventually(lambda: file.read_text().count("HELLO") == 2)
+        assert command.stop() == (0, "", "")
+    told = [line.split(" ", 2)[2] for line in file.read_text().splitlines()]
+    assert told[:2] == ["* opened", r"< b'HELLO\n'"]
+    assert told[2].startswith("* disconnected: ")
+    assert told[-1] == "* disconnected: teardown() was called"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "code"),
+    [
+        (["record", "tcp://127.0.0.1:1", "{}/a.doc"], "suffix", 2),
+        (["record", "http://127.0.0.1:1", "{}/a.txt"], "scheme", 2),
+        (["record", "tcp://127.0.0.1:1", "{}/a.txt", "--listen", "http://x"], "cannot listen", 2),
+        (["record", "tcp://127.0.0.1:1", "{}/missing/a.txt"], "No such file", 1),
+        (["replay", "{}/empty.pcapng"], "no capture file", 1),
+        (["replay", "{}/empty.pcapng", "--speed", "0"], "above 0", 2),
+    ],
+)
+def test_what_cannot_be(arguments: list[str], text: str, code: int, tmp_path: Path) -> None:
+    """Wrong files and addresses are told in one line."""
+    (tmp_path / "empty.pcapng").touch()
+    result = CliRunner().invoke(cnx, [argument.format(tmp_path) for argument in arguments])
+    assert result.exit_code == code
+    assert text in " ".join(result.output.split())
