@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from cnx import Backoff, Connection, ConnectionManager, LimitExceeded, State, subscribe
-from cnx.clients.m2 import CommandLost, CommandStatus, CommandTimedOut, M2Controller, MessageNotSent
+from cnx.clients.m2 import CommandLost, CommandResult, CommandStatus, CommandTimedOut, M2Controller, MessageNotSent
 from cnx.clients.m2.simulator import M2Simulator
 from cnx.faults import (
     Fault,
@@ -84,7 +84,7 @@ def test_a_link_that_ends(simulator: M2Simulator, client: M2Controller, fault: F
     with faults(simulator, fault):
         manager.connect(wait=False)
         assert isinstance(fault, refuse) or losses.acquire(timeout=DEADLINE)
-    results = []
+    results: list[CommandResult] = []
     while not results:
         manager.wait_until(State.CONNECTED, DEADLINE)
         with suppress(CommandLost, MessageNotSent):
