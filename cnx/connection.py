@@ -232,7 +232,7 @@ class Connection(ABC):
         self.release(reason, 0.0)
         me = get_ident()
         others = [attempt for attempt, thread in attempts.items() if thread != me]
-        if others:
+        if others and not self.is_inside():
             self._changed.wait_for(lambda: not any(attempt in self._attempts for attempt in others), timeout)
         self.release(reason, max(0.0, end - monotonic()))
 

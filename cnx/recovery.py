@@ -49,6 +49,7 @@ class Recovery:
         self._retries = retries
         self._tell = tell
         self._reset()
+        subscribe_weakly(connection, Connection.Signals.CONNECTED, self._on_link)
         for signal in (Connection.Signals.RAISE_ALARM, Connection.Signals.DISCONNECTED):
             subscribe_weakly(connection, signal, self._on_end)
         _recoveries.add(self)
@@ -66,6 +67,7 @@ class Recovery:
         self._worker: Worker | None = None
         self._ending = 0  # how many stops are not over
         self._up_since = 0.0
+        self._linked = False  # a link was told of since the last start of work
         self._news: deque[News] = deque()
         self._telling = False
 
@@ -123,6 +125,7 @@ class Recovery:
 
     def start_work(self) -> None:
         """Have attempts made on a new worker thread; after a loss only after a wait."""
+        self._linked = False
         lost = self.state is State.RECOVERING
         if not lost:
             self._retries.start_over()
@@ -161,7 +164,7 @@ class Recovery:
             if worker is not None:
                 worker.stop()
             release()
-            if worker is not None:
+            if worker is not None and not self._connection.is_inside():
                 worker.join(max(0.0, end - monotonic()))
         finally:
             with self._lock:
@@ -181,9 +184,13 @@ class Recovery:
             finally:
                 self._telling = False
 
+    def _on_link(self) -> None:
+        """Hear from the connection that there is a link."""
+        self._linked = True
+
     def _on_end(self, reason: BaseException) -> None:
         """Hear from the connection that its link ended; what is about an older link is late news."""
-        if not self._connection.connected:
+        if not self._connection.connected and (self._linked or self.state is State.CONNECTED):
             self.put("disconnect" if isinstance(reason, Cancelled) else "alarm_raised", reason)
 
     # -- the worker thread -----------------------------------------------------------------------------------------
