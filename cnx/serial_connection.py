@@ -6,7 +6,7 @@ from typing import Any
 
 from cnx.deadline import Deadline
 from cnx.stream import StreamConnection
-from cnx.transports.serial_ports import open_serial
+from cnx.transports.serial_ports import checked_port, open_serial
 from cnx.transports.transport import Transport
 
 __all__ = ["SerialConnection"]
@@ -55,11 +55,9 @@ class SerialConnection(StreamConnection):
         exclusive: bool | None = None,
         **settings: Any,
     ) -> None:
-        if not isinstance(port, str) or not port:
-            raise ValueError(f"port is the name of a device or a URL, not {port!r}")
         if not isinstance(baudrate, int) or isinstance(baudrate, bool) or baudrate < 1:
             raise ValueError(f"baudrate is a number of bits per second, not {baudrate!r}")
-        self._port = port
+        self._port = checked_port(port)
         self._settings = {
             "baudrate": baudrate,
             "bytesize": bytesize,

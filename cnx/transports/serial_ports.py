@@ -8,7 +8,9 @@ calls for each piece.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
+import queue
 import select
 import sys
 import threading
@@ -18,7 +20,8 @@ from typing import Any
 import serial
 
 from cnx.deadline import Deadline
-from cnx.errors import ConnectError, ConnectionLost, TimedOut
+from cnx.errors import Cancelled, ConnectError, ConnectionLost, TimedOut
+from cnx.transports.detached import call_detached
 from cnx.transports.transport import Transport
 
 __all__ = ["BlockingSerialTransport", "DescriptorSerialTransport", "open_serial"]
@@ -51,15 +54,19 @@ class DescriptorSerialTransport(Transport):
         return self._fd
 
     def read(self, size: int, timeout: float | None) -> bytes:
-        if not self._wait(self._readable, timeout):
-            raise TimedOut(f"nothing came from {self.address} within {timeout:g} s")
-        return self._read(size) or self._gone()
+        end = None if timeout is None else monotonic() + timeout
+        for _ in ("once", "and once more, as somebody may have cleared the input meanwhile"):
+            if not self._wait(self._readable, None if end is None else max(0.0, end - monotonic())):
+                raise TimedOut(f"nothing came from {self.address} within {timeout:g} s")
+            if data := self._read(size):
+                return data
+        raise ConnectionLost(f"{self.address}: the device is gone; is it plugged in, or does another program read it?")
 
     def read_now(self, size: int) -> bytes | None:
-        data = self._read(size)
-        if not data and self._wait(self._readable, 0.0):
-            data = self._read(size) or self._gone()
-        return data or None
+        try:
+            return self._read(size) or self.read(size, 0.0)
+        except TimedOut:
+            return None
 
     def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
         try:
@@ -100,18 +107,19 @@ class DescriptorSerialTransport(Transport):
             raise ConnectionLost(f"{self.address} was closed here")
         return bool(ready)
 
-    def _gone(self) -> bytes:
-        raise ConnectionLost(f"{self.address}: the device is gone; is it plugged in, or does another program read it?")
-
 
 class BlockingSerialTransport(Transport):
-    """An open port without a descriptor, such as ``loop://``, ``rfc2217://``, or a port on Windows."""
+    """An open port without a descriptor, such as ``loop://``, ``rfc2217://``, or a port on Windows.
+
+    What it cannot be woken from it looks up from every 0.2 s; a timeout of a read may be that late.
+    """
 
     def __init__(self, port: Any, address: str) -> None:
         self.address = address
         self._port = port
-        self._port.timeout = _SLICE
         self._shut = threading.Event()
+        self._write_timeout: float | None = None
+        port.timeout = _SLICE
 
     @property
     def port(self) -> Any:
@@ -121,17 +129,18 @@ class BlockingSerialTransport(Transport):
     def read(self, size: int, timeout: float | None) -> bytes:
         end = None if timeout is None else monotonic() + timeout
         while not self._shut.is_set():
-            data: bytes = self._call(self._port.read, 1)
+            waiting = self._call(lambda: self._port.in_waiting)
+            data: bytes = self._call(self._port.read, min(max(waiting, 1), size)) if waiting or timeout != 0 else b""
             if data:
-                waiting = min(self._call(lambda: self._port.in_waiting), size - 1)
-                return data + self._call(self._port.read, waiting) if waiting else data
+                return data
             if end is not None and monotonic() >= end:
                 raise TimedOut(f"nothing came from {self.address} within {timeout:g} s")
         raise ConnectionLost(f"{self.address} was closed here")
 
     def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
         try:
-            self._port.write_timeout = timeout
+            if timeout != self._write_timeout:
+                self._set_write_timeout(timeout)
             self._call(self._port.write, bytes(data))
         except serial.SerialTimeoutException:
             return -1  # how much went out is not known
@@ -146,6 +155,11 @@ class BlockingSerialTransport(Transport):
     def close(self) -> None:
         self._port.close()
 
+    def _set_write_timeout(self, timeout: float | None) -> None:
+        if not self.address.startswith("rfc2217:"):  # where it is refused: the network has a timeout of its own
+            self._call(setattr, self._port, "write_timeout", timeout)
+            self._write_timeout = timeout
+
     def _call(self, action: Any, *arguments: Any) -> Any:
         try:
             return action(*arguments)
@@ -155,21 +169,64 @@ class BlockingSerialTransport(Transport):
             raise ConnectionLost(f"{self.address}: the port broke: {error}; is it plugged in?") from error
 
 
+class LoopTransport(BlockingSerialTransport):
+    """The port ``loop://``, which gives back what it is given; it holds 4096 bytes, and blocks for ever when full."""
+
+    def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
+        end = None if timeout is None else monotonic() + timeout
+        self._set_write_timeout(_SLICE)
+        for sent in range(len(data)):  # one by one, as it does not tell how much it took of more
+            while not self._put(bytes(data[sent : sent + 1])):
+                if self._shut.is_set():
+                    raise ConnectionLost(f"{self.address} was closed here")
+                if end is not None and monotonic() >= end:
+                    return sent
+        return len(data)
+
+    def _put(self, byte: bytes) -> bool:
+        try:
+            self._call(self._port.write, byte)
+        except (serial.SerialTimeoutException, queue.Full):
+            return False
+        return True
+
+
+def checked_port(port: str) -> str:
+    """Return ``port`` if it can be a device or a URL that pyserial knows.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not isinstance(port, str) or not port or "\0" in port:
+        raise ValueError(f"port is the name of a device or a URL, not {port!r}")
+    scheme, separator, _ = port.partition("://")
+    kinds = [f"{package}.protocol_{scheme.lower()}" for package in serial.protocol_handler_packages]
+    if separator and not (scheme.isalnum() and any(map(importlib.util.find_spec, kinds))):
+        raise ValueError(f"pyserial opens no {scheme}:// URLs")
+    return port
+
+
 def open_serial(url: str, settings: dict[str, Any], deadline: Deadline) -> Transport:
     """Open the port ``url`` with pyserial's ``settings``.
 
+    pyserial cannot be interrupted, so it does so on a thread of its own; what it opens too late is closed again.
+
     Raises:
         ConnectError: it does not exist, is in use, or refuses the settings.
+        Cancelled, TimedOut: the deadline ended.
     """
-    deadline.check(f"opening {url}")
     try:
-        port = serial.serial_for_url(url, **settings)
-    except (OSError, ValueError) as error:
+        port = call_detached(
+            lambda: serial.serial_for_url(url, **settings), f"opening {url}", deadline, lambda port: port.close()
+        )
+    except (Cancelled, TimedOut):
+        raise
+    except (OSError, ValueError, NotImplementedError) as error:
         raise ConnectError(f"cannot open serial port {url}: {error}; `cnx ports` lists the ports here") from error
     try:
         port.fileno()
     except (OSError, AttributeError):  # io.UnsupportedOperation: a port without a descriptor
-        return BlockingSerialTransport(port, url)
-    if sys.platform == "win32":
+        return LoopTransport(port, url) if url.startswith("loop:") else BlockingSerialTransport(port, url)
+    if sys.platform == "win32" or url.startswith("spy:"):  # which wants to see what is read
         return BlockingSerialTransport(port, url)
     return DescriptorSerialTransport(port, url)
