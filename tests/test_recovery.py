@@ -11,9 +11,9 @@ import pytest
 from cnx import (
     AccessDenied,
     Backoff,
+    ConnectError,
     Connection,
     ConnectionManager,
-    ConnectError,
     Deadline,
     SocketConnection,
     State,
