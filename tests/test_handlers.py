@@ -190,7 +190,7 @@ def test_eight_threads_subscribe_during_a_hundred_thousand_signals() -> None:
 
 
 def test_plain_subscribers_before_and_after_connecting() -> None:
-    """``dispatcher.connect`` is all it takes, at any time, also when bytes wait already or a reading method was used."""
+    """``dispatcher.connect`` is all it takes, at any time, also when bytes wait or a reading method was used."""
     near, far = socket.socketpair()
     told: dict[str, bytes] = {"before": b"", "after": b""}
 
