@@ -78,6 +78,26 @@ class SocketConnection(StreamConnection):
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{host}:{self._port}"
 
+    @property
+    def host(self) -> str:
+        """Name or address, as given."""
+        return self._host
+
+    @property
+    def port(self) -> int:
+        """Port."""
+        return self._port
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """What TLS verifies and presents; ``None`` without TLS."""
+        return self._context
+
+    @property
+    def server_hostname(self) -> str:
+        """The name that the certificate must have."""
+        return self._server_hostname
+
     def open_transport(self, deadline: Deadline) -> Transport:
         if self._adopted is not None:
             if self._adopted.fileno() < 0:

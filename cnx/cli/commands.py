@@ -19,6 +19,7 @@ __all__ = ["cnx"]
         "proxy": ("cnx.cli.proxy:proxy", "Stand between clients and a server, and misbehave."),
         "record": ("cnx.cli.record:record", "Write what goes over a link to a file."),
         "replay": ("cnx.cli.record:replay", "Be the peer that was recorded in a file."),
+        "doctor": ("cnx.cli.doctor:doctor", "Find out what is wrong with a URL."),
         "monitor": ("cnx.cli.monitor:monitor", "Show what comes from a URL, and stay connected."),
         "chiller": ("cnx.cli.chiller:chiller", "Talk to a ThermoTek chiller."),
         "m2": ("cnx.cli.m2:m2", "Talk to the M2 cell controller."),

@@ -1,0 +1,219 @@
+"""Doctor: what is wrong with an address, found step by step."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+from cnx.deadline import Deadline
+from cnx.errors import ConnectionLost, PeerClosed, TimedOut
+from cnx.framing import shorten
+from cnx.socket_connection import SocketConnection
+from cnx.transport_connection import TransportConnection
+from cnx.transports.dialing import connect_socket
+from cnx.transports.resolver import reason_of, resolve, shown
+from cnx.transports.sockets import SocketTransport
+from cnx.transports.tls import TlsTransport
+from cnx.transports.transport import CHUNK, Transport
+
+__all__ = ["Finding", "examine"]
+
+T = TypeVar("T")
+
+EXPIRED, NOT_YET, WRONG_NAMES = 10, 9, (62, 64)  # X509_V_ERR_* of OpenSSL
+SOON = 30
+DAY = 86400
+
+
+class Finding(NamedTuple):
+    """What one step found.
+
+    Attributes:
+        step: ``name``, ``address``, ``open``, ``TLS``, ``certificate``, ``first bytes`` or ``round trip``.
+        seconds: how long it took.
+        good: ``None`` where it may be right or wrong.
+        verdict: what is so.
+        advice: what to do about it; empty if nothing.
+    """
+
+    step: str
+    seconds: float
+    good: bool | None
+    verdict: str
+    advice: str = ""
+
+
+Findings = Generator[Finding, None, T]
+
+
+def examine(
+    subject: TransportConnection, *, timeout: float = 5.0, patience: float = 1.0, request: bytes = b""
+) -> Iterator[Finding]:
+    """Look at what a connection, which is not connected, leads to, and yield what each step finds.
+
+    Args:
+        subject: such as :func:`cnx.connection` returns.
+        timeout: seconds for each step.
+        patience: seconds to wait for bytes that come by themselves.
+        request: bytes to send, so that the answer can be waited for.
+    """
+    if type(subject) is SocketConnection:
+        transport = yield from examine_socket(subject, timeout)
+    else:
+        transport = yield from examine_opening(subject, timeout)
+    if transport is None:
+        return
+    try:
+        if (yield from examine_greeting(transport, patience)) and request:
+            yield from examine_answer(transport, request, timeout)
+    finally:
+        transport.shutdown()
+        transport.close()
+
+
+def measured(action: Callable[[], T]) -> tuple[T | Exception, float]:
+    """Return what ``action`` returns or raises, and how many seconds it took."""
+    began = time.monotonic()
+    try:
+        outcome: T | Exception = action()
+    except (OSError, ValueError) as error:  # all that transports raise
+        outcome = error
+    return outcome, time.monotonic() - began
+
+
+def examine_opening(subject: TransportConnection, timeout: float) -> Findings[Transport | None]:
+    """Open a link as the connection does."""
+    outcome, seconds = measured(lambda: subject.open_transport(Deadline(timeout)))
+    if isinstance(outcome, Exception):
+        yield Finding("open", seconds, False, str(outcome), "check the address, and that the device is there")
+        return None
+    yield Finding("open", seconds, True, f"{subject.address} is open")
+    return outcome
+
+
+def examine_socket(subject: SocketConnection, timeout: float) -> Findings[Transport | None]:
+    """Find the name, try every address, and start TLS on the first that answers."""
+    found, seconds = measured(lambda: resolve(subject.host, subject.port, socket.SOCK_STREAM, Deadline(timeout)))
+    if isinstance(found, Exception):
+        advice = "check the spelling, the network, and the name server"
+        yield Finding("name", seconds, False, f"the name {subject.host!r} is not known: {reason_of(found)}", advice)
+        return None
+    addresses = ", ".join(address[0] for _, address in found)
+    yield Finding("name", seconds, True, f"{subject.host} is {addresses}")
+    first: SocketTransport | None = None
+    for family, address in found:
+        opened = yield from examine_address(family, address, timeout)
+        if opened is not None and first is not None:
+            opened.close()
+        first = first or opened
+    if first is None or subject.tls is None:
+        return first
+    return (yield from examine_tls(first, subject.tls, subject.server_hostname, timeout))
+
+
+def examine_address(family: int, address: Any, timeout: float) -> Findings[SocketTransport | None]:
+    """Connect to one address."""
+    where = shown(*address[:2])
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    outcome, seconds = measured(lambda: connect_socket(sock, address, Deadline(timeout)))
+    if not isinstance(outcome, Exception):
+        yield Finding("address", seconds, True, f"{where} accepts connections")
+        return SocketTransport(sock, where)
+    sock.close()
+    if isinstance(outcome, TimedOut):
+        verdict, advice = (
+            f"{where} does not answer",
+            "is it switched on? a firewall may be in between, or it is overloaded",
+        )
+    elif getattr(outcome, "errno", None) == errno.ECONNREFUSED:
+        verdict, advice = (
+            f"{where} refuses connections",
+            "nothing listens there: is the program running, the port right?",
+        )
+    else:
+        verdict, advice = f"{where} cannot be reached: {reason_of(outcome)}", "check the network and the routes"
+    yield Finding("address", seconds, False, verdict, advice)
+    return None
+
+
+def examine_tls(
+    inner: SocketTransport, context: ssl.SSLContext, name: str, timeout: float
+) -> Findings[TlsTransport | None]:
+    """Start TLS, and look at the certificate."""
+    transport = TlsTransport(inner, context, name)
+    outcome, seconds = measured(lambda: transport.handshake(Deadline(timeout)))
+    if isinstance(outcome, Exception):
+        transport.shutdown()
+        transport.close()
+        yield Finding("TLS", seconds, False, *trouble_with_tls(outcome, name))
+        return None
+    yield Finding("TLS", seconds, True, f"{transport.engine.version()} with {(transport.engine.cipher() or ['?'])[0]}")
+    yield certificate_of(transport.engine)
+    return transport
+
+
+def trouble_with_tls(error: Exception, name: str) -> tuple[str, str]:
+    """Return verdict and advice for a handshake that failed."""
+    cause = error.__cause__
+    if isinstance(error, TimedOut):
+        return "it does not answer the TLS greeting", "it may speak no TLS: try tcp://"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        if cause.verify_code == EXPIRED:
+            return "its certificate has expired", "renew the certificate; check the clocks of both sides"
+        if cause.verify_code == NOT_YET:
+            return "its certificate is not valid yet", "check the clocks of both sides"
+        if cause.verify_code in WRONG_NAMES:
+            return f"its certificate is not for {name!r}", "use the name in the certificate, or ?server_hostname=NAME"
+        return f"its certificate is not trusted: {cause.verify_message}", "give its authority: ?ca=/path/to/ca.pem"
+    if isinstance(cause, ssl.SSLError) and "ALERT" not in (cause.reason or ""):
+        return f"it does not speak TLS ({cause.reason or cause})", "use tcp:// in place of tls://"
+    if isinstance(cause, ConnectionLost):
+        return f"it ended the link in the handshake: {cause}", "it may speak no TLS: try tcp://; its log may tell why"
+    return f"it refused the handshake: {reason_of(error)}", "see its log; it may want a client certificate"
+
+
+def certificate_of(engine: ssl.SSLObject) -> Finding:
+    """Say how long the certificate is valid."""
+    end = (engine.getpeercert() or {}).get("notAfter")
+    if not isinstance(end, str):
+        return Finding("certificate", 0.0, None, "it was not verified", "leave out verify=no, give ?ca=/path/to/ca.pem")
+    days = (ssl.cert_time_to_seconds(end) - time.time()) / DAY
+    if days < SOON:
+        return Finding("certificate", 0.0, None, f"valid for {days:.0f} more days only", "renew it in time")
+    return Finding("certificate", 0.0, True, f"valid until {end}, for {days:.0f} more days")
+
+
+def examine_greeting(transport: Transport, patience: float) -> Findings[bool]:
+    """See what comes by itself; return whether the link is still up."""
+    outcome, seconds = measured(lambda: transport.read(CHUNK, patience))
+    if isinstance(outcome, TimedOut):
+        advice = "that is right for a device that waits for a request: give it one"
+        yield Finding("first bytes", seconds, None, "it accepts, and says nothing", advice)
+    elif isinstance(outcome, PeerClosed):
+        advice = "it may have no room for more clients, or not want this one: see its log"
+        yield Finding("first bytes", seconds, False, "it accepts, and closes the link at once", advice)
+    elif isinstance(outcome, Exception):
+        yield Finding("first bytes", seconds, False, f"the link broke: {outcome}", "see the log of the other side")
+    else:
+        yield Finding("first bytes", seconds, True, f"it says {shorten(outcome)}")
+    return isinstance(outcome, (bytes, TimedOut))
+
+
+def examine_answer(transport: Transport, request: bytes, timeout: float) -> Findings[None]:
+    """Send a request and wait for the answer."""
+
+    def ask() -> bytes:
+        if transport.write(request, timeout) != len(request):
+            raise TimedOut("it does not take the request")
+        return transport.read(CHUNK, timeout)
+
+    outcome, seconds = measured(ask)
+    if isinstance(outcome, Exception):
+        advice = "check the request, its end of line, and the settings of the line"
+        yield Finding("round trip", seconds, False, f"no answer to {shorten(request)}: {outcome}", advice)
+    else:
+        yield Finding("round trip", seconds, True, f"it answers {shorten(outcome)}")
