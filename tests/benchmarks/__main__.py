@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import platform
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from tests.benchmarks.chart import draw
 from tests.benchmarks.harness import CASES, Result, run_case
 
 MODULES = ("core", "peers", "serial_port", "scale", "m2", "chiller")
@@ -21,7 +23,8 @@ MODULES = ("core", "peers", "serial_port", "scale", "m2", "chiller")
 @click.argument("names", nargs=-1)
 @click.option("--rounds", default=7, show_default=True, help="Interleaved rounds of each case.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the results there, too.")
-def main(names: tuple[str, ...], rounds: int, json_file: Path | None) -> None:
+@click.option("--svg", "svg_file", type=click.Path(path_type=Path), help="Draw the ratios there.")
+def main(names: tuple[str, ...], rounds: int, json_file: Path | None, svg_file: Path | None) -> None:
     """Run the benchmarks NAMES, or all; every figure is a ratio to a bare loop measured in the same run."""
     for module in MODULES:
         importlib.import_module(f"tests.benchmarks.{module}")
@@ -29,14 +32,20 @@ def main(names: tuple[str, ...], rounds: int, json_file: Path | None) -> None:
     if unknown:
         raise click.UsageError(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
     console = Console(width=110)
-    console.print(f"Python {platform.python_version()} on {platform.machine()}, medians of {rounds} rounds")
+    where = (
+        f"CPython {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, medians of {rounds} rounds"
+    )
+    console.print(where)
     results: list[Result] = []
     for name in names or CASES:
         for rows in run_case(name, rounds):
             console.print(table_of(rows))
             results += rows
     if json_file is not None:
-        json_file.write_text(json.dumps([asdict(row) for row in results], indent=1) + "\n")
+        found = {"where": where, "results": [asdict(row) for row in results]}
+        json_file.write_text(json.dumps(found, indent=1) + "\n")
+    if svg_file is not None:
+        draw(results, where, svg_file)
 
 
 def table_of(rows: list[Result]) -> Table:
