@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import json
+import operator
 from abc import abstractmethod
 from collections.abc import Callable
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnx.deadline import checked_timeout
 from cnx.errors import (
+    CnxError,
     ConnectionLost,
     EncodingError,
     IncompleteRead,
@@ -18,7 +21,7 @@ from cnx.errors import (
     NotConnected,
     PeerClosed,
 )
-from cnx.framing import Framing, Raw, checked_terminator, shorten
+from cnx.framing import Framing, Raw, checked_terminator, failure, shorten
 from cnx.transports.transport import CHUNK
 
 if TYPE_CHECKING:
@@ -56,32 +59,34 @@ class Reading:
     def read(self, n: int = -1, *, timeout: float | None = None) -> bytes:
         """Return up to ``n`` bytes as soon as any are there; ``b""`` when the peer has closed and all is read.
 
-        With a negative ``n``, return everything up to the moment when the peer closes.
+        With a negative ``n``, return everything up to the moment when the peer closes; ``limit`` does not apply.
         """
-        if n == 0:
-            return b""
+        n = operator.index(n)
         link = self._reading_link()
         inbox: ReceiveBuffer = link.inbox
-        if n > 0:
-            timeout = self.timeout if timeout is None else checked_timeout(timeout)
-            size = CHUNK if link.transport.buffers else min(n, CHUNK)
-            data = link.take_whole(lambda data: len(data) <= n, timeout, size)
-            if data is not None:
-                return data
-            return self._take(link, lambda: inbox.take(n) if len(inbox) else None, timeout, at_end=True)
-        return self._take(link, lambda: inbox.take_all() if isinstance(link.reason, PeerClosed) else None, timeout)
+        if n < 0:
+            return self._take(link, lambda: inbox.take_all() if isinstance(link.reason, PeerClosed) else None, timeout)
+        if n == 0:
+            return b""
+        size = CHUNK if link.transport.buffers else min(n, CHUNK)
+        data = link.take_whole(lambda data: len(data) <= n, self._patience(timeout), size)
+        if data is not None:
+            return data
+        return self._take(link, lambda: inbox.take(n) if len(inbox) else None, timeout, at_end=True)
 
     def readexactly(self, n: int, *, timeout: float | None = None) -> bytes:
         """Return exactly ``n`` bytes; ``limit`` does not apply."""
-        if n < 0:
+        if operator.index(n) < 0:
             raise ValueError(f"cannot read {n} bytes")
         link = self._reading_link()
         inbox: ReceiveBuffer = link.inbox
-        timeout = self.timeout if timeout is None else checked_timeout(timeout)
-        data = link.take_whole(lambda data: len(data) == n, timeout) if n else b""
+        started = monotonic()
+        data = link.take_whole(lambda data: len(data) == n, self._patience(timeout)) if n else b""
         if data is not None:
             return data
-        return self._take(link, lambda: inbox.take(n) if len(inbox) >= n else None, timeout, expected=n)
+        return self._take(
+            link, lambda: inbox.take(n) if len(inbox) >= n else None, timeout, expected=n, started=started
+        )
 
     def readuntil(self, separator: bytes = b"\n", *, timeout: float | None = None) -> bytes:
         """Return everything up to ``separator``, which is included."""
@@ -132,11 +137,11 @@ class Reading:
             raise InvalidJson(f"not JSON ({error}): {shorten(text)}", text) from error
 
     def read_into(self, struct: ctypes.Structure | ctypes.Union, *, timeout: float | None = None) -> None:
-        """Fill a ctypes structure with the next bytes."""
+        """Fill a ctypes structure with the next bytes; after an error its content is undefined."""
+        if not isinstance(struct, (ctypes.Structure, ctypes.Union)):
+            raise TypeError(f"read_into() fills ctypes structures, not {struct!r}")
         size = ctypes.sizeof(struct)
-        link = self._reading_link()
-        timeout = self.timeout if timeout is None else checked_timeout(timeout)
-        if not link.fill(memoryview(struct).cast("B"), timeout):
+        if not self._reading_link().fill(memoryview(struct).cast("B"), self._patience(timeout)):
             ctypes.memmove(ctypes.addressof(struct), self.readexactly(size, timeout=timeout), size)
 
     def receive(self, *, timeout: float | None = None) -> Any:
@@ -147,14 +152,18 @@ class Reading:
         """
         link = self._reading_link()
         framing = self._framing or Raw()
-        return self._take(link, lambda: framing.take(link.inbox), timeout)
+        return self._take(link, lambda: _next_message(framing, link.inbox), timeout)
 
     def read_waiting(self) -> bytes:
-        """Return what is there now, maybe ``b""``, without waiting."""
+        """Return what is there now, maybe ``b""``, without waiting.
+
+        Raises:
+            NotConnected, ConnectionLost: nothing is there, and nothing will come.
+        """
         link = self._reading_link()
         link.read_waiting()
         inbox: ReceiveBuffer = link.inbox
-        return self._take(link, inbox.take_all, 0.0)
+        return self._take(link, lambda: inbox.take_all() if len(inbox) or link.reason is None else None, 0.0)
 
     def _piece(self, inbox: ReceiveBuffer, separator: bytes) -> bytes | None:
         end = inbox.find(separator)
@@ -165,6 +174,10 @@ class Reading:
             )
         return None if end < 0 else inbox.take(size)
 
+    def _patience(self, timeout: float | None) -> float | None:
+        """Return the seconds to wait; ``None`` for ever."""
+        return self.timeout if timeout is None else checked_timeout(timeout)
+
     def _take(
         self,
         link: Link,
@@ -173,17 +186,39 @@ class Reading:
         *,
         expected: int | None = None,
         at_end: bool = False,
+        started: float | None = None,
     ) -> T:
-        """Take a piece; ``at_end`` says that the peer's orderly end counts as the end of a piece."""
+        """Take a piece.
+
+        Args:
+            link: where from.
+            extract: finds it in the inbox.
+            timeout: as the caller gave it.
+            expected: its size, where that is known.
+            at_end: the peer's orderly end counts as the end of a piece.
+            started: when the call began, if that was earlier.
+        """
+        left = self._patience(timeout)
+        if started is not None and left is not None:
+            left = max(0.0, started + left - monotonic())
         try:
-            return link.take(extract, checked_timeout(timeout) if timeout is not None else self.timeout)
+            return link.take(extract, left)
         except (ConnectionLost, NotConnected) as error:
-            inbox = link.inbox
+            inbox: ReceiveBuffer = link.inbox
             if at_end and isinstance(link.reason, PeerClosed):
-                return link.take(inbox.take_all, 0.0)  # type: ignore[no-any-return]
-            if not len(inbox):
+                return link.take(inbox.take_all, 0.0)  # type: ignore[return-value]  # T is bytes here
+            partial = link.take(lambda: inbox.peek(len(inbox)), 0.0)
+            if not partial:
                 raise
-            partial = inbox.peek(len(inbox))
             raise IncompleteRead(
                 f"{error}; {len(partial)} bytes of an incomplete piece are left", partial, expected
             ) from error
+
+
+def _next_message(framing: Framing, inbox: ReceiveBuffer) -> Any | None:
+    try:
+        return framing.take(inbox)
+    except CnxError:
+        raise
+    except Exception as error:
+        raise failure(framing, error) from error

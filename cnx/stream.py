@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import codecs
+import math
 import threading
+from time import monotonic
 from typing import Any
 
+from cnx.errors import TimedOut
 from cnx.framing import checked_terminator
 from cnx.reading import Reading
 from cnx.transport_connection import TransportConnection
@@ -32,15 +34,22 @@ class StreamConnection(TransportConnection, Reading, Writing):
     def request(self, data: bytes, separator: bytes | None = None, *, timeout: float | None = None) -> bytes:
         """Send ``data`` and return the reply up to ``separator`` (the terminator if omitted), which is included.
 
-        Requests of several threads take turns.
+        Requests of several threads take turns; ``timeout`` is for waiting, sending and receiving together.
 
         Raises:
             TimedOut: no reply in time. It may still come: take it with :meth:`read_waiting` before the next request.
         """
-        with self._requesting:
+        end = checked_terminator(self._terminator if separator is None else separator)
+        patience = self._patience(timeout)
+        expiry = math.inf if patience is None else monotonic() + patience
+        if not self._requesting.acquire(timeout=-1 if patience is None else patience):
+            raise TimedOut(f"{self.name}: another request did not end in time; nothing was sent")
+        try:
             self._reading_link()
-            self.write(data, timeout=timeout)
-            return self.readuntil(separator or self._terminator, timeout=timeout)
+            self.write(data, timeout=max(0.0, expiry - monotonic()))
+            return self.readuntil(end, timeout=max(0.0, expiry - monotonic()))
+        finally:
+            self._requesting.release()
 
     @property
     def encoding(self) -> str:
@@ -50,8 +59,8 @@ class StreamConnection(TransportConnection, Reading, Writing):
     @encoding.setter
     def encoding(self, encoding: str) -> None:
         try:
-            codecs.lookup(encoding)
-        except (LookupError, TypeError) as error:
+            "".encode(encoding)
+        except (LookupError, TypeError, ValueError) as error:  # also for a codec that is not about text, such as "hex"
             raise ValueError(f"unknown encoding {encoding!r}") from error
         self._encoding = encoding
 

@@ -43,6 +43,8 @@ class Writing:
         """Send bytes."""
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"write() takes bytes, not {type(data).__name__}; write_str() takes text")
+        if isinstance(data, memoryview) and (data.itemsize != 1 or not data.c_contiguous):
+            data = data.tobytes()
         link = self._link or self._current()
         link.write(data, self.timeout if timeout is None else checked_timeout(timeout))
 
@@ -69,7 +71,7 @@ class Writing:
         for struct in structs:
             if not isinstance(struct, (ctypes.Structure, ctypes.Union)):
                 raise TypeError(f"write_from() takes ctypes structures, not {type(struct).__name__}")
-        self.write(b"".join(bytes(memoryview(struct).cast("B")) for struct in structs), timeout=timeout)
+        self.write(b"".join(map(bytes, structs)), timeout=timeout)
 
     def send(self, message: Any, *, timeout: float | None = None) -> None:
         """Send a message with its framing."""
