@@ -13,6 +13,11 @@ __all__ = ["Transmission"]
 class Transmission(Life):
     """The writing of a link, on top of its :class:`~cnx.life.Life`. Thread-safe."""
 
+    @property
+    def writing(self) -> tuple[int, int]:
+        """The thread that is writing (0: none), and how many writes were over before."""
+        return self._writer, self.writes
+
     def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> None:
         """Send the whole of ``data``, not mixed with what other threads send.
 
@@ -67,7 +72,8 @@ class Transmission(Life):
         try:
             return self.transport.write(data, timeout)
         except ConnectionLost as error:
-            self.end(error)
+            if not self.end(error):
+                self._check_up()
             raise
         except OSError as error:
             lost = ConnectionLost(f"the connection with {self.transport.address} broke while writing: {error}")

@@ -15,6 +15,7 @@ from cnx.deadline import Deadline, checked_timeout
 from cnx.delivery import Delivery
 from cnx.errors import Cancelled, ConnectError, NotConnected
 from cnx.framing import LIMIT, Framing, checked_limit
+from cnx.heartbeat import Beat, Heartbeat
 from cnx.history import Archive, History
 from cnx.life import Inbox
 from cnx.link import Link
@@ -44,6 +45,9 @@ class TransportConnection(Connection):
         framing: what cuts the stream into messages; without one, a message is whatever came together.
         limit: bytes that may wait for the reading methods, and size of the largest piece that is found by its end.
         listener: a :class:`~cnx.listener.Listener` to share with other connections; one thread for each if omitted.
+        heartbeat: bytes to write, or a function to call with the connection, every ``heartbeat_interval`` seconds while
+            a link is up, on the thread that listens. The link ends when that fails, or a write is stuck for as long.
+        silence_limit: seconds without a byte from the peer after which the link ends; ``None`` for no limit.
         record: how many records :meth:`history` keeps, up to 100,000, of at most 256 bytes each; 0 for none.
         record_to: a directory where the history is saved at every alarm, as text and for Wireshark; the last 20 stay.
     """
@@ -64,6 +68,9 @@ class TransportConnection(Connection):
         framing: Framing | None = None,
         limit: int = LIMIT,
         listener: Listener | None = None,
+        heartbeat: Beat | None = None,
+        heartbeat_interval: float | None = None,
+        silence_limit: float | None = None,
         record: int = RECORDS,
         record_to: str | os.PathLike[str] | None = None,
     ) -> None:
@@ -76,6 +83,7 @@ class TransportConnection(Connection):
             raise TypeError(f"framing is a Framing, not {framing!r}")
         if listener is not None and not isinstance(listener, Listener):
             raise TypeError(f"listener is a Listener, not {listener!r}")
+        self._heartbeat = Heartbeat(heartbeat, heartbeat_interval, silence_limit)
         self._recorder = Recorder(record)
         self._archive = None if record_to is None else Archive(record_to)
         self._framing = framing
@@ -204,6 +212,7 @@ class TransportConnection(Connection):
         link = fresh[0]
         self._link, self._fresh = link, None
         self._recorder.say("connected")
+        self._heartbeat.start(self, link)
         link.announce(lambda: emit(self, Connection.Signals.CONNECTED))
         if link.reason is not None:
             self.last_error = link.reason
