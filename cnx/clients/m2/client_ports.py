@@ -12,6 +12,7 @@ from cnx.clients.m2.client_delivery import M2Delivery
 from cnx.clients.m2.client_events import MessageNotSent
 from cnx.connection import Connection, Traffic
 from cnx.deadline import Deadline
+from cnx.errors import ConnectionLost
 from cnx.signals import emit
 
 __all__ = ["Port", "TwoPorts"]
@@ -139,7 +140,7 @@ class TwoPorts(Connection):
             for port in (self.commands, self.telemetries):
                 port.announce()
                 if not port.announced:
-                    self.on_port_down(port, self._reason or AssertionError("a port was closed, and nobody said why"))
+                    self.on_port_down(port, self._reason or port.last_error or ConnectionLost("a port was closed"))
 
     def tell_connected(self) -> None:
         """Tell that both ports are up."""
