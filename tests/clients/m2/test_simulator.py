@@ -148,6 +148,17 @@ def test_pieces_and_garbage(bench: Bench) -> None:
     assert peer.until("noack")[-1]["sequence_id"] == 5
 
 
+def test_two_messages_and_a_half(bench: Bench) -> None:
+    """What is complete is answered at once, in order; the rest waits for its end."""
+    peer = bench.commands()
+    third = wire.MOVE.replace(b": 4", b": 6")
+    peer.send(wire.MOVE + wire.MOVE.replace(b": 4", b": 5") + third[:20])
+    assert peer.until("noack")[-1]["sequence_id"] == 4
+    assert peer.until("noack")[-1]["sequence_id"] == 5
+    peer.send(third[20:])
+    assert peer.until("noack")[-1]["sequence_id"] == 6
+
+
 @pytest.mark.parametrize("bench", [{"result_delay": 0.05}], indirect=True)
 def test_nothing_comes_between_ack_and_result(bench: Bench) -> None:
     """Events that a command did not cause wait until its result was sent."""
