@@ -83,8 +83,8 @@ class Model:
 
     def cut_lines(self, limit: int) -> bool:
         """Tell whether there are whole lines, and none is too long."""
-        lines = self.data.splitlines(keepends=True)
-        return b"\n" in self.data and max(map(len, lines)) <= limit
+        lines = self.data[: self.data.rfind(b"\n") + 1].splitlines(keepends=True)
+        return bool(lines) and max(map(len, lines)) <= limit
 
     def undo(self, sizes: list[int]) -> bytes:
         """Take and put back."""
