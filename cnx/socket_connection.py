@@ -63,10 +63,10 @@ class SocketConnection(StreamConnection):
         It is not connected yet, so that you can subscribe before; it can be connected once.
 
         Raises:
-            TypeError: it is not a stream socket.
+            TypeError: it is no connected stream socket, or has TLS of its own.
         """
-        if not isinstance(sock, socket.socket) or sock.type != socket.SOCK_STREAM:
-            raise TypeError(f"from_socket() takes an open stream socket, not {sock!r}")
+        if not isinstance(sock, socket.socket) or isinstance(sock, ssl.SSLSocket) or sock.type != socket.SOCK_STREAM:
+            raise TypeError(f"from_socket() takes an open stream socket without TLS, not {sock!r}")
         name, peer = _addresses(sock)
         connection = cls(peer[0], peer[1], **settings)
         connection._adopted = sock
@@ -110,6 +110,11 @@ class SocketConnection(StreamConnection):
             return transport
         return open_tls(transport, self._context, self._server_hostname, deadline)
 
+    def teardown(self) -> None:
+        super().teardown()
+        if self._adopted is not None and self._link is None:  # it was never used
+            self._adopted.close()
+
     def peer_certificate(self) -> dict[str, Any]:
         """Return the peer's certificate as ``ssl.SSLSocket.getpeercert`` does; empty without TLS.
 
@@ -131,8 +136,10 @@ class UnixConnection(StreamConnection):
 
     def __init__(self, path: str | os.PathLike[str], **settings: Any) -> None:
         self._path = os.fspath(path)
-        if not self._path or len(os.fsencode(self._path)) > 107:
-            raise ValueError(f"the path of a unix socket has 1 to 107 bytes, not {self._path!r}")
+        if not isinstance(self._path, str):
+            raise TypeError(f"path is text, not {path!r}")
+        if not 1 <= len(os.fsencode(self._path)) <= 107 or "\0" in self._path[1:]:  # one in front is Linux's own kind
+            raise ValueError(f"the path of a unix socket has 1 to 107 bytes and no zeros, not {self._path!r}")
         super().__init__(**settings)
 
     @property
@@ -149,6 +156,10 @@ def checked_host(host: str) -> str:
         raise TypeError(f"host is text, not {host!r}")
     if not host or any(character.isspace() or character in "/[]\x00" for character in host):
         raise ValueError(f"host {host!r} is no name and no address")
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        raise ValueError(f"host {host!r} is no name and no address: {error}") from error
     return host
 
 

@@ -11,7 +11,7 @@ from cnx.socket_connection import checked_host, checked_port
 from cnx.transport_connection import TransportConnection
 from cnx.transports.datagrams import open_udp
 from cnx.transports.transport import Transport
-from cnx.writing import Data
+from cnx.writing import Data, checked_data
 
 __all__ = ["UdpConnection"]
 
@@ -78,8 +78,10 @@ class UdpConnection(TransportConnection):
     def __init__(self, host: str, port: int, *, local: tuple[str, int] | None = None, **settings: Any) -> None:
         self._host = checked_host(host)
         self._port = checked_port(port)
-        if local is not None and (not isinstance(local, tuple) or len(local) != 2 or not 0 <= local[1] <= 65535):
-            raise ValueError(f"local is an address and a port, not {local!r}")
+        if local is not None and not (isinstance(local, tuple) and list(map(type, local)) == [str, int]):
+            raise TypeError(f"local is an address and a port, not {local!r}")
+        if local is not None and not 0 <= local[1] <= 65535:
+            raise ValueError(f"the port of local is 0 to 65535, not {local[1]}")
         self._local = local
         super().__init__(**settings)
 
@@ -98,8 +100,7 @@ class UdpConnection(TransportConnection):
             NotConnected, ConnectionLost: the socket is not open.
             TypeError, ValueError: it is no datagram.
         """
-        if not isinstance(datagram, (bytes, bytearray, memoryview)):
-            raise TypeError(f"a datagram is bytes, not {type(datagram).__name__}")
+        datagram = checked_data(datagram)
         if len(datagram) > 65507:
             raise ValueError(f"a datagram has at most 65507 bytes, not {len(datagram)}")
         self._current().write(datagram, self.timeout if timeout is None else checked_timeout(timeout))

@@ -48,23 +48,24 @@ def connection(url: str, **settings: Any) -> Any:
     """
     if not isinstance(url, str):
         raise TypeError(f"a URL is text, not {url!r}")
+    shown = _without_secrets(url)
+    if any(character.isspace() or not character.isprintable() for character in url):
+        raise ValueError(f"{shown!r}: a URL has no spaces and no control characters; write %20 for a space")
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise ValueError(f"{url!r}: {error}") from error
+        raise ValueError(f"{shown!r}: {error}") from error
     make = _SCHEMES.get(parts.scheme)
     if make is None:
-        raise ValueError(f"{url!r}: the scheme {parts.scheme!r} is none of {', '.join(_SCHEMES)}")
+        raise ValueError(f"{shown!r}: the scheme {parts.scheme!r} is none of {', '.join(_SCHEMES)}")
     if parts.username is not None or parts.password is not None:
-        raise ValueError(f"a {parts.scheme} URL takes no user and no password")
+        raise ValueError(f"{shown!r}: a {parts.scheme} URL takes no user and no password")
     if parts.fragment:
-        raise ValueError(f"{url!r}: a fragment (#{parts.fragment}) means nothing here; write %23 for #")
-    query = _query(parts)
+        raise ValueError(f"{shown!r}: a fragment (#{parts.fragment}) means nothing here; write %23 for #")
     try:
-        made = make(parts, query, settings)
+        return make(parts, _query(parts), settings)
     except ValueError as error:
-        raise ValueError(f"{_without_query(parts)!r}: {error}") from error
-    return made
+        raise ValueError(f"{shown!r}: {error}") from error
 
 
 def connect(url: str, **settings: Any) -> Any:
@@ -87,8 +88,10 @@ def _tcp(parts: SplitResult, query: dict[str, str], settings: dict[str, Any]) ->
 def _tls(parts: SplitResult, query: dict[str, str], settings: dict[str, Any]) -> SocketConnection:
     host, port = _host_and_port(parts)
     given = _take(query, _COMMON | {"server_hostname": str}) | _tcp_options(query)
-    given["tls"] = _context(query.pop("ca", None), _yes(query.pop("verify", "yes")))
+    trust = _take(query, {"ca": _authorities, "verify": _yes})
     _refuse_rest(query)
+    if "tls" not in settings:
+        given["tls"] = _context(**trust)
     return SocketConnection(host, port, **(given | settings))
 
 
@@ -163,7 +166,7 @@ def _query(parts: SplitResult) -> dict[str, str]:
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     query = dict(pairs)
     if len(query) < len(pairs):
-        raise ValueError(f"{_without_query(parts)!r}: an option is given twice")
+        raise ValueError("an option is given twice")
     return query
 
 
@@ -188,15 +191,15 @@ def _refuse_rest(query: dict[str, str]) -> None:
 def _host_and_port(parts: SplitResult) -> tuple[str, int]:
     try:
         port = parts.port
-    except ValueError as error:
-        raise ValueError(f"port: {error}") from error
+    except ValueError:  # whose text may show a part of a password
+        raise ValueError("the port is no number from 1 to 65535") from None
     if not parts.hostname:
         raise ValueError("the host is missing")
     if port is None:
         raise ValueError("the port is missing")
     if parts.path not in ("", "/"):
         raise ValueError(f"a path ({parts.path}) means nothing here")
-    return parts.hostname, port
+    return parts.hostname.replace("%25", "%"), port  # before the name of an interface: [fe80::1%25eth0]
 
 
 def _tcp_options(query: dict[str, str]) -> dict[str, Any]:
@@ -208,16 +211,24 @@ def _keepalive(text: str) -> tuple[int, ...] | None:
     return None if text.lower() in ("no", "false", "0") else tuple(map(int, text.split(",")))
 
 
-def _context(authorities: str | None, verify: bool) -> ssl.SSLContext:
+def _authorities(path: str) -> str:
+    """Return the path of a file with certificates, if it is one."""
     try:
-        context = ssl.create_default_context(cafile=authorities)
+        ssl.create_default_context(cafile=path)
     except OSError as error:
-        raise ValueError(f"option ca={authorities}: {error}") from error
+        raise ValueError(str(error)) from error
+    return path
+
+
+def _context(ca: str | None = None, verify: bool = True) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca)
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
 
 
-def _without_query(parts: SplitResult) -> str:
-    return f"{parts.scheme}://{parts.netloc}{parts.path}"
+def _without_secrets(url: str) -> str:
+    """Return scheme, host and path: no query, and nothing before an ``@`` in front of the host."""
+    scheme, slashes, rest = url.partition("?")[0].partition("#")[0].partition("//")
+    return scheme + slashes + (rest if rest.startswith("/") else rest.rpartition("@")[2])

@@ -41,10 +41,8 @@ class Writing:
 
     def write(self, data: Data, *, timeout: float | None = None) -> None:
         """Send bytes."""
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise TypeError(f"write() takes bytes, not {type(data).__name__}; write_str() takes text")
-        if isinstance(data, memoryview) and (data.itemsize != 1 or not data.c_contiguous):
-            data = data.tobytes()
+        if type(data) is not bytes:
+            data = checked_data(data)
         link = self._link or self._current()
         link.write(data, self.timeout if timeout is None else checked_timeout(timeout))
 
@@ -76,3 +74,12 @@ class Writing:
     def send(self, message: Any, *, timeout: float | None = None) -> None:
         """Send a message with its framing."""
         self.write(message if self._framing is None else self._framing.encode(message), timeout=timeout)
+
+
+def checked_data(data: Data) -> Data:
+    """Return ``data`` if it is like bytes, with a length that is its number of bytes."""
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"bytes are written, not {type(data).__name__}; write_str() takes text")
+    if isinstance(data, memoryview) and (data.itemsize != 1 or not data.c_contiguous):
+        return data.tobytes()
+    return data
