@@ -55,7 +55,7 @@ def describe(field: Field) -> str:
     parts = [field.kind]
     if field.size is not None:
         least, most = field.size
-        parts = [f"{least} x {field.kind}" if least == most else f"list of {least} to {most} x {field.kind}"]
+        parts = [f"{least} x {field.kind}" if least == most else f"{least} to {most} x {field.kind}"]
     if field.range:
         parts.append(field.range)
     if field.optional:

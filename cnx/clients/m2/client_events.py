@@ -36,9 +36,9 @@ class M2Signals(Signal):
     UNKNOWN = "m2-unknown"
     """A message whose ``id`` is in no table. ``message``."""
     BROKEN = "m2-broken"
-    """A line was no message, and was skipped. ``reason``: the exception that says why."""
+    """A line was no message, and was skipped; ``reason`` is the exception that says why."""
     COMMAND_DONE = "m2-command-done"
-    """A command of a controller ended. ``result``: a :class:`CommandResult`."""
+    """A command of a controller ended; ``result`` is a :class:`CommandResult`."""
 
 
 SIGNALS = {

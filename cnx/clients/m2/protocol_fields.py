@@ -77,7 +77,7 @@ class Field:
     def kind(self) -> str:
         """The type for people."""
         names = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
-        return names.get(self.type, f"a {self.type.__name__}")
+        return names.get(self.type, f"a member of {self.type.__name__}")
 
     @property
     def range(self) -> str:
