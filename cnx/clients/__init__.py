@@ -1,0 +1,1 @@
+"""Clients of real systems, each with a simulator of the system."""
