@@ -12,15 +12,15 @@ from typing import Any
 
 from cnx.clients.smartbus.client_calls import CallTable
 from cnx.clients.smartbus.client_events import BusSignals, code_of
+from cnx.clients.smartbus.client_incoming import Incoming
 from cnx.clients.smartbus.client_link import BusLink, Identity, Pulse
 from cnx.clients.smartbus.client_pair import Pair
-from cnx.clients.smartbus.client_peers import Peer, PeerTable, PingTable
+from cnx.clients.smartbus.client_peers import Peer, PeerTable, Ping, PingTable
 from cnx.clients.smartbus.client_requests import Requests
 from cnx.clients.smartbus.protocol import CLIENT_UNITS, PACKET_LIMIT, UNKNOWN_UNIT, Address, Packet, checked_byte
-from cnx.clients.smartbus.protocol_codes import ClientType, CmdType, Presence, SystemCmd, meaning
-from cnx.clients.smartbus.protocol_flows import FlowAck, FlowReturn
+from cnx.clients.smartbus.protocol_codes import ClientType, meaning
 from cnx.clients.smartbus.protocol_layout import decode_text
-from cnx.clients.smartbus.protocol_messages import GlobalConnect, GlobalConnectExisting, Register
+from cnx.clients.smartbus.protocol_messages import Register
 from cnx.connection import Connection, Traffic
 from cnx.deadline import Deadline
 from cnx.errors import Cancelled, ConnectionLost, NotConnected
@@ -33,7 +33,7 @@ __all__ = ["SmartBusClient"]
 log = logging.getLogger(__name__)
 
 
-class SmartBusClient(Requests, Connection):
+class SmartBusClient(Requests, Incoming, Connection):
     """A registered client of a SmartBus. Thread-safe.
 
     It counts as connected when a server has let it in. With a backup server both are registered at; the first that
@@ -189,6 +189,10 @@ class SmartBusClient(Requests, Connection):
         """Tell that we are registered."""
         self._carrier.announce()
 
+    def is_inside(self) -> bool:
+        """Whether the calling thread is attempting to connect or telling a signal, so that others wait for it."""
+        return super().is_inside() or any(link.is_inside() for link in self._links)
+
     def release(self, reason: BaseException, timeout: float) -> None:
         """Close the links and fail what is under way."""
         end = monotonic() + timeout
@@ -237,36 +241,8 @@ class SmartBusClient(Requests, Connection):
             self._carrier.release(reason, 0.0)
         self.tell_end(reason)
 
-    def on_packet(self, link: BusLink, packet: Packet) -> None:
-        """Deal with what the bus gives a meaning, and tell the rest."""
-        command = packet.cmd if packet.cmd_type == CmdType.SYSTEM else None
-        if command == SystemCmd.INVOKE_FLOW_ACK:
-            self._calls.on_ack(FlowAck.parse(packet.data))
-        elif command == SystemCmd.INVOKE_FLOW_RET:
-            self._calls.on_return(FlowReturn.parse(packet.data))
-        elif command in (SystemCmd.GLOBAL_CONNECT, SystemCmd.GLOBAL_CONNECT_EXISTING):
-            self._on_notice(link, packet)
-        elif command != SystemCmd.PING_ACK or not self._pings.on_ack(packet.data):
-            if command == SystemCmd.PING:
-                source = self.local_address
-                self._answer(link, Packet(SystemCmd.PING_ACK, CmdType.SYSTEM, source, packet.source, packet.data))
-            self._messages.emit(packet)
-
-    def _on_notice(self, link: BusLink, packet: Packet) -> None:
-        notice = GlobalConnect.parse(packet.data)
-        if notice.address == self.local_address:
-            return
-        self._peers.on_notice(notice)
-        newcomer = packet.cmd == SystemCmd.GLOBAL_CONNECT and notice.status == Presence.NEW
-        if newcomer and notice.address.unit != self.unit_id:
-            answer = GlobalConnectExisting(self.local_address, self.access_point, Presence.EXISTING, self.info)
-            self._answer(link, answer.packet(self.local_address, notice.address))
-
-    def _answer(self, link: BusLink, packet: Packet) -> None:
-        try:
-            link.send(packet)
-        except (ConnectionError, TimeoutError) as error:
-            log.info("%s: no answer to %s: %s", self.name, packet.destination, error)
+    def _await(self, ping: Ping, timeout: float) -> None:
+        self._carrier.wait_for(ping, timeout)
 
     def _post(self, packet: Packet) -> None:
         for link in self._up:

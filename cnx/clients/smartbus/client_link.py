@@ -6,10 +6,12 @@ import logging
 import math
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cnx.clients.smartbus.client_events import refusal
+from cnx.clients.smartbus.client_peers import Ping
 from cnx.clients.smartbus.protocol import BROADCAST, UNKNOWN_UNIT, Address, Packet, PacketFraming
 from cnx.clients.smartbus.protocol_codes import ClientType, CmdType, InternalCmd
 from cnx.clients.smartbus.protocol_messages import Heartbeat, Register, RegisterAck
@@ -137,6 +139,17 @@ class BusLink(SocketConnection):
         if not isinstance(reason, Cancelled):
             self._free_at = time.monotonic() + self._pulse.reconnect_delay
         self._owner.on_link_down(self, reason)
+
+    def wait_for(self, ping: Ping, timeout: float) -> None:
+        """Wait for an answer; where nobody else reads, the calling thread does, so that none has to hand it over."""
+        with suppress(TimedOut):
+            self._current().take(lambda: ping.seconds, timeout, keep=False)
+
+    def notify(self) -> None:
+        """Let everybody in :meth:`wait_for` look again."""
+        link = self._link
+        if link is not None:
+            link.notify()
 
     def beat(self) -> None:
         """Send one heartbeat, or give the link up when the server was silent for too long."""

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from cnx.clients.smartbus.client_link import BusLink
+from cnx.clients.smartbus.client_peers import Ping
 from cnx.connection import STOP_TIMEOUT
 from cnx.deadline import Deadline
 from cnx.errors import Cancelled, ConnectError
@@ -67,6 +68,10 @@ class Pair:
             ender.start()
         if timeout and not self._listener.is_current():
             ender.join(timeout)
+
+    def wait_for(self, ping: Ping, timeout: float) -> None:
+        """Wait for an answer, which may come over either link."""
+        ping.wait(timeout)
 
     def _stop(self) -> None:
         for manager in self._managers:

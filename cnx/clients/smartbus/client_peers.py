@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
@@ -86,30 +85,31 @@ class Ping:
 
     Attributes:
         payload: what the answer repeats.
+        seconds: the round trip; ``None`` without an answer.
         lost: the link ended first.
     """
 
     def __init__(self, payload: bytes) -> None:
         self.payload = payload
-        self._sent = perf_counter()
-        self._answered = threading.Event()
-        self._seconds: float | None = None
+        self.seconds: float | None = None
         self.lost = False
+        self._sent = perf_counter()
+        self._under_way = threading.Lock()
+        self._under_way.acquire()
 
     def on_ack(self) -> None:
         """Note that the answer came just now."""
-        self._seconds = perf_counter() - self._sent
-        self._answered.set()
+        self.seconds = perf_counter() - self._sent
+        self._under_way.release()
 
     def on_lost(self) -> None:
         """Note that no answer will come."""
         self.lost = True
-        self._answered.set()
+        self._under_way.release()
 
-    def wait(self, timeout: float) -> float | None:
-        """Return the seconds of the round trip, or ``None`` if no answer came."""
-        self._answered.wait(timeout)
-        return self._seconds
+    def wait(self, timeout: float) -> None:
+        """Wait until it is answered or lost."""
+        self._under_way.acquire(timeout=timeout)
 
 
 class PingTable:
@@ -118,19 +118,19 @@ class PingTable:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
-        self._waiting: dict[bytes, deque[Ping]] = {}
+        self._waiting: dict[bytes, list[Ping]] = {}
 
     def start(self, payload: bytes) -> Ping:
         """Wait for an answer with ``payload``; a number of our own if it is empty."""
         ping = Ping(payload or next(self._numbers).to_bytes(8, "little"))
         with self._lock:
-            self._waiting.setdefault(ping.payload, deque()).append(ping)
+            self._waiting.setdefault(ping.payload, []).append(ping)
         return ping
 
     def drop(self, ping: Ping) -> None:
         """Wait no more."""
         with self._lock:
-            pings = self._waiting.get(ping.payload, deque())
+            pings = self._waiting.get(ping.payload, [])
             if ping in pings:
                 pings.remove(ping)
             if not pings:
@@ -140,16 +140,18 @@ class PingTable:
         """Take an answer; return whether it was waited for."""
         with self._lock:
             pings = self._waiting.get(payload)
-            ping = pings[0] if pings else None
-        if ping is None:
-            return False
-        self.drop(ping)
+            if not pings:
+                return False
+            ping = pings.pop(0)
+            if not pings:
+                del self._waiting[payload]
         ping.on_ack()
         return True
 
     def end_all(self) -> None:
         """Let all who wait know that no answer will come."""
         with self._lock:
-            pings = [ping for waiting in self._waiting.values() for ping in waiting]
-        for ping in pings:
+            lost = [ping for pings in self._waiting.values() for ping in pings]
+            self._waiting.clear()
+        for ping in lost:
             ping.on_lost()

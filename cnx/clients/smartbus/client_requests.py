@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cnx.clients.smartbus.client_calls import CallTable, FlowCall, positive
-from cnx.clients.smartbus.client_peers import PingTable
+from cnx.clients.smartbus.client_peers import Ping, PingTable
 from cnx.clients.smartbus.protocol import (
     BROADCAST,
     PAYLOAD_LIMIT,
@@ -21,7 +21,7 @@ from cnx.clients.smartbus.protocol import (
 )
 from cnx.clients.smartbus.protocol_codes import ClientType, CmdType, SystemCmd
 from cnx.clients.smartbus.protocol_flows import WITH_RETURN, WITHOUT_RETURN, InvokeFlow, Notify, dump_values
-from cnx.errors import LimitExceeded, NotConnected, TimedOut
+from cnx.errors import ConnectionLost, LimitExceeded, TimedOut
 
 __all__ = ["Requests"]
 
@@ -47,6 +47,10 @@ class Requests:
     @abstractmethod
     def _post(self, packet: Packet) -> None:
         """Send a packet over the active link."""
+
+    @abstractmethod
+    def _await(self, ping: Ping, timeout: float) -> None:
+        """Wait until a ping is answered or lost, or time is up."""
 
     def send(
         self, cmd: int, cmd_type: int, dst_unit: int, dst_client: int, dst_type: int, data: bytes | str = b""
@@ -79,21 +83,23 @@ class Requests:
 
         Raises:
             TimedOut: no answer came in time.
-            NotConnected: the link was lost meanwhile.
+            ConnectionLost, NotConnected: the link ended meanwhile.
+            RuntimeError: called by a handler on the thread that the answer would come by.
         """
         checked_seconds(timeout)
         packet = self._packet(SystemCmd.PING, CmdType.SYSTEM, (dst_unit, dst_client, dst_type), data)
         ping = self._pings.start(packet.data)
         try:
             self._post(packet._replace(data=ping.payload))
-            seconds = ping.wait(timeout)
+            self._await(ping, timeout)
         finally:
-            self._pings.drop(ping)
+            if ping.seconds is None:
+                self._pings.drop(ping)
+        if ping.seconds is not None:
+            return ping.seconds
         if ping.lost:
-            raise NotConnected(f"the link was lost before {packet.destination} answered a ping")
-        if seconds is None:
-            raise TimedOut(f"{packet.destination} did not answer a ping within {timeout:g} s")
-        return seconds
+            raise ConnectionLost(f"the link was lost before {packet.destination} answered a ping")
+        raise TimedOut(f"{packet.destination} did not answer a ping within {timeout:g} s")
 
     def invoke_flow(
         self,

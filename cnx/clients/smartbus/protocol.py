@@ -55,6 +55,8 @@ def checked_address(unit: int, client: int, client_type: int) -> Address:
 
 def checked_byte(name: str, value: int, allowed: range = range(256)) -> int:
     """Return ``value`` if it is an integer in ``allowed``."""
+    if type(value) is int and value in allowed:  # nearly always
+        return value
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"a {name} is an int, not {value!r}")
     if value not in allowed:

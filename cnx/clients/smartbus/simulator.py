@@ -196,13 +196,13 @@ class BusServer(Simulator):
     def _acknowledge(self, attachment: Attachment, packet: Packet) -> None:
         beat = Heartbeat.parse(packet.data)
         ack = HeartbeatAck(beat.count, beat.resent, beat.sent, int(time.time()))
-        attachment.outbox.put(bytes(ack.packet(self.address, attachment.address)))
+        attachment.outbox.reply(bytes(ack.packet(self.address, attachment.address)))
 
     def _forward(self, sender: Attachment, packet: Packet) -> None:
         """Route a packet under the address that its sender registered, whatever it claims."""
         packet = packet._replace(source=sender.address)
         if packet.destination.unit in self.bus.servers:
-            self._handle(packet)
+            self._handle(sender, packet)
         elif not self._route(packet):
             log.debug("%s: nobody at %s for %s", self.name, packet.destination, packet.source)
             if (packet.cmd_type, packet.cmd) == (CmdType.SYSTEM, SystemCmd.INVOKE_FLOW):
@@ -216,11 +216,12 @@ class BusServer(Simulator):
         delivered = [recipient.outbox.put(data) for recipient in recipients]
         return any(delivered)
 
-    def _handle(self, packet: Packet) -> None:
+    def _handle(self, sender: Attachment, packet: Packet) -> None:
         """Deal with what is for a server of this bus."""
         command = packet.cmd if packet.cmd_type == CmdType.SYSTEM else None
         if command == SystemCmd.PING:
-            self._route(Packet(SystemCmd.PING_ACK, CmdType.SYSTEM, packet.destination, packet.source, packet.data))
+            answer = Packet(SystemCmd.PING_ACK, CmdType.SYSTEM, packet.destination, packet.source, packet.data)
+            sender.outbox.reply(bytes(answer))
         elif command == SystemCmd.INVOKE_FLOW:
             self._runner.start(InvokeFlow.parse(packet.data), lambda message: self._answer(packet, message))
         elif command == SystemCmd.NOTIFY:

@@ -44,6 +44,7 @@ class Outbox:
         self._changed = threading.Condition()
         self._packets: deque[bytes] = deque([first] if first else [])
         self._waiting = len(first)
+        self._writing = False
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=f"cnx outbox {session.address}", daemon=True)
 
@@ -67,6 +68,19 @@ class Outbox:
             self._session.reset()
         return False
 
+    def reply(self, packet: bytes) -> None:
+        """Send ``packet`` at once if nothing waits; for the thread of the client itself, which holds up nobody else."""
+        with self._changed:
+            busy = self._writing or self._packets or self._closed
+            self._writing = self._writing or not busy
+        if busy:
+            self.put(packet)
+            return
+        try:
+            self._session.write(packet, self._patience)
+        finally:
+            self._stop_writing()
+
     def close(self, timeout: float) -> None:
         """Drop what waits and end the thread within ``timeout`` seconds, once the session is closed."""
         with self._changed:
@@ -78,10 +92,17 @@ class Outbox:
     def _has_room(self, packet: bytes) -> bool:
         return not self._waiting or self._waiting + len(packet) <= self._size
 
+    def _stop_writing(self) -> None:
+        with self._changed:
+            self._writing = False
+            if self._packets:
+                self._changed.notify_all()
+
     def _run(self) -> None:
         try:
             while batch := self._next_batch():
                 self._session.write(batch, self._patience)
+                self._stop_writing()
         except ConnectionError as error:
             log.debug("writing to %s ended: %s", self._session.address, error)
             self._session.reset()
@@ -90,7 +111,7 @@ class Outbox:
         """Return what waits, up to a bound; empty at the end."""
         with self._changed:
             # Woken by put() and close(); the owner closes the outbox at the end of its session.
-            while not self._packets and not self._closed:
+            while (not self._packets or self._writing) and not self._closed:
                 self._changed.wait()
             batch: list[bytes] = []
             size = 0
@@ -98,5 +119,6 @@ class Outbox:
                 batch.append(self._packets.popleft())
                 size += len(batch[-1])
             self._waiting -= size
+            self._writing = bool(batch)
             self._changed.notify_all()
         return b"".join(batch)

@@ -6,7 +6,9 @@ crashes when it is released, and at a normal exit.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import importlib.metadata
 import json
 import os
 import sys
@@ -16,7 +18,18 @@ from typing import Any
 CALLBACK = ctypes.CFUNCTYPE
 INT, BYTE, POINTER, TEXT = ctypes.c_int, ctypes.c_byte, ctypes.c_void_p, ctypes.c_char_p
 writing = threading.Lock()
-output = os.dup(1)
+output = 1
+
+
+def library() -> str | None:
+    """Return the path of the original library, from the environment or from its installed package."""
+    if "CNX_SMARTBUS_LIBRARY" in os.environ:
+        return os.environ["CNX_SMARTBUS_LIBRARY"]
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        for file in importlib.metadata.files("hesong-ipsc-busnetcli") or ():
+            if file.name == "libbusnetcli.so":
+                return str(file.locate())
+    return None
 
 
 def tell(event: str, **values: Any) -> None:
@@ -79,7 +92,9 @@ def carry_out(library: ctypes.CDLL, order: dict[str, Any]) -> int:
 
 def main(path: str, unit: str) -> None:
     """Carry out orders until the input ends."""
+    global output
     # The library prints, and not in UTF-8; its output must not mix with ours.
+    output = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     library = ctypes.CDLL(path)
     tell("init", result=library.SmartBusNetCli_Init(BYTE(int(unit))))

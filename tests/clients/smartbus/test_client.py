@@ -330,6 +330,34 @@ def test_many_pings_with_the_same_data(server: BusServer) -> None:
         assert all(ping.result(PATIENCE) > 0 for ping in pings)
 
 
+def test_ping_from_a_handler(server: BusServer) -> None:
+    """A handler cannot wait for what only its own thread can read; it is told so at once."""
+    failed: Future[float] = Future()
+
+    def on_message(message: Packet) -> None:
+        try:
+            client.ping(0, 0, 1)
+        except RuntimeError as error:
+            failed.set_exception(error)
+
+    with on_bus(server, 20) as client, subscribe(client, client.Signals.MESSAGE_RECEIVED, on_message):
+        client.send_ping(0, 0, 1)
+        with pytest.raises(RuntimeError, match="read on another thread"):
+            failed.result(PATIENCE)
+
+
+def test_data_while_pinging(server: BusServer) -> None:
+    """Data that comes while a thread waits for an answer is told, in order, by whichever thread read it."""
+    with on_bus(server, 20) as client, on_bus(server, 21) as other, ThreadPoolExecutor(3) as pool:
+        recorder = Recorder(client)
+        pings = [pool.submit(lambda: [client.ping(0, 0, 1) for _ in range(200)]) for _ in range(3)]
+        for number in range(500):
+            other.send(1, USER, 20, 1, 9, str(number))
+        told = [recorder.until(client.Signals.MESSAGE_RECEIVED)["message"].text() for _ in range(500)]
+        assert told == [str(number) for number in range(500)]
+        assert all(ping.result(PATIENCE) for ping in pings)
+
+
 def test_ping_without_answer(pool: ThreadPoolExecutor) -> None:
     """No answer in time, and a link that is lost meanwhile."""
     with played(pool) as (client, peer):
@@ -339,7 +367,7 @@ def test_ping_without_answer(pool: ThreadPoolExecutor) -> None:
         for _ in range(2):
             peer.expect(SYSTEM, SystemCmd.PING)
         peer.close()
-        with pytest.raises(NotConnected, match="link was lost"):
+        with pytest.raises(ConnectionLost, match="closed the connection"):
             waiting.result(PATIENCE)
 
 

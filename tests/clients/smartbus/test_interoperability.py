@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import json
-import os
 import platform
 import queue
 import subprocess
@@ -23,22 +21,12 @@ from cnx.clients.smartbus.protocol import HEADER, Address
 from cnx.clients.smartbus.protocol_codes import CmdType, Code, Presence, SystemCmd
 from cnx.clients.smartbus.protocol_messages import GlobalConnect, RegisterAck
 from cnx.clients.smartbus.simulator import BusServer, Flow
+from tests.clients.smartbus.native import library
 from tests.clients.smartbus.peer import PATIENCE, SERVER, Listening, endpoint
 from tests.clients.smartbus.test_client import Recorder, client_of
 
 NATIVE, OURS = Address(20, 1, 9), Address(21, 1, 9)
 SYSTEM, INTERNAL, USER = CmdType.SYSTEM, CmdType.INTERNAL, CmdType.USER
-
-
-def library() -> str | None:
-    """Return the path of the original library, from the environment or from its installed package."""
-    if "CNX_SMARTBUS_LIBRARY" in os.environ:
-        return os.environ["CNX_SMARTBUS_LIBRARY"]
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        for file in importlib.metadata.files("hesong-ipsc-busnetcli") or ():
-            if file.name == "libbusnetcli.so":
-                return str(file.locate())
-    return None
 
 
 def missing() -> str:
