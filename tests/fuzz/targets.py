@@ -47,6 +47,9 @@ class Point(ctypes.BigEndianStructure):
     _pack_ = 1
     _fields_ = (("x", ctypes.c_uint8), ("y", ctypes.c_uint16))
 
+    def __repr__(self) -> str:
+        return f"{self.x},{self.y}"
+
 
 def outcome(framing: Framing, pieces: Iterable[bytes], take: Callable[[ReceiveBuffer], list[Any]]) -> tuple[str, str]:
     """Return what a framing makes of pieces: the messages, and the kind of error that it stopped with."""
