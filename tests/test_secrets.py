@@ -75,6 +75,6 @@ def test_password_is_never_shown(
 @pytest.mark.parametrize("scheme", ["tcp", "tls", "udp", "unix", "serial"])
 def test_password_in_a_url_is_not_repeated(scheme: str) -> None:
     """A URL that has a password, which it must not have, is refused without showing it."""
-    with pytest.raises(ValueError) as caught:  # noqa: PT011  # what matters is what it does not say
+    with pytest.raises(ValueError) as caught:  # what matters is what it does not say
         connection(f"{scheme}://user:{CANARY}@host:1/x")
     assert CANARY not in "".join(traceback.format_exception(caught.value))
