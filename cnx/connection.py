@@ -183,6 +183,7 @@ class Connection(ABC):
         if self._torndown:
             raise TornDown(f"{self.name} was torn down; make a new connection")
         self.establish(deadline)
+        self.last_error = None
         try:
             self.announce()
         except BaseException as error:  # such as KeyboardInterrupt: the caller does not know that it is connected
@@ -203,7 +204,7 @@ class Connection(ABC):
             TornDown: after :meth:`teardown`.
         """
         if not self.try_connect(None if timeout is None else Deadline(checked_timeout(timeout))):
-            raise self.last_error or ConnectError(f"{self.name}: the link ended as soon as it was there")
+            raise self.last_error or Cancelled(f"{self.name}: disconnect() was called as soon as it was connected")
         return self
 
     def disconnect(self) -> None:

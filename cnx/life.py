@@ -105,68 +105,95 @@ class Life:
         if self.attendant is not None:
             self.attendant.schedule(timer)
 
+    def start(self) -> None:
+        """Have the attendant look after the link from now on, unless it has ended."""
+        me = get_ident()
+        try:
+            with self._lock:
+                self._announcer = me  # so that it is not closed meanwhile
+                up = self.reason is None
+            if up and self.attendant is not None:
+                self.attendant.add(self)
+        finally:
+            self._announcer = 0
+            if self.reason is not None:
+                self.settle()
+
     def announce(self, tell: Callable[[], None]) -> None:
         """Tell that the link is there, and then let the attendant tell what comes; an end is told after that.
 
         A link that ended before it was told of is not told of at all.
         """
-        with self._lock:
-            if self.reason is not None:
-                return
-            self._announcer = get_ident()
-            self._announced = True
+        me = get_ident()  # before the lock: a signal handler may run where a function has returned
         try:
-            tell()
+            with self._lock:
+                self._announcer = me
+                self._announced = self.reason is None
+            if self._announced:
+                tell()
         finally:
-            self.live = True
+            self.live = self._announced
             self._announcer = 0
-            if self.attendant is not None:
+            if self.live and self.attendant is not None:
                 self.attendant.poke(self)
+            elif self.reason is not None:
+                self.settle()
 
     def end(self, reason: BaseException) -> bool:
         """End the link; return whether it was up. Any thread; returns at once, see :meth:`wait_settled`.
 
         What came before a loss is still told; what comes after an end that was asked for is not.
         """
-        with self._lock:
-            if self._ender or self._settler:
-                return False
-            first = self.reason is None
-            self.reason = self.reason or reason
-            self._ender = get_ident()  # the descriptor is not closed meanwhile
-        try:
+        me, mine = get_ident(), False
+        try:  # from here on, as an interrupt may come as soon as the lock is free
+            with self._lock:
+                if self._ender or self._settler:
+                    return False
+                self._ender = me  # so that it is not closed meanwhile
+                mine, first = True, self.reason is None
+                self.reason = self.reason or reason
             if isinstance(reason, (Cancelled, NotConnected)):
                 self._sink.stop()
             self.transport.shutdown()
         finally:
-            self._ender = 0
-            self._changed.notify()
-            self._ask_to_settle()
+            if mine:
+                self._ender = 0
+                self._changed.notify()
+                self._ask_to_settle()
         return first
 
     def settle(self) -> None:
         """Close the transport and tell the end, if the link has ended and nobody is inside."""
-        with self._lock:
-            inside = self._reader or self._writer or self._announcer or self._ender
-            if self.reason is None or self._settler or inside:
-                return
-            self._settler = get_ident()
+        me, mine = get_ident(), False
         try:
-            if self.attendant is not None:
-                self.attendant.remove(self)
-            self.transport.close()
-        except Exception:
-            log.exception("%s could not be closed", self.transport.address)
+            with self._lock:
+                inside = self._reader or self._writer or self._announcer or self._ender
+                if self.reason is None or self._settler or inside:
+                    return
+                self._settler = me
+                mine = True
+            self._close()
+            if self._announced:
+                self._sink.on_end(self.reason)
         finally:
-            try:
-                if self._announced:
-                    self._sink.on_end(self.reason)
-            finally:
+            if mine:
                 self._settled = True
                 self._changed.notify()
 
+    def _close(self) -> None:
+        try:
+            if self.attendant is not None:
+                self.attendant.remove(self)
+        finally:
+            try:
+                self.transport.close()
+            except Exception:
+                log.exception("%s could not be closed", self.transport.address)
+
     def is_inside(self) -> bool:
         """Whether the end of the link has to wait for the calling thread, which therefore must not wait for that."""
+        if self._lock._is_owned():  # type: ignore[attr-defined]  # so this is a signal handler, which interrupts
+            return True
         if get_ident() in (self._reader, self._writer, self._announcer, self._ender, self._settler):
             return not self._settled
         return self.attendant is not None and self.attendant.is_current()

@@ -63,7 +63,7 @@ class Core(Protocol):
         """Note that ``state`` is the state now."""
 
     def start_work(self) -> None:
-        """Have attempts made until one succeeds."""
+        """Have attempts made until one succeeds, unless they are being made."""
 
     def stop_work(self) -> None:
         """Have no more attempts made, and the link closed."""
@@ -81,6 +81,7 @@ TRANSITIONS: dict[tuple[State, str], tuple[State, str | None]] = {
     (_READY, "connect"): (_CONNECTING, "start_work"),
     (_READY, "disconnect"): (_DISCONNECTED, None),
     (_READY, "teardown"): (_TORNDOWN, "stop_for_good"),
+    (_CONNECTING, "connect"): (_CONNECTING, "start_work"),
     (_CONNECTING, "disconnect"): (_DISCONNECTED, "stop_work"),
     (_CONNECTING, "teardown"): (_TORNDOWN, "stop_for_good"),
     (_CONNECTING, "attempt_succeeded"): (_CONNECTED, None),
@@ -89,18 +90,25 @@ TRANSITIONS: dict[tuple[State, str], tuple[State, str | None]] = {
     (_CONNECTED, "disconnect"): (_DISCONNECTED, "stop_work"),
     (_CONNECTED, "teardown"): (_TORNDOWN, "stop_for_good"),
     (_CONNECTED, "alarm_raised"): (_RECOVERING, "start_work"),
+    (_RECOVERING, "connect"): (_RECOVERING, "start_work"),
     (_RECOVERING, "disconnect"): (_DISCONNECTED, "stop_work"),
     (_RECOVERING, "teardown"): (_TORNDOWN, "stop_for_good"),
     (_RECOVERING, "attempt_succeeded"): (_CONNECTED, None),
     (_RECOVERING, "gave_up"): (_DISCONNECTED, None),
     (_DISCONNECTED, "connect"): (_CONNECTING, "start_work"),
+    (_DISCONNECTED, "disconnect"): (_DISCONNECTED, "stop_work"),
     (_DISCONNECTED, "teardown"): (_TORNDOWN, "stop_for_good"),
     # a late success of an attempt that nobody wants any more has to be taken back
     (_DISCONNECTED, "attempt_succeeded"): (_DISCONNECTED, "stop_work"),
     (_TORNDOWN, "attempt_succeeded"): (_TORNDOWN, "stop_for_good"),
+    (_TORNDOWN, "teardown"): (_TORNDOWN, "stop_for_good"),
     (_TORNDOWN, "connect"): (_TORNDOWN, "refuse"),
 }
-"""What an input leads to, and the output that is done; every pair that is not here changes nothing."""
+"""What an input leads to, and the output that is done; every pair that is not here changes nothing.
+
+A command that is given again is done again, as far as something is left to do: a ``KeyboardInterrupt`` may have cut
+the first one off.
+"""
 
 INPUTS = ("connect", "disconnect", "teardown", "attempt_succeeded", "attempt_failed", "gave_up", "alarm_raised")
 

@@ -45,12 +45,12 @@ class Link(Reception, Transmission):
         """
         if self.patience is not None:
             timeout = self._within(timeout)
-        with self._lock:
-            if len(self.inbox) or self._reader or self.reason is not None:
-                return None
-            self._reader = get_ident()
-        tell = True
+        me, leads, tell = get_ident(), False, True
         try:
+            with self._lock:
+                if len(self.inbox) or self._reader or self.reason is not None:
+                    return None
+                leads, self._reader = True, me
             if self._interest == INPUT:
                 self._ask(NOTHING)
             data = self.transport.read(size, timeout)
@@ -71,7 +71,9 @@ class Link(Reception, Transmission):
             self._fail(error)
             return None
         finally:
-            self._step_down_as_caller(tell)
+            if leads:
+                self._reader = 0  # in one step: an interrupt must not leave it behind
+                self._step_down_as_caller(tell)
 
     def fill(self, view: memoryview, timeout: float | None) -> bool:
         """Fill memory of the caller straight from the socket; return whether that was possible.
@@ -85,15 +87,15 @@ class Link(Reception, Transmission):
         read_into = getattr(self.transport, "read_into", None)
         if read_into is None or self._sink.wanted():
             return False
-        with self._lock:
-            if len(self.inbox) or self._reader or self.reason is not None:
-                return False
-            self._reader = get_ident()
         if self.patience is not None:
             timeout = self._within(timeout)
         end = None if timeout is None else monotonic() + timeout
-        filled = 0
+        me, leads, filled = get_ident(), False, 0
         try:
+            with self._lock:
+                if len(self.inbox) or self._reader or self.reason is not None:
+                    return False
+                leads, self._reader = True, me
             while filled < len(view):
                 filled += read_into(view[filled:], timeout if end is None else max(0.0, end - monotonic()))
             return True
@@ -103,13 +105,21 @@ class Link(Reception, Transmission):
             self._fail(error)
             return False
         finally:
-            self.received += filled
-            if filled:
-                self._note("<", view[:filled])
-            if filled < len(view):
-                with self._lock:
-                    self._put(bytes(view[:filled]), False)
-            self._step_down_as_caller(self._sink.wanted())
+            try:
+                if leads and filled:
+                    self._keep_part(view[:filled], filled == len(view))
+            finally:
+                if leads:
+                    self._reader = 0
+                    self._step_down_as_caller(self._sink.wanted())
+
+    def _keep_part(self, filled: memoryview, whole: bool) -> None:
+        """Count what filled memory of the caller, and keep it if it was in vain."""
+        self.received += len(filled)
+        self._note("<", filled)
+        if not whole:
+            with self._lock:
+                self._put(bytes(filled), False)
 
     def take(self, extract: Callable[[], T | None], timeout: float | None, *, keep: bool = True) -> T:
         """Return what ``extract`` finds in the inbox, reading until it finds something.
@@ -127,7 +137,7 @@ class Link(Reception, Transmission):
         if self.patience is not None:
             timeout = self._within(timeout)
         end = None if timeout is None else monotonic() + timeout
-        leads = tell = False
+        me, leads, tell = get_ident(), False, False
         gate: Gate | None = None
         try:
             while True:
@@ -139,7 +149,7 @@ class Link(Reception, Transmission):
                         return found
                     if not leads:
                         if not self._reader:
-                            leads, self._reader = True, get_ident()
+                            leads, self._reader = True, me
                         else:
                             gate = gate or self._follow()
                     if self.reason is not None:
@@ -151,25 +161,29 @@ class Link(Reception, Transmission):
                 if end is not None:
                     timeout = max(0.0, end - monotonic())
         finally:
+            if leads:
+                self._reader = 0
+                self._step_down_as_caller(tell or self._sink.wanted())
             if gate is not None:
                 self._changed.gates.remove(gate)
-            if leads:
-                self._step_down_as_caller(tell or self._sink.wanted())
 
     def read_waiting(self) -> None:
         """Move what waits into the inbox, without waiting for more; other threads that read keep their turn."""
-        with self._lock:
-            if self.reason is not None or self._reader:
-                return
-            self._reader = get_ident()
+        me, leads = get_ident(), False
         try:
+            with self._lock:
+                if self.reason is not None or self._reader:
+                    return
+                leads, self._reader = True, me
             data = self._read_now()
             if data is not None:
                 self._accept(data, keep=True, tell=self.live and self._sink.wanted())
         except Exception as error:
             self._fail(error)
         finally:
-            self._step_down_as_caller(self._sink.wanted())
+            if leads:
+                self._reader = 0
+                self._step_down_as_caller(self._sink.wanted())
 
     def _follow(self) -> Gate:
         """Return a gate that is opened when the reader has something; the lock is held."""

@@ -9,6 +9,7 @@ import itertools
 import logging
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
@@ -56,36 +57,37 @@ class Timer:
 
 
 class _Timers:
-    """Timers by the time when they are due. Thread-safe."""
+    """Timers by the time when they are due. Any thread may add; the rest is for the thread that runs them."""
 
     def __init__(self) -> None:
+        self._added: deque[tuple[float, int, Timer]] = deque()
         self._heap: list[tuple[float, int, Timer]] = []
         self._count = itertools.count()
-        self._lock = threading.RLock()
+        self._untidy = False
 
     def add(self, timer: Timer) -> None:
-        with self._lock:
-            heapq.heappush(self._heap, (monotonic() + timer.delay, next(self._count), timer))
+        self._added.append((monotonic() + timer.delay, next(self._count), timer))
+
+    def tidy(self) -> None:
+        """Drop the timers of links that have ended, soon. Any thread."""
+        self._untidy = True
 
     def remaining(self) -> float | None:
         """Return the seconds until the next one is due."""
-        with self._lock:
-            return max(0.0, self._heap[0][0] - monotonic()) if self._heap else None
+        while self._added:
+            heapq.heappush(self._heap, self._added.popleft())
+        if self._untidy:
+            self._untidy = False
+            self._heap = [entry for entry in self._heap if entry[2].link.reason is None]
+            heapq.heapify(self._heap)
+        return max(0.0, self._heap[0][0] - monotonic()) if self._heap else None
 
     def run_due(self) -> None:
         now = monotonic()  # what is due again after that has to wait for others
-        while True:
-            with self._lock:
-                if not self._heap or self._heap[0][0] > now:
-                    return
-                timer = heapq.heappop(self._heap)[2]
+        while self._heap and self._heap[0][0] <= now:
+            timer = heapq.heappop(self._heap)[2]
             if timer.run():
                 self.add(timer)
-
-    def drop(self, link: Link) -> None:
-        with self._lock:
-            self._heap = [entry for entry in self._heap if entry[2].link is not link]
-            heapq.heapify(self._heap)
 
 
 class _Attendant:
@@ -187,12 +189,12 @@ class Listener(_Attendant):
 
     def remove(self, link: Link) -> None:
         """Attend to ``link`` no more."""
+        self._timers.tidy()
         with self._lock:
             if self._links.get(link.fd) is link:
                 del self._links[link.fd]
                 self._with_watch(lambda watch: watch.remove(link.fd))
                 self._with_watch(lambda watch: watch.poke())
-        self._timers.drop(link)
 
     def join(self, timeout: float) -> None:
         """Wait for the end of the thread if it has no links left."""

@@ -178,12 +178,13 @@ class Reception(Life):
             self._changed.notify()
 
     def _step_down(self, interest: int) -> None:
-        """Give the role back and ask the attendant for what the next reader needs to know."""
+        """Give the role back and ask the attendant for what the next reader needs to know; twice does no harm."""
         with self._lock:
-            self._reader = 0
+            if self._reader == get_ident():
+                self._reader = 0
             if self._changed.gates:
                 self._changed.notify()
-            if self.reason is None and interest != self._interest and self.live:
+            if self.reason is None and interest != self._interest and self.live and not self._reader:
                 self._ask(interest)
         if self.reason is not None:
             self._ask_to_settle()

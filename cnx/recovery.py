@@ -65,7 +65,7 @@ class Recovery:
         self._deciding = False
         self._todo: deque[Callable[[], None]] = deque()
         self._worker: Worker | None = None
-        self._ending = 0  # how many stops are not over
+        self._stops_asked = self._stops_done = 0
         self._up_since = 0.0
         self._linked = False  # a link was told of since the last start of work
         self._news: deque[News] = deque()
@@ -90,12 +90,6 @@ class Recovery:
                 break  # another thread does it
             action()
         self._tell_news()
-
-    def stop(self, name: str, reason: Cancelled) -> None:
-        """Feed ``disconnect`` or ``teardown`` to the machine, and wait until it is done, by whatever thread."""
-        self.put(name, reason)
-        if not self.is_inside():
-            self._changed.wait_for(lambda: not self._ending, STOP_TIMEOUT)
 
     def wait_for(self, states: tuple[State, ...], timeout: float | None) -> State | None:
         """Wait until the state is one of ``states`` and return it; ``None`` after ``timeout`` seconds."""
@@ -124,14 +118,15 @@ class Recovery:
         self._changed.notify()
 
     def start_work(self) -> None:
-        """Have attempts made on a new worker thread; after a loss only after a wait."""
-        self._linked = False
-        lost = self.state is State.RECOVERING
-        if not lost:
-            self._retries.start_over()
-        name = f"cnx manager {self._connection.name}"
-        self._worker = worker = Worker(name, self._attempt, self._on_attempt, self._retries, pause=lost)
-        self._todo.append(worker.start)
+        """Have attempts made on a new worker thread, if there is none; after a loss only after a wait."""
+        if self._worker is None or self._worker.over:
+            self._linked = False
+            lost = self.state is State.RECOVERING
+            if not lost:
+                self._retries.start_over()
+            name = f"cnx manager {self._connection.name}"
+            self._worker = Worker(name, self._attempt, self._on_attempt, self._retries, pause=lost)
+        self._todo.append(self._worker.start)
 
     def stop_work(self) -> None:
         """Have the worker ended and the link closed."""
@@ -145,20 +140,20 @@ class Recovery:
         """Leave everything as it is; the manager looks at the state and tells the caller."""
 
     def _stop_with(self, release: Callable[[], None]) -> None:
-        self._ending += 1
-        self._todo.append(partial(self._end, self._worker, release))
-        self._worker = None
+        self._stops_asked += 1
+        self._todo.append(partial(self._end, self._stops_asked, self._worker, release))
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _decide(self, name: str, reason: BaseException | None, worker: Worker | None) -> None:
-        if worker is not None and worker is not self._worker and name != "attempt_succeeded":
-            return  # late news of a worker that was stopped
+        late = worker is not None and (worker is not self._worker or worker.stopped)
+        if late and name != "attempt_succeeded":
+            return
         if reason is not None and self.state is not State.TORNDOWN:
             self.reason = reason
         getattr(self._machine, name)()
 
-    def _end(self, worker: Worker | None, release: Callable[[], None]) -> None:
+    def _end(self, number: int, worker: Worker | None, release: Callable[[], None]) -> None:
         end = monotonic() + STOP_TIMEOUT
         try:
             if worker is not None:
@@ -168,7 +163,7 @@ class Recovery:
                 worker.join(max(0.0, end - monotonic()))
         finally:
             with self._lock:
-                self._ending -= 1
+                self._stops_done = max(self._stops_done, number)
             self._changed.notify()
 
     def _tell_news(self) -> None:
@@ -190,15 +185,19 @@ class Recovery:
 
     def _on_end(self, reason: BaseException) -> None:
         """Hear from the connection that its link ended; what is about an older link is late news."""
-        if not self._connection.connected and (self._linked or self.state is State.CONNECTED):
-            self.put("disconnect" if isinstance(reason, Cancelled) else "alarm_raised", reason)
+        if self._connection.connected or not (self._linked or self.state is State.CONNECTED):
+            return
+        if not isinstance(reason, Cancelled):
+            self.put("alarm_raised", reason)
+        elif self.state not in (State.DISCONNECTED, State.TORNDOWN):  # otherwise that is where it comes from
+            self.put("disconnect", reason)
 
     # -- the worker thread -----------------------------------------------------------------------------------------
 
     def _attempt(self, stop: Deadline) -> BaseException | None:
         """Make one attempt; return why it failed, or ``None``."""
-        with stop.waking(self._changed.notify):
-            self._changed.wait_for(lambda: not self._ending or stop.cancelled, None)  # an earlier stop would end it
+        with stop.waking(self._changed.notify):  # an earlier stop would end this attempt
+            self._changed.wait_for(lambda: self._stops_done >= self._stops_asked or stop.cancelled, STOP_TIMEOUT)
         self.attempts += 1
         deadline = Deadline(self._connection.connect_timeout)
         with stop.waking(deadline.cancel):
@@ -228,7 +227,7 @@ class Recovery:
         (self._machine.teardown if torndown else self._machine.disconnect)()
         self._todo.clear()
         self._news.clear()
-        self._ending = 0
+        self._stops_done = self._stops_asked
 
     def stop_working(self) -> None:
         """Have no more attempts made."""

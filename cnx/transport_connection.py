@@ -173,10 +173,10 @@ class TransportConnection(Connection):
             with deadline.waking(lambda: link.end(NotConnected("the attempt was cancelled"))):
                 self.prepare(deadline)
                 deadline.check(f"preparing {self.name}")
+                link.start()
             if link.reason is not None:
                 raise link.reason
             link.patience = None
-            link.attendant.add(link)
         except BaseException as error:
             self._fresh = None
             self._recorder.say(f"failed: {error}")

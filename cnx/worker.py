@@ -37,7 +37,7 @@ class Retries:
     def are_over(self, error: BaseException, failed: int, elapsed: float) -> bool:
         """Whether to give up after ``failed`` attempts, the last one because of ``error``, in ``elapsed`` seconds."""
         attempts, total = self.backoff.attempts, self.backoff.total
-        fatal = isinstance(error, TornDown) or (getattr(error, "fatal", False) and not self._persist)
+        fatal = isinstance(error, (Cancelled, TornDown)) or (getattr(error, "fatal", False) and not self._persist)
         return fatal or (attempts is not None and failed >= attempts) or (total is not None and elapsed >= total)
 
     def next_delay(self, error: BaseException | None = None) -> float:
@@ -57,6 +57,9 @@ class Worker:
         tell: is told by this worker ``attempt_succeeded``, ``attempt_failed`` or ``gave_up``, and why.
         retries: when to make them.
         pause: wait before the first one, too.
+
+    Attributes:
+        over: it makes no more attempts.
     """
 
     def __init__(
@@ -73,17 +76,27 @@ class Worker:
         self._retries = retries
         self._pause = pause
         self._stop = Deadline()
+        self._starting = threading.RLock()
+        self.over = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Begin; once is enough."""
         try:
-            self._thread.start()
+            with self._starting:
+                if self._thread.ident is None:
+                    self._thread.start()
         except RuntimeError as error:
-            self._tell(self, "gave_up", ConnectError(f"cannot start the thread that connects: {error}"))
+            self._finish("gave_up", ConnectError(f"cannot start the thread that connects: {error}"))
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._stop.cancelled
 
     def stop(self) -> None:
         """End as soon as possible; returns at once."""
+        self.over = True
         self._stop.cancel(Cancelled("the manager was asked to stop"))
 
     def join(self, timeout: float) -> None:
@@ -100,7 +113,7 @@ class Worker:
             self._make_attempts()
         except BaseException as error:  # SystemExit from a handler, for one: nobody else would go on
             log.exception("%s ended in an unexpected way", self._thread.name)
-            self._tell(self, "gave_up", ConnectError(f"{self._thread.name} ended in an unexpected way: {error!r}"))
+            self._finish("gave_up", ConnectError(f"{self._thread.name} ended in an unexpected way: {error!r}"))
 
     def _make_attempts(self) -> None:
         started = monotonic()
@@ -110,13 +123,17 @@ class Worker:
         while not self._stop.cancelled:
             error = self._attempt(self._stop)
             if error is None:
-                self._tell(self, "attempt_succeeded", None)
+                self._finish("attempt_succeeded", None)
                 return
             if self._stop.cancelled:
                 return
             failed += 1
             if self._retries.are_over(error, failed, monotonic() - started):
-                self._tell(self, "gave_up", error)
+                self._finish("gave_up", error)
                 return
             self._tell(self, "attempt_failed", error)
             self._stop.pause(self._retries.next_delay(error))
+
+    def _finish(self, news: str, reason: BaseException | None) -> None:
+        self.over = True  # before it is told: what hears it may want a new worker
+        self._tell(self, news, reason)
