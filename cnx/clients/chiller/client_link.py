@@ -101,6 +101,7 @@ class ChillerLink(StreamConnection):
         self._used = False
         self._turns = Turns()
         self._replied_at = 0.0
+        self._settled = False  # the last command got its reply, and nothing else came with it
         self._awaited: dict[int, set[int]] = {}  # for each unit the numbers that were sent and not answered
         self._setups: dict[int, Sequence[Call]] = {}
         self._unprepared: set[int] = set()
@@ -161,7 +162,12 @@ class ChillerLink(StreamConnection):
     def _run(self, call: Call, awaited: set[int]) -> Answer:
         """Send one command and return the answer to it."""
         self._send(call, awaited)
-        for frame in self._frames():
+        end = monotonic() + self.reply_timeout
+        data = call.data_in(frame := self._whole_frame())
+        if data is not None:
+            self._settled = True
+            return self._accept(call, frame, data, awaited)
+        for frame in self._frames(end, frame):
             data = call.data_in(frame)
             if data is not None:
                 return self._accept(call, frame, data, awaited)
@@ -196,7 +202,7 @@ class ChillerLink(StreamConnection):
         calls = [parse_text(probe, device_id) for probe in PROBES]
         probe = next((call for call in calls if call.number not in awaited), calls[0])
         self._send(probe, awaited)
-        for frame in self._frames():
+        for frame in self._frames(monotonic() + self.reply_timeout):
             try:
                 reply = parse_reply(frame)
             except ProtocolError as error:
@@ -209,10 +215,13 @@ class ChillerLink(StreamConnection):
 
     def _send(self, call: Call, awaited: set[int]) -> None:
         """Send a command when the line is free, without what came unasked for."""
-        self._wait_for_pause()
-        late = self.read_waiting()
-        if late:
-            log.debug("%s: discarded %r, which came too late", self.name, late)
+        if self.pause:
+            self._wait_for_pause()
+        if not self._settled:
+            late = self.read_waiting()
+            if late:
+                log.debug("%s: discarded %r, which came too late", self.name, late)
+        self._settled = False
         awaited.add(call.number)
         try:
             self.write(call.frame, timeout=self.reply_timeout)
@@ -220,10 +229,20 @@ class ChillerLink(StreamConnection):
             awaited.discard(call.number)
             raise
 
-    def _frames(self) -> Iterator[bytes]:
-        """Yield what comes until the time for a reply is up."""
-        left = self.reply_timeout
-        end = monotonic() + left
+    def _whole_frame(self) -> bytes:
+        """Return a frame that comes whole and alone, as nearly every one does, or ``b""`` when there is more to it."""
+        try:
+            data = self._current().take_whole(is_one_frame, self.reply_timeout)
+        except TimedOut:
+            return b""
+        self._replied_at = monotonic()
+        return b"" if data is None else data[:-1]
+
+    def _frames(self, end: float, first: bytes = b"") -> Iterator[bytes]:
+        """Yield ``first``, if there is one, and what comes until ``end``."""
+        if first:
+            yield first
+        left = end - monotonic()
         while left > 0:
             try:
                 frame = self.receive(timeout=left)
@@ -250,6 +269,12 @@ class ChillerLink(StreamConnection):
             f"{self.name}: unit {call.device_id:02d} did not answer {call.text} within {self.reply_timeout:g} s; "
             "check its power, its id and the line"
         )
+
+
+def is_one_frame(data: bytes) -> bool:
+    """Whether ``data`` is a reply from its first to its last byte, without flow control in between."""
+    alone = data.find(b"\r") == len(data) - 1 and data.rfind(b"#") == 0
+    return alone and b"\x11" not in data and b"\x13" not in data and len(data) < 64
 
 
 def checked_seconds(name: str, seconds: float, *, least: float = 0.001) -> float:
