@@ -37,7 +37,7 @@ class Watch(Protocol):
         """Release the descriptors."""
 
 
-class EpollWatch:
+class EpollWatch(Watch):
     """A watch on Linux."""
 
     _always_ready = -1
@@ -79,7 +79,7 @@ class EpollWatch:
         self._epoll.close()
 
 
-class PollWatch:
+class PollWatch(Watch):
     """A watch for systems without epoll: arming wakes the waiting thread, which costs more.
 
     Whether the peer is gone cannot be told there, so it always may be.
