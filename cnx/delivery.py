@@ -43,8 +43,8 @@ class Delivery:
         self._framing = framing
         self._partial = ReceiveBuffer()
         self._stopped = False
-        self._data = Outlet(connection, Connection.Signals.DATA_RECEIVED, "data")
-        self._message = Outlet(connection, Connection.Signals.MESSAGE_RECEIVED, "message")
+        self._data = Outlet(connection, Connection.Signals.DATA_RECEIVED, "data", refreshed=True)
+        self._message = Outlet(connection, Connection.Signals.MESSAGE_RECEIVED, "message", refreshed=True)
 
     def wanted(self) -> bool:
         """Whether anybody is subscribed."""

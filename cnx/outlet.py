@@ -69,13 +69,16 @@ class Outlet:
         sender: kept as a weak reference.
         signal: the signal to tell.
         name: name of its argument.
+        refreshed: :meth:`refresh` is called after each change that :func:`cnx.subscribe` makes for the sender, so no
+            subscription has to be asked each time whether it still stands.
     """
 
-    def __init__(self, sender: object, signal: object, name: str) -> None:
+    def __init__(self, sender: object, signal: object, name: str, *, refreshed: bool = False) -> None:
         self._sender = weakref.ref(sender)
         self._own = id(sender)
         self._signal = signal
         self._name = name
+        self._refreshed = refreshed
         self._plan = self._running = _Plan((), [], [])
         self._batch: list[Any] = []
         self._rest: Iterator[Any] = iter(())
@@ -170,7 +173,7 @@ class Outlet:
         if target is not None and takes_only(target, self._name):
             if weak:
                 return item  # type: ignore[no-any-return]
-            call = direct_call(target)
+            call = direct_call(target, self._refreshed)
         elif weak:
             return lambda: None if (target := item()) is None else self._filtered(target)
         else:

@@ -102,9 +102,14 @@ def takes_only(receiver: Any, name: str) -> bool:
     return bool(names) and names[0] == name and not takes_all and not {"sender", "signal"} & set(names)
 
 
-def direct_call(receiver: Any) -> Callable[[Any], Any]:
-    """Return what to call in place of a receiver of which :func:`takes_only` holds."""
-    return receiver.direct_call() if isinstance(receiver, Subscription) else receiver
+def direct_call(receiver: Any, told: bool) -> Callable[[Any], Any]:
+    """Return what to call in place of a receiver of which :func:`takes_only` holds.
+
+    Args:
+        receiver: a handler, or a subscription.
+        told: the caller is told of each subscription to its sender that is cancelled.
+    """
+    return receiver.direct_call(told) if isinstance(receiver, Subscription) else receiver
 
 
 def call_filtered(receiver: Any, sender: weakref.ref[Any], signal: object, name: str, payload: Any) -> None:
@@ -178,9 +183,9 @@ class Subscription:
         names, first = self._parameters
         return self._by_position({name}) or (names is not None and first == name and not names & _ABOUT)
 
-    def direct_call(self) -> Callable[[Any], Any]:
-        """Return what to call with an argument alone; the handler itself if its caller hears of :meth:`cancel`."""
-        return self.handler if hasattr(self._sender(), "_on_subscribers_changed") else self._call_while_active
+    def direct_call(self, told: bool) -> Callable[[Any], Any]:
+        """Return what to call with an argument alone; the handler itself if the caller is told of :meth:`cancel`."""
+        return self.handler if told and self._sender() is not dispatcher.Any else self._call_while_active
 
     def _call_while_active(self, payload: Any) -> None:
         if self.active:

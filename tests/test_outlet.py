@@ -33,7 +33,7 @@ class Sender:
     """Something with an outlet, which hears of changes as connections do."""
 
     def __init__(self) -> None:
-        self.outlet = Outlet(self, Happening.TOLD, "data")
+        self.outlet = Outlet(self, Happening.TOLD, "data", refreshed=True)
 
     def _on_subscribers_changed(self) -> None:
         self.outlet.refresh()
@@ -332,6 +332,18 @@ def test_cancel_in_a_batch_counts_at_once(make: Callable[[], Any], others: int) 
     outlet.emit_each([1, 2, 3])
     assert got == [1]
     assert rest == [1, 2, 3] * others
+
+
+@pytest.mark.parametrize("make", [Sender, Deaf], ids=["hears of changes", "does not"])
+def test_cancel_of_another_counts_for_the_message_that_is_being_told(make: Callable[[], Any]) -> None:
+    """Who is cancelled by a handler before it is called is not called."""
+    sender = make()
+    outlet = getattr(sender, "outlet", None) or Outlet(sender, Happening.TOLD, "data")
+    got: list[int] = []
+    subscribe(sender, Happening.TOLD, lambda data: second.cancel())
+    second = subscribe(sender, Happening.TOLD, got.append)
+    outlet.emit(1)
+    assert got == []
 
 
 def test_cancel_of_a_subscription_to_any_sender_counts_at_once(sender: Sender) -> None:

@@ -53,7 +53,7 @@ class M2Delivery(Delivery):
 
     def __init__(self, connection: M2Client, framing: Framing | None, limit: int) -> None:
         super().__init__(connection, framing, limit)
-        outlets = {signal: Outlet(connection, signal, "message") for signal in SIGNALS.values()}
+        outlets = {signal: Outlet(connection, signal, "message", refreshed=True) for signal in SIGNALS.values()}
         self._outlets = {kind: outlets[signal] for kind, signal in SIGNALS.items()}
         self.expected: tuple[bytes, Any] = b"", None
         self._rate = MessageRate(monotonic()) if connection.measures_rate else None
