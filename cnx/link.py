@@ -150,8 +150,9 @@ class Link(Reception, Transmission):
                     if not leads:
                         if not self._reader:
                             leads, self._reader = True, me
-                        else:
-                            gate = gate or self._follow()
+                        elif gate is None:
+                            gate = self._gate_of_follower(me)
+                            self._changed.gates.append(gate)
                     if self.reason is not None:
                         self._check_up()
                 if leads:
@@ -164,7 +165,7 @@ class Link(Reception, Transmission):
             if leads:
                 self._reader = 0
                 self._step_down_as_caller(tell or self._sink.wanted())
-            if gate is not None:
+            if gate in self._changed.gates:
                 self._changed.gates.remove(gate)
 
     def read_waiting(self) -> None:
@@ -185,13 +186,13 @@ class Link(Reception, Transmission):
                 self._reader = 0
                 self._step_down_as_caller(self._sink.wanted())
 
-    def _follow(self) -> Gate:
-        """Return a gate that is opened when the reader has something; the lock is held."""
-        if self._reader == get_ident():
+    def _gate_of_follower(self, me: int) -> Gate:
+        """Return what is to be opened when the reader has something."""
+        if self._reader == me:
             raise RuntimeError(
                 "a handler must not read from the connection whose data it is being told; read on another thread"
             )
-        return self._changed.enqueue()
+        return Gate()
 
     def _read(self, timeout: float | None, keep: bool) -> bool:
         """Read once as the reader; return whether anybody is subscribed."""

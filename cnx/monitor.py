@@ -58,12 +58,6 @@ class Monitor:
         for gate in tuple(self.gates):
             gate.open()
 
-    def enqueue(self) -> Gate:
-        """Return a gate that the next :meth:`notify` opens; what is waited for has to be looked at after this."""
-        gate = Gate()
-        self.gates.append(gate)
-        return gate
-
     def wait_for(self, holds: Callable[[], T], timeout: float | None) -> T:
         """Return what ``holds`` returns as soon as that is true, or its last answer after ``timeout`` seconds.
 
@@ -71,8 +65,9 @@ class Monitor:
         """
         end = None if timeout is None else monotonic() + timeout
         while True:
-            gate = self.enqueue()
+            gate = Gate()
             try:
+                self.gates.append(gate)  # before looking, so that no change is missed
                 with self.lock:
                     found = holds()
                 left = None if end is None else end - monotonic()
@@ -80,4 +75,5 @@ class Monitor:
                     return found
                 gate.wait(left)
             finally:
-                self.gates.remove(gate)
+                if gate in self.gates:
+                    self.gates.remove(gate)
