@@ -132,7 +132,8 @@ def soak(kinds: list[str], seconds: float, seed: str) -> list[str]:
     report(soakers, began)
     for soaker in soakers:
         print(
-            f"  {soaker.kind}: {soaker.answers} answers, {soaker.failures} calls failed, {soaker.manager.counters.connects} links"
+            f"  {soaker.kind}: {soaker.answers} answers, {soaker.failures} calls failed, "
+            f"{soaker.manager.counters.connects} links"
         )
     wrong = [fault for soaker in soakers for fault in soaker.wrong]
     wrong += [f"{soaker.kind} got no answers" for soaker in soakers if not soaker.answers]

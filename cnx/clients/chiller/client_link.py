@@ -163,11 +163,12 @@ class ChillerLink(StreamConnection):
         """Send one command and return the answer to it."""
         self._send(call, awaited)
         end = monotonic() + self.reply_timeout
-        data = call.data_in(frame := self._whole_frame())
+        first = self._whole_frame()
+        data = call.data_in(first)
         if data is not None:
             self._settled = True
-            return self._accept(call, frame, data, awaited)
-        for frame in self._frames(end, frame):
+            return self._accept(call, first, data, awaited)
+        for frame in self._frames(end, first):
             data = call.data_in(frame)
             if data is not None:
                 return self._accept(call, frame, data, awaited)
