@@ -20,7 +20,7 @@ from cnx.buffer import ReceiveBuffer
 from cnx.clients.smartbus import Address, BusServer, Packet, SmartBusClient, SystemCmd
 from cnx.clients.smartbus.protocol import PacketFraming
 from cnx.clients.smartbus.protocol_messages import Register
-from tests.benchmarks.harness import Case, Target, case
+from tests.benchmarks.harness import Case, Target, case, pin
 from tests.clients.smartbus.native import library
 
 PACKETS = 50_000
@@ -44,7 +44,8 @@ def throughput() -> Iterator[Case]:
 
 @case("smartbus-ping")
 def pings() -> Iterator[Case]:
-    """Pings to the server, one after the other. The bare socket at our server is the echo and the server's share."""
+    """Pings to the server, all on one core. The bare socket at our server is the echo and the server's share."""
+    pin()
     made = Case(f"SmartBus, ping with {len(DATA)} bytes", "us")
     with served() as port, echoing() as echo:
         made.way("bare socket, BusServer", lambda: bare_pings(port, register=True))

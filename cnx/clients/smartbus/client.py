@@ -245,9 +245,10 @@ class SmartBusClient(Requests, Incoming, Connection):
         self._carrier.wait_for(ping, timeout)
 
     def _post(self, packet: Packet) -> None:
+        data = bytes(packet)
         for link in self._up:
             try:
-                link.send(packet)
+                link.write(data)
             except ConnectionError:
                 log.debug("%s: %s is lost; trying the other server", self.name, link.address)
             else:

@@ -31,6 +31,13 @@ class Incoming:
     _peers: PeerTable
     _messages: Outlet
 
+    def on_bytes(self, link: BusLink, data: bytes) -> bool:
+        """Take what was read, if it is just the answer of a ping; return whether it was."""
+        answered = self._pings.on_bytes(data)
+        if answered:
+            link.notify()
+        return answered
+
     def on_packet(self, link: BusLink, packet: Packet) -> None:
         """Deal with what the bus gives a meaning, and tell the rest."""
         handle = HANDLERS.get(packet[:2])

@@ -84,13 +84,15 @@ class Ping:
     """A ping that is waited for.
 
     Attributes:
-        payload: what the answer repeats.
+        answer: the answer as it will be on the wire, unless its padding is filled otherwise.
+        payload: what it repeats.
         seconds: the round trip; ``None`` without an answer.
         lost: the link ended first.
     """
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, payload: bytes, answer: bytes) -> None:
         self.payload = payload
+        self.answer = answer
         self.seconds: float | None = None
         self.lost = False
         self._sent = perf_counter()
@@ -119,12 +121,18 @@ class PingTable:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._waiting: dict[bytes, list[Ping]] = {}
+        self._answers: dict[bytes, Ping] = {}
 
-    def start(self, payload: bytes) -> Ping:
-        """Wait for an answer with ``payload``; a number of our own if it is empty."""
-        ping = Ping(payload or next(self._numbers).to_bytes(8, "little"))
+    def next_payload(self) -> bytes:
+        """Return data that no other ping of ours has."""
+        return next(self._numbers).to_bytes(8, "little")
+
+    def start(self, payload: bytes, answer: bytes) -> Ping:
+        """Wait for an answer with ``payload``, which is ``answer`` on the wire."""
+        ping = Ping(payload, answer)
         with self._lock:
-            self._waiting.setdefault(ping.payload, []).append(ping)
+            self._waiting.setdefault(payload, []).append(ping)
+            self._answers[answer] = ping
         return ping
 
     def drop(self, ping: Ping) -> None:
@@ -133,8 +141,12 @@ class PingTable:
             pings = self._waiting.get(ping.payload, [])
             if ping in pings:
                 pings.remove(ping)
-            if not pings:
-                self._waiting.pop(ping.payload, None)
+            self._forget(ping, pings)
+
+    def on_bytes(self, data: bytes) -> bool:
+        """Take what was read, if it is just one answer; return whether it was."""
+        ping = self._answers.get(data)
+        return ping is not None and self.on_ack(ping.payload)
 
     def on_ack(self, payload: bytes) -> bool:
         """Take an answer; return whether it was waited for."""
@@ -143,8 +155,7 @@ class PingTable:
             if not pings:
                 return False
             ping = pings.pop(0)
-            if not pings:
-                del self._waiting[payload]
+            self._forget(ping, pings)
         ping.on_ack()
         return True
 
@@ -153,5 +164,11 @@ class PingTable:
         with self._lock:
             lost = [ping for pings in self._waiting.values() for ping in pings]
             self._waiting.clear()
+            self._answers.clear()
         for ping in lost:
             ping.on_lost()
+
+    def _forget(self, ping: Ping, others: list[Ping]) -> None:
+        self._answers.pop(ping.answer, None)
+        if not others:
+            self._waiting.pop(ping.payload, None)

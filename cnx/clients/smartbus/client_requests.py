@@ -26,6 +26,7 @@ from cnx.errors import ConnectionLost, LimitExceeded, TimedOut
 __all__ = ["Requests"]
 
 DESTINATIONS = range(48)
+CMD_TYPES = range(1, 256)
 
 
 class Requests:
@@ -65,7 +66,9 @@ class Requests:
             dst_type: 0 to 255.
             data: bytes, or text that is sent in ``encoding``; less than 256 MiB.
         """
-        self._post(self._packet(checked_byte("command", cmd), cmd_type, (dst_unit, dst_client, dst_type), data))
+        checked_byte("command", cmd)
+        checked_byte("command type", cmd_type, CMD_TYPES)
+        self._post(self._packet(cmd, cmd_type, (dst_unit, dst_client, dst_type), data))
 
     def send_ping(self, dst_unit: int, dst_client: int, dst_type: int, data: bytes | str = b"") -> None:
         """Send a ping and do not wait; the answer is told as ``MESSAGE_RECEIVED``."""
@@ -88,9 +91,12 @@ class Requests:
         """
         checked_seconds(timeout)
         packet = self._packet(SystemCmd.PING, CmdType.SYSTEM, (dst_unit, dst_client, dst_type), data)
-        ping = self._pings.start(packet.data)
+        if not packet.data:
+            packet = packet._replace(data=self._pings.next_payload())
+        answer = Packet(SystemCmd.PING_ACK, CmdType.SYSTEM, packet.destination, packet.source, packet.data)
+        ping = self._pings.start(packet.data, bytes(answer))
         try:
-            self._post(packet._replace(data=ping.payload))
+            self._post(packet)
             self._await(ping, timeout)
         finally:
             if ping.seconds is None:
@@ -154,7 +160,6 @@ class Requests:
         return number
 
     def _packet(self, cmd: int, cmd_type: int, destination: tuple[int, int, int], data: bytes | str) -> Packet:
-        checked_byte("command type", cmd_type, range(1, 256))
         address = checked_address(*destination)
         if address.unit == self.local_address.unit:
             raise ValueError(f"unit {address.unit} is our own; a client cannot send to its own unit")

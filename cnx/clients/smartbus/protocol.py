@@ -48,8 +48,9 @@ def checked_address(unit: int, client: int, client_type: int) -> Address:
     Raises:
         ValueError, TypeError: a part is not an integer from 0 to 255.
     """
-    for name, value in (("unit id", unit), ("client id", client), ("client type", client_type)):
-        checked_byte(name, value)
+    checked_byte("unit id", unit)
+    checked_byte("client id", client)
+    checked_byte("client type", client_type)
     return Address(unit, client, client_type)
 
 
