@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "benchmark_tables",
     "chiller_commands",
     "command_help",
     "lifecycle",
