@@ -6,8 +6,11 @@ function is called at just these points and on the same thread; what it does, or
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
+import tracemalloc
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -16,6 +19,11 @@ from typing import Any
 import cnx
 
 HOME = str(Path(cnx.__file__).parent)
+FRAGILE = (threading.__file__, logging.__file__, warnings.__file__, tracemalloc.__file__, "<frozen importlib")
+"""What a handler can break in CPython itself, and so is left alone here: threads start with an Event and end with a lock
+that whoever waits for them takes, logging can be left locked, and a module half imported."""
+FINALIZERS = {"__del__", "remove", "_remove", "__repr__", "unraisable_hook"}
+"""What runs when objects are finalized: what is raised there, the interpreter only prints."""
 
 
 def strike(call: Callable[[], object], action: Callable[[], object], at: int) -> tuple[bool, BaseException | None]:
@@ -42,15 +50,13 @@ def strike(call: Callable[[], object], action: Callable[[], object], at: int) ->
 
 
 def _counts(frame: FrameType | None) -> bool:
-    """Whether the library's own code runs, or what it called; but not what starts a thread.
-
-    ``threading.Thread.start`` waits for the new thread by a ``threading.Event``, which a handler that raises can break.
-    """
+    """Whether the library's own code runs, or what it called."""
     ours = False
     while frame is not None and frame.f_code.co_filename != __file__:
-        if frame.f_code is threading.Thread.start.__code__:
+        code = frame.f_code
+        if code.co_name in FINALIZERS or code.co_filename.startswith(FRAGILE):
             return False
-        ours = ours or frame.f_code.co_filename.startswith(HOME)
+        ours = ours or code.co_filename.startswith(HOME)
         frame = frame.f_back
     return ours
 
