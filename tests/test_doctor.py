@@ -138,7 +138,8 @@ def test_reset(stack: ExitStack) -> None:
     server = stack.enter_context(Echo())
     url = server.listen_tcp()
     stack.enter_context(faults(server, reset()))
-    assert "the link broke" in diagnose(url, patience=10.0)[-1].verdict
+    verdict = diagnose(url, patience=10.0)[-1].verdict
+    assert "the link broke" in verdict or "reset by peer" in verdict  # it may come before the attempt is over
 
 
 def test_silent(stack: ExitStack) -> None:
