@@ -30,6 +30,9 @@ __all__ = ["Link"]
 
 T = TypeVar("T")
 
+_LAST_WORDS = 0.1
+"""Seconds that a write which failed waits for another thread to read what the peer sent before it went."""
+
 
 class Link(Reception, Transmission):
     """One life of a transport, for callers of reading methods, on top of its reception by an attendant. Thread-safe."""
@@ -185,6 +188,15 @@ class Link(Reception, Transmission):
             if leads:
                 self._reader = 0
                 self._step_down_as_caller(self._sink.wanted())
+
+    def _hear_out(self) -> None:
+        if self._reader == get_ident():
+            return
+        self._changed.wait_for(lambda: self.reason is not None or not self._reader, _LAST_WORDS)
+        received = -1
+        while self.received != received and self.reason is None and len(self.inbox) < self._sink.limit:
+            received = self.received
+            self.read_waiting()
 
     def _gate_of_follower(self, me: int) -> Gate:
         """Return what is to be opened when the reader has something."""

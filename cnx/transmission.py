@@ -72,6 +72,7 @@ class Transmission(Life):
         try:
             return self.transport.write(data, timeout)
         except ConnectionLost as error:
+            self._hear_out()
             if not self.end(error):
                 self._check_up()
             raise
@@ -87,6 +88,9 @@ class Transmission(Life):
                 ConnectionLost(f"a write to {self.transport.address} was interrupted by {error!r}, maybe half-way")
             )
             raise
+
+    def _hear_out(self) -> None:
+        """Take in what the peer sent before it went, which a write was the first to find out."""
 
     def _forget_told(self) -> None:
         """Keep what comes from now on, in place of what nobody has read and everybody was told."""

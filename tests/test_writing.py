@@ -251,6 +251,18 @@ def test_writing_to_a_peer_that_has_gone(cnx_pair: Pair) -> None:
     assert connection.readexactly(6, timeout=PATIENCE) == b"oodbye"
 
 
+def test_last_words_are_read_although_a_write_finds_the_peer_gone(cnx_pair: Pair) -> None:
+    """Such as the reason why a server hangs up: what had arrived is not lost by a write that fails."""
+    connection, peer = cnx_pair
+    connection.reading = True
+    peer.sendall(b"too many connections")
+    peer.close()
+    with pytest.raises(ConnectionLost):
+        for _ in range(100):
+            connection.write(b"hello", timeout=PATIENCE)
+    assert connection.read(100, timeout=PATIENCE) == b"too many connections"
+
+
 def test_disconnect_ends_a_blocked_write(cnx_pair: Pair) -> None:
     """At once."""
     connection, peer = cnx_pair
