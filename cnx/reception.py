@@ -160,6 +160,8 @@ class Reception(Life):
         sink = self._sink
         self.received += len(data)
         self._note("<", data)
+        if tell and self._untold:
+            self._deliver_kept()  # which came before
         if keep or not tell or sink.keeping:
             with self._lock:
                 self._put(data, tell)
@@ -169,9 +171,8 @@ class Reception(Life):
     def _put(self, data: bytes, told: bool) -> None:
         """Add to the inbox; the lock is held."""
         self.inbox.append(data)
-        if not told:
-            self._untold += max(1, len(data))
-        elif self._sink.provisional and len(self.inbox) > self._sink.limit:
+        self._untold = 0 if told else self._untold + max(1, len(data))
+        if told and self._sink.provisional and len(self.inbox) > self._sink.limit:
             self.inbox.clear()  # whoever reads now begins with what comes next
             self._sink.keeping = False
         if self._changed.gates:
