@@ -16,7 +16,7 @@ from rich.table import Table
 from tests.benchmarks.chart import draw
 from tests.benchmarks.harness import CASES, Result, run_case
 
-MODULES = ("core", "peers", "serial_port", "scale", "m2", "chiller", "recorder")
+MODULES = ("core", "peers", "serial_port", "scale", "m2", "chiller", "recorder", "smartbus")
 
 
 @click.command()

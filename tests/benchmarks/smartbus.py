@@ -160,22 +160,26 @@ class Native:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the library prints
         self._library = ctypes.CDLL(path)
         self.answered = threading.Event()
-        registered = threading.Event()
+        self._registered = threading.Event()
         pointer, byte, number = ctypes.c_void_p, ctypes.c_byte, ctypes.c_int
-        on_connection = ctypes.CFUNCTYPE(None, pointer, byte, number, number)(lambda *_: registered.set())
+        on_connection = ctypes.CFUNCTYPE(None, pointer, byte, number, number)(self._on_connection)
         on_data = ctypes.CFUNCTYPE(None, pointer, byte, pointer, pointer, number)(lambda *_: self.answered.set())
         self._callbacks = on_connection, on_data
         self._library.SmartBusNetCli_Init(SENDER.unit)
         self._library.SmartBusNetCli_SetCallBackFn(on_connection, on_data, None, None, None, None)
         where = (b"127.0.0.1", port, None, 0xFFFF, b"", b"", b"")
         self._library.SmartBusNetCli_CreateConnect(SENDER.client, SENDER.type, *where)
-        registered.wait(10)
+        assert self._registered.wait(10)
+
+    def _on_connection(self, arg: int, client: int, access_point: int, ack: int) -> None:
+        if ack == 0:  # the first attempt may meet the link of the last client that had these ids
+            self._registered.set()
 
     def ping(self) -> None:
         """Ping the server and wait for its answer."""
         self.answered.clear()
         self._library.SmartBusNetCli_SendPing(SENDER.client, *SERVER, DATA, len(DATA))
-        self.answered.wait(10)
+        assert self.answered.wait(10)
 
     def leave(self, figure: float) -> None:
         """Print a figure and end the process."""

@@ -88,7 +88,10 @@ class SmartBusClient(Requests, Incoming, Connection):
         self._identity = Identity(self.local_address, user, password, info)
         Register(0, user, password, info).payload()  # refuses texts that are too long
         listener = settings.setdefault("listener", Listener(f"smartbus {self.local_address}"))
-        settings.update(owner=self, pulse=pulse or Pulse(), limit=limit, connect_timeout=connect_timeout)
+        self._pings = PingTable()
+        settings.update(
+            owner=self, pings=self._pings, pulse=pulse or Pulse(), limit=limit, connect_timeout=connect_timeout
+        )
         servers = [(host, port)] if backup is None else [(host, port), backup]
         self._links = tuple(BusLink(*server, index, self._identity, **settings) for index, server in enumerate(servers))
         self._carrier: BusLink | Pair = Pair(self._links, listener) if backup else self._links[0]
@@ -99,7 +102,6 @@ class SmartBusClient(Requests, Incoming, Connection):
         self._end_told = threading.Event()
         self._end_told.set()
         self._calls = CallTable(f"smartbus {self.local_address}", tell)
-        self._pings = PingTable()
         self._notices = itertools.count(1)
         self._peers = PeerTable(tell)
         self._messages = Outlet(self, self.Signals.MESSAGE_RECEIVED, "message")
@@ -244,11 +246,10 @@ class SmartBusClient(Requests, Incoming, Connection):
     def _await(self, ping: Ping, timeout: float) -> None:
         self._carrier.wait_for(ping, timeout)
 
-    def _post(self, packet: Packet) -> None:
-        data = bytes(packet)
+    def _post(self, packet: bytes) -> None:
         for link in self._up:
             try:
-                link.write(data)
+                link.write(packet)
             except ConnectionError:
                 log.debug("%s: %s is lost; trying the other server", self.name, link.address)
             else:

@@ -31,13 +31,6 @@ class Incoming:
     _peers: PeerTable
     _messages: Outlet
 
-    def on_bytes(self, link: BusLink, data: bytes) -> bool:
-        """Take what was read, if it is just the answer of a ping; return whether it was."""
-        answered = self._pings.on_bytes(data)
-        if answered:
-            link.notify()
-        return answered
-
     def on_packet(self, link: BusLink, packet: Packet) -> None:
         """Deal with what the bus gives a meaning, and tell the rest."""
         handle = HANDLERS.get(packet[:2])
@@ -53,10 +46,10 @@ class Incoming:
         self._messages.emit(packet)
 
     def _on_ping_ack(self, link: BusLink, packet: Packet) -> None:
-        if self._pings.on_ack(packet.data):
-            link.notify()
-        else:
+        if self._pings.on_ack(packet.data) is None:
             self._messages.emit(packet)
+        else:
+            link.notify()
 
     def _on_flow_ack(self, link: BusLink, packet: Packet) -> None:
         self._calls.on_ack(FlowAck.parse(packet.data))

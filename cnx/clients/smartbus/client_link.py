@@ -7,16 +7,18 @@ import math
 import os
 import time
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import Any, Protocol
 
 from cnx.clients.smartbus.client_events import refusal
-from cnx.clients.smartbus.client_peers import Ping
+from cnx.clients.smartbus.client_peers import Ping, PingTable
 from cnx.clients.smartbus.protocol import BROADCAST, UNKNOWN_UNIT, Address, Packet, PacketFraming
 from cnx.clients.smartbus.protocol_codes import ClientType, CmdType, InternalCmd
 from cnx.clients.smartbus.protocol_messages import Heartbeat, Register, RegisterAck
 from cnx.deadline import Deadline
 from cnx.delivery import Delivery
 from cnx.errors import Cancelled, ConnectionLost, TimedOut
+from cnx.framing import Framing
 from cnx.signals import subscribe_weakly
 from cnx.socket_connection import SocketConnection
 
@@ -62,7 +64,6 @@ class Owner(Protocol):
 
     access_point: int
 
-    def on_bytes(self, link: BusLink, data: bytes) -> bool: ...
     def on_packet(self, link: BusLink, packet: Packet) -> None: ...
     def on_link_up(self, sender: BusLink) -> None: ...
     def on_link_down(self, link: BusLink, reason: BaseException) -> None: ...
@@ -71,13 +72,20 @@ class Owner(Protocol):
 class BusDelivery(Delivery):
     """Has a short way for what nearly always comes alone: the answer of a ping that a thread waits for."""
 
+    def __init__(self, link: BusLink, framing: Framing | None, limit: int) -> None:
+        super().__init__(link, framing, limit)
+        self._pings = link.pings
+
     def deliver(self, data: bytes) -> None:
         """Tell what came, unless it is just that."""
-        link = self._connection()
-        if isinstance(link, BusLink) and not len(self._partial) and link.takes(data):
-            self.messages += 1
-        else:
+        ping = None if len(self._partial) else self._pings.on_bytes(data)
+        if ping is None:
             super().deliver(data)
+            return
+        self.messages += 1
+        link = None if ping.waiter == get_ident() else self._connection()
+        if isinstance(link, BusLink):
+            link.notify()
 
 
 class BusLink(SocketConnection):
@@ -88,6 +96,7 @@ class BusLink(SocketConnection):
         index: 0 for the master, 1 for the backup.
         identity: who we are.
         owner: the client.
+        pings: those that are waited for.
         pulse: heartbeat and silence limit.
         limit: the largest packet to accept, in bytes.
         **settings: see :class:`~cnx.SocketConnection`.
@@ -100,6 +109,7 @@ class BusLink(SocketConnection):
         index: int,
         identity: Identity,
         owner: Owner,
+        pings: PingTable,
         pulse: Pulse,
         limit: int,
         **settings: Any,
@@ -110,6 +120,7 @@ class BusLink(SocketConnection):
         self._index = index
         self._identity = identity
         self._owner = owner
+        self.pings = pings
         self._pulse = pulse
         self._beats = self._quiet_beats = self._heard = 0
         self._free_at = 0.0
@@ -146,10 +157,6 @@ class BusLink(SocketConnection):
             self._on_second_acknowledgement(packet)
         elif packet.cmd != InternalCmd.HEARTBEAT_ACK:
             log.debug("%s: ignoring internal command %d", self.name, packet.cmd)
-
-    def takes(self, data: bytes) -> bool:
-        """Let the client take what was read as a whole; return whether it did."""
-        return self._owner.on_bytes(self, data)
 
     def on_disconnected(self, reason: BaseException) -> None:
         """Tell the client."""

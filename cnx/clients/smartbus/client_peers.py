@@ -86,6 +86,7 @@ class Ping:
     Attributes:
         answer: the answer as it will be on the wire, unless its padding is filled otherwise.
         payload: what it repeats.
+        waiter: the thread that waits.
         seconds: the round trip; ``None`` without an answer.
         lost: the link ended first.
     """
@@ -93,6 +94,7 @@ class Ping:
     def __init__(self, payload: bytes, answer: bytes) -> None:
         self.payload = payload
         self.answer = answer
+        self.waiter = threading.get_ident()
         self.seconds: float | None = None
         self.lost = False
         self._sent = perf_counter()
@@ -143,21 +145,21 @@ class PingTable:
                 pings.remove(ping)
             self._forget(ping, pings)
 
-    def on_bytes(self, data: bytes) -> bool:
-        """Take what was read, if it is just one answer; return whether it was."""
+    def on_bytes(self, data: bytes) -> Ping | None:
+        """Take what was read, if it is just one answer; return the ping that it answers."""
         ping = self._answers.get(data)
-        return ping is not None and self.on_ack(ping.payload)
+        return None if ping is None else self.on_ack(ping.payload)
 
-    def on_ack(self, payload: bytes) -> bool:
-        """Take an answer; return whether it was waited for."""
+    def on_ack(self, payload: bytes) -> Ping | None:
+        """Take an answer; return the ping that it answers, if one was waited for."""
         with self._lock:
             pings = self._waiting.get(payload)
             if not pings:
-                return False
+                return None
             ping = pings.pop(0)
             self._forget(ping, pings)
         ping.on_ack()
-        return True
+        return ping
 
     def end_all(self) -> None:
         """Let all who wait know that no answer will come."""

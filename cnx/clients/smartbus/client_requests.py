@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any
@@ -16,6 +15,7 @@ from cnx.clients.smartbus.protocol import (
     SERVER_UNITS,
     Address,
     Packet,
+    answered,
     checked_address,
     checked_byte,
 )
@@ -46,7 +46,7 @@ class Requests:
     _notices: itertools.count[int]
 
     @abstractmethod
-    def _post(self, packet: Packet) -> None:
+    def _post(self, packet: bytes) -> None:
         """Send a packet over the active link."""
 
     @abstractmethod
@@ -68,11 +68,11 @@ class Requests:
         """
         checked_byte("command", cmd)
         checked_byte("command type", cmd_type, CMD_TYPES)
-        self._post(self._packet(cmd, cmd_type, (dst_unit, dst_client, dst_type), data))
+        self._post(bytes(self._packet(cmd, cmd_type, (dst_unit, dst_client, dst_type), data)))
 
     def send_ping(self, dst_unit: int, dst_client: int, dst_type: int, data: bytes | str = b"") -> None:
         """Send a ping and do not wait; the answer is told as ``MESSAGE_RECEIVED``."""
-        self._post(self._packet(SystemCmd.PING, CmdType.SYSTEM, (dst_unit, dst_client, dst_type), data))
+        self._post(bytes(self._packet(SystemCmd.PING, CmdType.SYSTEM, (dst_unit, dst_client, dst_type), data)))
 
     def ping(
         self, dst_unit: int, dst_client: int, dst_type: int, data: bytes | str = b"", *, timeout: float = 10.0
@@ -93,10 +93,10 @@ class Requests:
         packet = self._packet(SystemCmd.PING, CmdType.SYSTEM, (dst_unit, dst_client, dst_type), data)
         if not packet.data:
             packet = packet._replace(data=self._pings.next_payload())
-        answer = Packet(SystemCmd.PING_ACK, CmdType.SYSTEM, packet.destination, packet.source, packet.data)
-        ping = self._pings.start(packet.data, bytes(answer))
+        request = bytes(packet)
+        ping = self._pings.start(packet.data, answered(request))
         try:
-            self._post(packet)
+            self._post(request)
             self._await(ping, timeout)
         finally:
             if ping.seconds is None:
@@ -134,10 +134,10 @@ class Requests:
         call = FlowCall(self._calls.next_id(), project, flow, checked_seconds(timeout), need_return)
         mode = WITH_RETURN if need_return else WITHOUT_RETURN
         message = InvokeFlow(project, flow, call.invoke_id, dump_values(parameters), mode)
-        packet = message.packet(self.local_address, destination)
+        request = bytes(message.packet(self.local_address, destination))
         self._calls.add(call)
         try:
-            self._post(packet)
+            self._post(request)
         except BaseException:
             self._calls.drop(call)
             raise
@@ -156,7 +156,7 @@ class Requests:
         milliseconds = round(checked_seconds(expires) * 1000)
         number = positive(next(self._notices))
         notice = Notify(project, title, text, number, milliseconds)
-        self._post(notice.packet(self.local_address, flow_server(server, process)))
+        self._post(bytes(notice.packet(self.local_address, flow_server(server, process))))
         return number
 
     def _packet(self, cmd: int, cmd_type: int, destination: tuple[int, int, int], data: bytes | str) -> Packet:
@@ -184,6 +184,6 @@ def checked_seconds(timeout: float) -> float:
     """Return ``timeout`` if it is a number of seconds above 0 with an end."""
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
         raise TypeError(f"a timeout is a number of seconds, not {timeout!r}")
-    if not 0 < timeout <= 2_000_000 or math.isnan(timeout):
+    if not 0 < timeout <= 2_000_000:  # false for NaN, too
         raise ValueError(f"a timeout is above 0 and at most 2,000,000 s here, not {timeout!r}")
     return float(timeout)

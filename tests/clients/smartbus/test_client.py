@@ -148,6 +148,18 @@ def test_registers_when_it_connects(pool: ThreadPoolExecutor) -> None:
             assert peer.closed()
 
 
+@pytest.mark.parametrize("host", ["localhost", "::1"])
+def test_names_and_ipv6(host: str) -> None:
+    """A server is found by its name, and over IPv6."""
+    with BusServer() as server:
+        try:
+            port = int(server.listen_tcp(host).rpartition(":")[2])
+        except OSError:
+            pytest.skip(f"no {host} on this machine")
+        with SmartBusClient(host, port, unit_id=20, client_id=1, client_type=9) as client:
+            assert client.ping(0, 0, 1) > 0
+
+
 def test_signals_of_a_link(server: BusServer) -> None:
     """CONNECTED first, DISCONNECTED last, with its reason."""
     client = client_of(endpoint(server.urls[0])[1])
