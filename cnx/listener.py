@@ -122,7 +122,7 @@ class _Attendant:
         try:
             self._thread.start()
         except RuntimeError as error:
-            self._thread = None
+            self._thread = self._last = None
             raise ConnectError(f"cannot start {self._name}: {error}") from error
 
 

@@ -117,6 +117,8 @@ class TransportConnection(Connection):
             NotConnected: there is no link.
         """
         link = self._current()
+        if link.reason is not None:
+            raise NotConnected(f"{self.name} is not connected: {link.reason}") from link.reason
         timer = Timer(link, checked_interval(interval), callback)
         link.schedule(timer)
         return timer
