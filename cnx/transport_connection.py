@@ -116,10 +116,11 @@ class TransportConnection(Connection):
         Raises:
             NotConnected: there is no link.
         """
+        interval = checked_interval(interval)
         link = self._current()
         if link.reason is not None:
             raise NotConnected(f"{self.name} is not connected: {link.reason}") from link.reason
-        timer = Timer(link, checked_interval(interval), callback)
+        timer = Timer(link, interval, callback)
         link.schedule(timer)
         return timer
 
