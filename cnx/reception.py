@@ -52,6 +52,8 @@ class Reception(Life):
                 if self._interest != NOTHING:
                     self._ask(NOTHING)
                 return  # whoever has the role asks again when giving it back
+            if self.reason is None and not self.live:
+                return  # data comes after CONNECTED; whoever tells that pokes
             if self.reason is None:
                 self._reader = get_ident()
         if self.reason is not None:

@@ -1,0 +1,204 @@
+"""Managers: commands from anywhere, in any order, and what they leave."""
+
+from __future__ import annotations
+
+import gc
+import random
+import socket
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from cnx import Backoff, Cancelled, Connection, ConnectionManager, SocketConnection, State, TornDown, subscribe
+from cnx.testing import PATIENCE, wait_until
+from tests.situations import closed_port
+
+QUICK = Backoff(first=0.001, cap=0.01)
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """Give a port that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as server:
+        yield int(server.getsockname()[1])
+
+
+@pytest.fixture
+def manager(port: int) -> Iterator[ConnectionManager]:
+    """Give a manager of a connection to that port, which is torn down at the end."""
+    made = ConnectionManager(SocketConnection("127.0.0.1", port), backoff=QUICK)
+    yield made
+    made.teardown()
+
+
+@pytest.mark.parametrize("wrong", [{"connection": "tcp://127.0.0.1:1"}, {"backoff": 1.5}])
+def test_wrong_arguments_are_refused(wrong: dict[str, Any]) -> None:
+    """The error says what was expected, at the call."""
+    with pytest.raises(TypeError, match="not "):
+        ConnectionManager(**{"connection": SocketConnection("127.0.0.1", 1), **wrong})
+
+
+def test_commands_may_be_repeated(manager: ConnectionManager) -> None:
+    """Each leads where it says, however often; only connecting after a teardown is refused."""
+    for _ in range(2):
+        manager.connect(PATIENCE)
+        assert manager.state is State.CONNECTED
+    assert manager.counters.connects == 1
+    for _ in range(2):
+        manager.disconnect()
+        assert manager.state is State.DISCONNECTED
+        assert isinstance(manager.reason, Cancelled)
+    for _ in range(2):
+        manager.teardown()
+    manager.disconnect()
+    assert manager.state is State.TORNDOWN
+    for call in (manager.connect, lambda: manager.wait_until("connected", PATIENCE)):
+        with pytest.raises(TornDown):
+            call()
+
+
+def test_wrong_waits_are_refused(manager: ConnectionManager) -> None:
+    """An unknown state and a negative time fail at the call."""
+    with pytest.raises(ValueError, match="asleep"):
+        manager.wait_until("asleep")
+    with pytest.raises(ValueError, match="timeout"):
+        manager.connect(-1)
+    assert manager.state is State.READY
+
+
+def test_changes_are_told_in_order_to_everybody(manager: ConnectionManager) -> None:
+    """Whoever changes the state inside of a handler does not make others hear the changes in another order."""
+    seen: list[list[tuple[State, State]]] = [[], []]
+    subscribe(manager, manager.Signals.STATE_CHANGED, lambda old, new: seen[0].append((old, new)))
+    subscribe(manager, manager.Signals.STATE_CHANGED, lambda new: manager.disconnect() if new is State.CONNECTED else 0)
+    subscribe(manager, manager.Signals.STATE_CHANGED, lambda old, new: seen[1].append((old, new)))
+    manager.connect(wait=False)
+    wait_until(lambda: len(seen[1]) == 3, "three changes")
+    assert seen[0] == seen[1]
+    assert [new for _, new in seen[0]] == [State.CONNECTING, State.CONNECTED, State.DISCONNECTED]
+
+
+def test_handler_of_the_end_may_connect_again(manager: ConnectionManager) -> None:
+    """There ``connect()`` does not wait, as it would for itself; the manager does it once the handler has returned."""
+    ends: list[BaseException] = []
+
+    def again(reason: BaseException) -> None:
+        ends.append(reason)
+        if len(ends) < 4:
+            manager.connect()
+            with pytest.raises(RuntimeError, match="cannot wait for what waits"):
+                manager.wait_until("connected", PATIENCE)
+
+    subscribe(manager.connection, Connection.Signals.DISCONNECTED, again)
+    manager.connect(PATIENCE)
+    for number in range(1, 4):
+        manager.connection.disconnect()
+        wait_until(lambda n=number: manager.counters.connects == n + 1, "the next link")  # type: ignore[misc]
+    assert len(ends) == 3
+
+
+def test_disconnecting_the_connection_ends_the_attempts() -> None:
+    """Whoever disconnects the connection while its manager tries to reach somebody ends that, too."""
+    connection = SocketConnection("127.0.0.1", closed_port())
+    manager = ConnectionManager(connection, backoff=Backoff(first=0.0001, cap=0.0001))
+    manager.connect(wait=False)
+
+    def is_over() -> bool:
+        connection.disconnect()
+        return manager.state is State.DISCONNECTED
+
+    wait_until(is_over, "the end of the attempts")
+    assert isinstance(manager.reason, Cancelled)
+    manager.teardown()
+
+
+def test_threads_that_disagree_come_to_an_end(manager: ConnectionManager) -> None:
+    """Eight threads command at random: no call hangs, the last command decides, and state and link agree."""
+    random.seed(7)
+    orders = [[random.choice(["connect", "disconnect", "alarm", "wait"]) for _ in range(40)] for _ in range(8)]
+
+    def command(order: list[str]) -> None:
+        for name in order:
+            if name == "connect":
+                manager.connect(wait=False)
+            elif name == "disconnect":
+                manager.disconnect()
+            elif name == "alarm":
+                manager.connection.raise_alarm("a test says so")
+            else:
+                with suppress(TimeoutError, ConnectionError):
+                    manager.connect(0.001)
+
+    threads = [threading.Thread(target=command, args=(order,)) for order in orders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE * 3)
+        assert not thread.is_alive()
+    manager.connect(wait=False)
+    wait_until(lambda: manager.state is State.CONNECTED and manager.connection.connected, "a link")
+    manager.disconnect()
+    assert not manager.connection.connected
+    assert manager.state is State.DISCONNECTED
+
+
+def test_several_threads_tear_down_at_once(manager: ConnectionManager) -> None:
+    """Whoever calls, it is over when the call returns."""
+    manager.connect(PATIENCE)
+    connected: list[bool] = []
+
+    def tear_down() -> None:
+        manager.teardown()
+        connected.append(manager.connection.connected)
+
+    threads = [threading.Thread(target=tear_down) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert connected == [False] * 8
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("cnx manager")]
+
+
+def test_block_tears_down_whatever_happens(port: int) -> None:
+    """Leaving the block by an error ends everything; a block that is not reached leaves nothing either."""
+    manager = ConnectionManager(SocketConnection("127.0.0.1", port))
+    with pytest.raises(ZeroDivisionError), manager:
+        raise ZeroDivisionError
+    assert manager.state is State.TORNDOWN
+    hopeless = ConnectionManager(SocketConnection("127.0.0.1", closed_port()), backoff=Backoff(attempts=1))
+    with pytest.raises(ConnectionError), hopeless:
+        raise AssertionError("not reached")
+    assert hopeless.state is State.TORNDOWN
+
+
+def test_handler_that_exits_does_not_end_recovery(port: int) -> None:
+    """``sys.exit()`` in a handler of a change stops the attempts in a state that says so, not in silence."""
+    manager = ConnectionManager(SocketConnection("127.0.0.1", closed_port()), backoff=QUICK)
+
+    def leave(new: State) -> None:
+        if new is State.RECOVERING:
+            raise SystemExit
+
+    with subscribe(manager, manager.Signals.STATE_CHANGED, leave):
+        manager.connect(wait=False)
+        manager.wait_until("disconnected", PATIENCE)
+    assert "unexpected" in str(manager.reason)
+    manager.teardown()
+
+
+def test_forgotten_manager_warns_and_stops() -> None:
+    """A manager that nobody holds makes no more attempts, and says that it was not torn down."""
+    manager = ConnectionManager(SocketConnection("127.0.0.1", closed_port()), backoff=QUICK)
+    manager.connect(wait=False)
+    manager.wait_until("recovering", PATIENCE)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del manager
+        gc.collect()
+        wait_until(lambda: not any(t.name.startswith("cnx manager") for t in threading.enumerate()), "the worker")
+    assert any("was not torn down" in str(each.message) for each in caught)
