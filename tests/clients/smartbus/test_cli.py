@@ -17,30 +17,19 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cnx.cli.commands import cnx
-from cnx.clients.smartbus import Address, BusServer, Packet
+from cnx.clients.smartbus import BusServer, Packet
 from cnx.clients.smartbus.protocol_flows import Notify
 from cnx.signals import subscribe
+from tests.clients.smartbus.office import RecordingServer
 from tests.clients.smartbus.peer import PATIENCE, endpoint
-from tests.clients.smartbus.test_client import client_of
-
-
-class Office(BusServer):
-    """A server with a user and a flow, that keeps notices."""
-
-    def __init__(self) -> None:
-        super().__init__(users={"ann": "secret"})
-        self.notices: queue.Queue[tuple[Address, Notify]] = queue.Queue()
-        self.flow("shop", "price")(lambda item, count: f"{count} {item}")
-
-    def on_notify(self, source: Address, notice: Notify) -> None:
-        """Keep a notice."""
-        self.notices.put((source, notice))
+from tests.clients.smartbus.scene import client_of
 
 
 @pytest.fixture
-def office() -> Iterator[Office]:
-    """A running server."""
-    with Office() as server:
+def office() -> Iterator[RecordingServer]:
+    """A running server with a user and a flow."""
+    with RecordingServer(users={"ann": "secret"}) as server:
+        server.flow("shop", "price")(lambda item, count: f"{count} {item}")
         server.listen_tcp()
         yield server
 
@@ -61,7 +50,7 @@ def started(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True)
 
 
-def test_ping(office: Office) -> None:
+def test_ping(office: RecordingServer) -> None:
     """Round trips are shown, each and their median."""
     result = run(office, "ping", "0", "0", "1", "--count", "2", "--interval", "0", "--json")
     assert result.exit_code == 0
@@ -69,7 +58,7 @@ def test_ping(office: Office) -> None:
     assert "2 answered, median" in result.stderr
 
 
-def test_ping_without_answer(office: Office) -> None:
+def test_ping_without_answer(office: RecordingServer) -> None:
     """A ping that is not answered makes the exit code 1."""
     result = run(office, "ping", "30", "0", "9", "--count", "1", "--timeout", "0.05")
     assert result.exit_code == 1
@@ -77,27 +66,27 @@ def test_ping_without_answer(office: Office) -> None:
 
 
 @pytest.mark.parametrize(("options", "shown"), [((), '["3 apple"]'), (("--no-return",), "started")])
-def test_invoke(office: Office, options: tuple[str, ...], shown: str) -> None:
+def test_invoke(office: RecordingServer, options: tuple[str, ...], shown: str) -> None:
     """A flow is called with JSON, or text where it is none; what it returns is shown."""
     result = run(office, "invoke", "0", "0", "shop", "price", "apple", "3", *options)
     assert (result.exit_code, result.stdout.strip()) == (0, shown)
 
 
-def test_invoke_what_does_not_exist(office: Office) -> None:
+def test_invoke_what_does_not_exist(office: RecordingServer) -> None:
     """A flow that is not started is an error."""
     result = run(office, "invoke", "0", "0", "shop", "stock")
     assert result.exit_code == 1
     assert "destination does not exist (-23)" in result.stderr
 
 
-def test_notify(office: Office) -> None:
+def test_notify(office: RecordingServer) -> None:
     """A notice reaches the server before the command ends."""
     assert run(office, "notify", "0", "0", "shop", "title", "消息", "--expires", "5").exit_code == 0
     assert office.notices.get(timeout=PATIENCE)[1] == Notify("shop", "title", "消息", 1, 5000)
 
 
 @pytest.mark.parametrize(("options", "data"), [(("文字",), "文字".encode()), (("0001ff", "--hex"), b"\0\1\xff")])
-def test_send(office: Office, options: tuple[str, ...], data: bytes) -> None:
+def test_send(office: RecordingServer, options: tuple[str, ...], data: bytes) -> None:
     """Text and bytes reach another client."""
     received: queue.Queue[Packet] = queue.Queue()
     office.users = None
@@ -109,7 +98,7 @@ def test_send(office: Office, options: tuple[str, ...], data: bytes) -> None:
     assert (packet.cmd, packet.data) == (7, data)
 
 
-def test_peers(office: Office) -> None:
+def test_peers(office: RecordingServer) -> None:
     """The others on the bus are listed."""
     office.users = None
     with client_of(endpoint(office.urls[0])[1], 21, 1, info="other"):
@@ -117,7 +106,7 @@ def test_peers(office: Office) -> None:
     assert json.loads(result.stdout) == {"unit": 21, "client": 1, "type": 9, "access_point": 0, "info": "other"}
 
 
-def test_listen(office: Office) -> None:
+def test_listen(office: RecordingServer) -> None:
     """Data and presence are shown as they come, until enough came."""
     url = f"smartbus://ann@{office.urls[0].removeprefix('tcp://')}/?unit=20&client=1&info=me"
     command = started("smartbus", "listen", "--json", "--count", "1", "--url", url, SMARTBUS_PASSWORD="secret")
@@ -160,7 +149,7 @@ def test_bad_urls(url: str, what: str) -> None:
     assert "topsecret" not in result.output
 
 
-def test_wrong_password(office: Office, tmp_path: Path) -> None:
+def test_wrong_password(office: RecordingServer, tmp_path: Path) -> None:
     """A refusal is one line and exit code 1; a password file wins over the environment."""
     (tmp_path / "password").write_text("wrong\n")
     result = run(office, "peers", "--password-file", str(tmp_path / "password"))
@@ -168,7 +157,7 @@ def test_wrong_password(office: Office, tmp_path: Path) -> None:
     assert "wrong password (-6)" in result.stderr
 
 
-def test_bad_values(office: Office) -> None:
+def test_bad_values(office: RecordingServer) -> None:
     """What cannot be sent is an error of usage."""
     assert run(office, "send", "20", "1", "9", "x").exit_code == 2
     assert run(office, "send", "21", "1", "9", "zz", "--hex").exit_code == 2

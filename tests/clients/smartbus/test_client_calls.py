@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -16,24 +15,9 @@ from cnx.clients.smartbus.protocol_flows import FlowAck, FlowReturn, InvokeFlow,
 from cnx.clients.smartbus.simulator import BusServer, Flow
 from cnx.errors import Cancelled, ConnectionLost, InvalidJson, LimitExceeded, TimedOut
 from tests.clients.smartbus.peer import PATIENCE, SERVER, US, Peer
-from tests.clients.smartbus.test_client import Recorder, on_bus, played
+from tests.clients.smartbus.scene import Recorder, on_bus, played
 
 SYSTEM = CmdType.SYSTEM
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    """Threads for calls that wait while the test plays the server."""
-    with ThreadPoolExecutor() as executor:
-        yield executor
-
-
-@pytest.fixture
-def server() -> Iterator[BusServer]:
-    """A bus server."""
-    with BusServer() as running:
-        running.listen_tcp()
-        yield running
 
 
 def requested(peer: Peer) -> InvokeFlow:

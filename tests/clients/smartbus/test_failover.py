@@ -16,7 +16,7 @@ from cnx.errors import ConnectError, ConnectionLost, NotConnected
 from cnx.manager import ConnectionManager
 from cnx.signals import emit, subscribe
 from tests.clients.smartbus.peer import PATIENCE, endpoint
-from tests.clients.smartbus.test_client import Recorder, client_of
+from tests.clients.smartbus.scene import Recorder, client_of
 
 Servers = tuple[BusServer, BusServer]
 

@@ -13,7 +13,7 @@ from cnx.clients.smartbus.simulator import BusServer
 from cnx.listener import Listener
 from cnx.signals import subscribe
 from tests.clients.smartbus.peer import endpoint
-from tests.clients.smartbus.test_client import client_of
+from tests.clients.smartbus.scene import client_of
 
 CLIENTS, PACKETS = 8, 100_000
 PATIENCE = 60.0
