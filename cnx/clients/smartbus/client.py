@@ -94,7 +94,7 @@ class SmartBusClient(Requests, Incoming, Connection):
         )
         servers = [(host, port)] if backup is None else [(host, port), backup]
         self._links = tuple(BusLink(*server, index, self._identity, **settings) for index, server in enumerate(servers))
-        self._carrier: BusLink | Pair = Pair(self._links, listener) if backup else self._links[0]
+        self._carrier: BusLink | Pair = self._links[0] if backup is None else Pair(self._links, listener)
         tell = functools.partial(emit, self)
         self._lock = threading.Lock()
         self._up: tuple[BusLink, ...] = ()  # the first is the active one
