@@ -13,6 +13,7 @@ import enum
 import functools
 import inspect
 import logging
+import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -27,6 +28,10 @@ __all__ = ["Signal", "Subscription", "emit", "subscribe"]
 log = logging.getLogger(__name__)
 
 _tables = threading.RLock()  # PyDispatcher's tables are not safe against two threads that subscribe at once
+if hasattr(
+    os, "register_at_fork"
+):  # a child must not inherit them half changed, nor locked by a thread it does not have
+    os.register_at_fork(before=_tables.acquire, after_in_parent=_tables.release, after_in_child=_tables.release)
 connections: dict[int, dict[Any, list[Any]]] = dispatcher.connections
 NOBODY: dict[Any, list[Any]] = {}
 ANY = id(dispatcher.Any)

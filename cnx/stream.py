@@ -28,8 +28,11 @@ class StreamConnection(TransportConnection, Reading, Writing):
     def __init__(self, *, encoding: str = "utf-8", terminator: bytes = b"\r\n", **settings: Any) -> None:
         self.encoding = encoding
         self.terminator = terminator
-        self._requesting = threading.RLock()
         super().__init__(**settings)
+
+    def _let_go(self) -> None:
+        super()._let_go()
+        self._requesting = threading.RLock()
 
     def request(self, data: bytes, separator: bytes | None = None, *, timeout: float | None = None) -> bytes:
         """Send ``data`` and return the reply up to ``separator`` (the terminator if omitted), which is included.

@@ -16,6 +16,7 @@ import pytest
 from cnx import Backoff, Cancelled, Connection, ConnectionManager, SocketConnection, State, TornDown, subscribe
 from cnx.testing import PATIENCE, wait_until
 from tests.situations import closed_port
+from tests.test_process import in_child
 
 QUICK = Backoff(first=0.001, cap=0.01)
 
@@ -188,6 +189,30 @@ def test_handler_that_exits_does_not_end_recovery(port: int) -> None:
         manager.connect(wait=False)
         manager.wait_until("disconnected", PATIENCE)
     assert "unexpected" in str(manager.reason)
+    manager.teardown()
+
+
+@pytest.mark.parametrize("state", ["connected", "recovering", "torndown"])
+def test_child_process_begins_anew(state: str, port: int) -> None:
+    """In a forked child, where neither worker nor link exist, a manager is disconnected, and can connect for itself."""
+    where = closed_port() if state == "recovering" else port
+    connection = SocketConnection("127.0.0.1", where)
+    manager = ConnectionManager(connection, backoff=Backoff(first=60, cap=60, jitter=0))
+    manager.connect(wait=False)
+    manager.wait_until("recovering" if state == "recovering" else "connected", PATIENCE)
+    if state == "torndown":
+        manager.teardown()
+
+    def check() -> None:
+        assert manager.state is (State.TORNDOWN if state == "torndown" else State.DISCONNECTED)
+        assert not connection.connected
+        if state == "connected":
+            manager.connect(PATIENCE)
+            subscribe(connection, Connection.Signals.DATA_RECEIVED, print).cancel()
+        manager.teardown()
+
+    assert in_child(check) == 0
+    assert manager.state.value == state
     manager.teardown()
 
 
