@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import operator
@@ -210,6 +211,8 @@ class Reading:
             partial = link.take(lambda: inbox.peek(len(inbox)), 0.0)
             if not partial:
                 raise
+            with contextlib.suppress(ConnectionLost, NotConnected):
+                return link.take(extract, 0.0)  # it came whole, just before the end
             raise IncompleteRead(
                 f"{error}; {len(partial)} bytes of an incomplete piece are left", partial, expected
             ) from error
