@@ -5,9 +5,8 @@ from thermometer_simulator import ThermometerSimulator
 import cnx
 
 
-def on_state_changed(old: cnx.State, new: cnx.State, reason: BaseException | None) -> None:
-    why = f" ({type(reason).__name__})" if new is cnx.State.RECOVERING else ""
-    print(f"{old.value} -> {new.value}{why}")
+def on_state_changed(old: cnx.State, new: cnx.State) -> None:  # and ``reason``, the exception that says why
+    print(f"{old.value} -> {new.value}")
 
 
 with ThermometerSimulator() as simulator:
