@@ -290,10 +290,9 @@ def _let_go(connections: list[Connection]) -> None:
 def _stop(connections: list[Connection]) -> None:
     """End everything; all of it together gets the time of one."""
     end = monotonic() + STOP_TIMEOUT
-    for connection in connections:
-        connection._torndown = True
     for patience in (0.0, STOP_TIMEOUT):
         for connection in connections:
+            connection._torndown = True
             with contextlib.suppress(Exception):  # the others still have to end
                 connection._stop(Cancelled("the program ends"), min(patience, max(0.0, end - monotonic())))
 
