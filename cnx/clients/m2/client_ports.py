@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from cnx.clients.m2.client import M2Client
 from cnx.clients.m2.client_delivery import M2Delivery
 from cnx.clients.m2.client_events import MessageNotSent
-from cnx.connection import Connection, Traffic
+from cnx.connection import STOP_TIMEOUT, Connection, Traffic
 from cnx.deadline import Deadline
 from cnx.errors import ConnectionLost
 from cnx.signals import emit
@@ -130,10 +130,14 @@ class TwoPorts(Connection):
 
     def announce(self) -> None:
         with self._lock:
-            if self._reason is not None:
-                return  # closed meanwhile
-            self._up = True
-            self._open = {self.commands, self.telemetries}
+            closed = self._reason
+            if closed is None:
+                self._up = True
+                self._open = {self.commands, self.telemetries}
+        if closed is not None:  # maybe before the ports were there, so they are open
+            self.last_error = closed
+            self.release(closed, STOP_TIMEOUT)
+            return
         try:
             self.tell_connected()
         finally:

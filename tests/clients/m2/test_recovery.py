@@ -12,6 +12,8 @@ import pytest
 from cnx import Backoff, Cancelled, ConnectError, Connection, ConnectionManager, State, subscribe
 from cnx.clients.m2 import CommandLost, CommandStatus, M2Controller, M2Signals, MessageNotSent
 from cnx.clients.m2.simulator import M2Simulator
+from cnx.deadline import Deadline
+from cnx.transports.transport import Transport
 from tests.clients.m2.scripted import DEADLINE, ScriptedController, stay_silent, succeed
 
 QUICK = Backoff(first=0.01, cap=0.05)
@@ -87,6 +89,23 @@ def test_signals_of_each_link_in_order(simulator: M2Simulator) -> None:
     ends = [name for name in told if name not in ("EVENT", "TELEMETRY")]
     assert ends == ["CONNECTED", "RAISE_ALARM", "DISCONNECTED"] * 5 + ["CONNECTED", "DISCONNECTED"]
     assert len(links) > 5
+
+
+def test_alarm_in_the_middle_of_an_attempt(simulator: M2Simulator) -> None:
+    """An alarm before the ports are open fails the attempt with that reason, and leaves no link behind."""
+    client = controller_of(simulator)
+    open_port = client.commands.open_transport
+
+    def open_late(deadline: Deadline) -> Transport:
+        client.raise_alarm("of an older link")
+        return open_port(deadline)
+
+    client.commands.open_transport = open_late
+    assert not client.try_connect()
+    assert str(client.last_error) == "of an older link"
+    client.commands.open_transport = open_port
+    assert client.try_connect()
+    client.teardown()
 
 
 def wait_for_losses(manager: ConnectionManager, count: int) -> None:
