@@ -11,7 +11,7 @@ from time import monotonic
 from cnx.errors import Cancelled, TimedOut
 from cnx.monitor import Gate
 
-__all__ = ["Deadline", "checked_timeout"]
+__all__ = ["Deadline", "checked_timeout", "left_of"]
 
 
 def checked_timeout(seconds: float | None, what: str = "timeout") -> float | None:
@@ -28,6 +28,18 @@ def checked_timeout(seconds: float | None, what: str = "timeout") -> float | Non
     if math.isnan(seconds) or seconds < 0:
         raise ValueError(f"{what} must be at least 0 seconds, not {seconds!r}")
     return None if seconds > threading.TIMEOUT_MAX else seconds
+
+
+def left_of(seconds: float | None, began: float) -> float | None:
+    """Return what is left of a timeout that began at ``monotonic()`` time ``began``; ``None`` for ever.
+
+    While less than a hundredth has gone it is the same number: a socket that waits as long as the last time needs no
+    system call to be told so.
+    """
+    if seconds is None:
+        return None
+    gone = monotonic() - began
+    return seconds if gone < seconds / 100 else max(0.0, seconds - gone)
 
 
 class Deadline:

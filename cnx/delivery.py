@@ -11,7 +11,7 @@ from cnx.connection import Connection
 from cnx.errors import CnxError, ProtocolError
 from cnx.framing import Framing
 from cnx.outlet import Outlet
-from cnx.signals import ANY, connections
+from cnx.signals import ANY, connections, dispatcher
 
 if TYPE_CHECKING:
     from cnx.transport_connection import TransportConnection
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["Delivery"]
 
 log = logging.getLogger(__name__)
+
+_DATA, _MESSAGE = Connection.Signals.DATA_RECEIVED, Connection.Signals.MESSAGE_RECEIVED
+_ANY_SIGNAL = dispatcher.Any
 
 
 class Delivery:
@@ -43,16 +46,18 @@ class Delivery:
         self._framing = framing
         self._partial = ReceiveBuffer()
         self._stopped = False
-        self._data = Outlet(connection, Connection.Signals.DATA_RECEIVED, "data", refreshed=True)
-        self._message = Outlet(connection, Connection.Signals.MESSAGE_RECEIVED, "message", refreshed=True)
+        self._data = Outlet(connection, _DATA, "data", refreshed=True)
+        self._message = Outlet(connection, _MESSAGE, "message", refreshed=True)
 
     def wanted(self) -> bool:
         """Whether anybody is subscribed."""
         if self._consumes:
             return True
-        if self._own not in connections and ANY not in connections:  # asked for every message, so the short way first
-            return False
-        return self._data.wanted() or self._message.wanted()
+        own = connections.get(self._own)  # asked for every message, so PyDispatcher's tables are looked up right here
+        if own and (own.get(_DATA) or own.get(_MESSAGE) or own.get(_ANY_SIGNAL)):
+            return True
+        own = connections.get(ANY)
+        return bool(own and (own.get(_DATA) or own.get(_MESSAGE) or own.get(_ANY_SIGNAL)))
 
     def deliver(self, data: bytes) -> None:
         """Tell ``data``, and the messages that it completes.

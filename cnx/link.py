@@ -19,6 +19,7 @@ from threading import get_ident
 from time import monotonic
 from typing import TypeVar
 
+from cnx.deadline import left_of
 from cnx.errors import TimedOut
 from cnx.monitor import Gate
 from cnx.reception import PAUSE, Reception
@@ -48,10 +49,10 @@ class Link(Reception, Transmission):
         """
         if self.patience is not None:
             timeout = self._within(timeout)
-        me, leads, tell = get_ident(), False, True
+        me, leads = get_ident(), False
         try:
             with self._lock:
-                if len(self.inbox) or self._reader or self.reason is not None:
+                if self._reader or self.reason is not None or len(self.inbox):
                     return None
                 leads, self._reader = True, me
             if self._interest == INPUT:
@@ -68,7 +69,6 @@ class Link(Reception, Transmission):
                 self._sink.deliver(data)
             return data if found else None
         except TimedOut:
-            tell = self._sink.wanted()
             raise
         except Exception as error:
             self._fail(error)
@@ -76,7 +76,7 @@ class Link(Reception, Transmission):
         finally:
             if leads:
                 self._reader = 0  # in one step: an interrupt must not leave it behind
-                self._step_down_as_caller(tell)
+                self._leave()
 
     def fill(self, view: memoryview, timeout: float | None) -> bool:
         """Fill memory of the caller straight from the socket; return whether that was possible.
@@ -92,15 +92,16 @@ class Link(Reception, Transmission):
             return False
         if self.patience is not None:
             timeout = self._within(timeout)
-        end = None if timeout is None else monotonic() + timeout
+        began = monotonic()
         me, leads, filled = get_ident(), False, 0
         try:
             with self._lock:
-                if len(self.inbox) or self._reader or self.reason is not None:
+                if self._reader or self.reason is not None or len(self.inbox):
                     return False
                 leads, self._reader = True, me
+            filled = read_into(view, timeout)
             while filled < len(view):
-                filled += read_into(view[filled:], timeout if end is None else max(0.0, end - monotonic()))
+                filled += read_into(view[filled:], left_of(timeout, began))
             return True
         except TimedOut:
             raise
@@ -110,11 +111,11 @@ class Link(Reception, Transmission):
         finally:
             try:
                 if leads and filled:
-                    self._keep_part(view[:filled], filled == len(view))
+                    self._keep_part(view if filled == len(view) else view[:filled], filled == len(view))
             finally:
                 if leads:
                     self._reader = 0
-                    self._step_down_as_caller(self._sink.wanted())
+                    self._leave()
 
     def _keep_part(self, filled: memoryview, whole: bool) -> None:
         """Count what filled memory of the caller, and keep it if it was in vain."""
@@ -140,7 +141,7 @@ class Link(Reception, Transmission):
         if self.patience is not None:
             timeout = self._within(timeout)
         end = None if timeout is None else monotonic() + timeout
-        me, leads, tell = get_ident(), False, False
+        me, leads = get_ident(), False
         gate: Gate | None = None
         try:
             while True:
@@ -151,15 +152,17 @@ class Link(Reception, Transmission):
                             self._make_room()
                         return found
                     if not leads:
+                        if self._reader and gate is None:
+                            gate = self._gate_of_follower(me)
+                            self._changed.gates.append(
+                                gate
+                            )  # before looking, as the reader steps down without the lock
                         if not self._reader:
                             leads, self._reader = True, me
-                        elif gate is None:
-                            gate = self._gate_of_follower(me)
-                            self._changed.gates.append(gate)
                     if self.reason is not None:
                         self._check_up()
                 if leads:
-                    tell = self._read(timeout, keep)
+                    self._read(timeout, keep)
                 elif gate is not None and not gate.wait(timeout):
                     raise TimedOut(f"nothing came from {self.transport.address} in time")
                 if end is not None:
@@ -167,7 +170,7 @@ class Link(Reception, Transmission):
         finally:
             if leads:
                 self._reader = 0
-                self._step_down_as_caller(tell or self._sink.wanted())
+                self._leave()
             if gate in self._changed.gates:
                 self._changed.gates.remove(gate)
 
@@ -187,7 +190,7 @@ class Link(Reception, Transmission):
         finally:
             if leads:
                 self._reader = 0
-                self._step_down_as_caller(self._sink.wanted())
+                self._leave()
 
     def _hear_out(self) -> None:
         if self._reader == get_ident():
@@ -206,30 +209,30 @@ class Link(Reception, Transmission):
             )
         return Gate()
 
-    def _read(self, timeout: float | None, keep: bool) -> bool:
-        """Read once as the reader; return whether anybody is subscribed."""
+    def _read(self, timeout: float | None, keep: bool) -> None:
+        """Read once as the reader."""
         if self._interest == INPUT:
             self._ask(NOTHING)
         try:
             data = self.transport.read(CHUNK, timeout)
-            tell = self.live and self._sink.wanted()
-            self._accept(data, keep=keep, tell=tell)
-            return tell
+            self._accept(data, keep=keep, tell=self.live and self._sink.wanted())
         except TimedOut:
             raise
         except Exception as error:
             self._fail(error)
-            return False
 
-    def _step_down_as_caller(self, tell: bool) -> None:
+    def _leave(self) -> None:
         """Give the role back, but leave the reading to the callers until they pause, also if there is somebody to tell.
 
-        Meanwhile the socket is not watched at all: that would cost microseconds for each message.
+        Meanwhile the socket is not watched at all: that would cost microseconds for each message. Nothing is to be done
+        where the last caller has left it so. Who wants to know of the end of a turn looks after this has been noted.
         """
-        self._step_down(AWAY)
         self._last_read = monotonic()
+        if self._interest == AWAY and self._resting and not self._changed.gates and self.reason is None:
+            return
+        self._step_down(AWAY)
         if not self._resting:
-            self._rest(PAUSE[tell])
+            self._rest(PAUSE[self._sink.wanted()])
 
     def _make_room(self) -> None:
         """Let the attendant go on if it stopped because the inbox was full; the lock is held."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cnx.deadline import checked_timeout
+from cnx.deadline import checked_timeout, left_of
 from cnx.errors import (
     CnxError,
     ConnectionLost,
@@ -51,6 +51,7 @@ class Reading:
     terminator: bytes
     limit: int
     timeout: float | None
+    reading: bool
     _framing: Framing | None
     _link: Link | None
 
@@ -63,37 +64,42 @@ class Reading:
         With a negative ``n``, return everything up to the moment when the peer closes; ``limit`` does not apply.
         """
         n = operator.index(n)
-        link = self._reading_link()
+        link = (self.reading and self._link) or self._reading_link()
+        patience = self.timeout if timeout is None else checked_timeout(timeout)
         inbox: ReceiveBuffer = link.inbox
         if n < 0:
-            return self._take(link, lambda: inbox.take_all() if isinstance(link.reason, PeerClosed) else None, timeout)
+            return self._take(link, lambda: inbox.take_all() if isinstance(link.reason, PeerClosed) else None, patience)
         if n == 0:
             return b""
-        size = CHUNK if link.transport.buffers else min(n, CHUNK)
-        data = link.take_whole(lambda data: len(data) <= n, self._patience(timeout), size)
+        size = CHUNK if n > CHUNK or link.transport.buffers else n
+        data = link.take_whole(lambda data: len(data) <= n, patience, size)
         if data is not None:
             return data
-        return self._take(link, lambda: inbox.take(n) if len(inbox) else None, timeout, at_end=True)
+        return self._take(link, lambda: inbox.take(n) if len(inbox) else None, patience, at_end=True)
 
     def readexactly(self, n: int, *, timeout: float | None = None) -> bytes:
         """Return exactly ``n`` bytes; ``limit`` does not apply."""
-        if operator.index(n) < 0:
-            raise ValueError(f"cannot read {n} bytes")
-        link = self._reading_link()
-        inbox: ReceiveBuffer = link.inbox
-        started = monotonic()
-        data = link.take_whole(lambda data: len(data) == n, self._patience(timeout)) if n else b""
+        if operator.index(n) <= 0:
+            if n:
+                raise ValueError(f"cannot read {n} bytes")
+            self._reading_link()
+            return b""
+        link = (self.reading and self._link) or self._reading_link()
+        patience = self.timeout if timeout is None else checked_timeout(timeout)
+        began = monotonic()
+        data = link.take_whole(lambda data: len(data) == n, patience)
         if data is not None:
             return data
-        return self._take(
-            link, lambda: inbox.take(n) if len(inbox) >= n else None, timeout, expected=n, started=started
-        )
+        inbox: ReceiveBuffer = link.inbox
+        patience = left_of(patience, began)
+        return self._take(link, lambda: inbox.take(n) if len(inbox) >= n else None, patience, expected=n)
 
     def readuntil(self, separator: bytes = b"\n", *, timeout: float | None = None) -> bytes:
         """Return everything up to ``separator``, which is included."""
         checked_terminator(separator)
-        link = self._reading_link()
-        return self._take(link, lambda: self._piece(link.inbox, separator), timeout)
+        link = (self.reading and self._link) or self._reading_link()
+        patience = self.timeout if timeout is None else checked_timeout(timeout)
+        return self._take_piece(link, separator, patience)
 
     def readline(self, *, timeout: float | None = None) -> bytes:
         """Return one line with its ``b"\\n"``; like a file, the rest at the end, then ``b""``."""
@@ -104,7 +110,7 @@ class Reading:
             except IndexError:
                 pass
         link = self._reading_link()
-        return self._take(link, lambda: self._line(link.inbox), timeout, at_end=True)
+        return self._take(link, lambda: self._line(link.inbox), self._patience(timeout), at_end=True)
 
     def _line(self, inbox: ReceiveBuffer) -> bytes | None:
         """Cut all lines that are there at once, if none is too long, and return the first."""
@@ -153,7 +159,7 @@ class Reading:
         """
         link = self._reading_link()
         framing = self._framing or Raw()
-        return self._take(link, lambda: _next_message(framing, link.inbox), timeout)
+        return self._take(link, lambda: _next_message(framing, link.inbox), self._patience(timeout))
 
     def read_waiting(self) -> bytes:
         """Return what is there now, maybe ``b""``, without waiting.
@@ -165,6 +171,14 @@ class Reading:
         link.read_waiting()
         inbox: ReceiveBuffer = link.inbox
         return self._take(link, lambda: inbox.take_all() if len(inbox) or link.reason is None else None, 0.0)
+
+    def _take_piece(self, link: Link, separator: bytes, patience: float | None) -> bytes:
+        began, size = monotonic(), len(separator)
+        most = self.limit
+        data = link.take_whole(lambda data: 0 <= data.find(separator) == len(data) - size <= most - size, patience)
+        if data is not None:
+            return data
+        return self._take(link, lambda: self._piece(link.inbox, separator), left_of(patience, began))
 
     def _piece(self, inbox: ReceiveBuffer, separator: bytes) -> bytes | None:
         end = inbox.find(separator)
@@ -183,27 +197,22 @@ class Reading:
         self,
         link: Link,
         extract: Callable[[], T | None],
-        timeout: float | None,
+        patience: float | None,
         *,
         expected: int | None = None,
         at_end: bool = False,
-        started: float | None = None,
     ) -> T:
         """Take a piece.
 
         Args:
             link: where from.
             extract: finds it in the inbox.
-            timeout: as the caller gave it.
+            patience: seconds to wait; ``None`` for ever.
             expected: its size, where that is known.
             at_end: the peer's orderly end counts as the end of a piece.
-            started: when the call began, if that was earlier.
         """
-        left = self._patience(timeout)
-        if started is not None and left is not None:
-            left = max(0.0, started + left - monotonic())
         try:
-            return link.take(extract, left)
+            return link.take(extract, patience)
         except (ConnectionLost, NotConnected) as error:
             inbox: ReceiveBuffer = link.inbox
             if at_end and isinstance(link.reason, PeerClosed):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from time import monotonic
 from typing import Any
 
+from cnx.deadline import checked_timeout, left_of
 from cnx.errors import TimedOut
 from cnx.framing import checked_terminator
 from cnx.reading import Reading
 from cnx.transport_connection import TransportConnection
-from cnx.writing import Writing
+from cnx.writing import Writing, checked_data
 
 __all__ = ["StreamConnection"]
 
@@ -42,15 +42,16 @@ class StreamConnection(TransportConnection, Reading, Writing):
         Raises:
             TimedOut: no reply in time. It may still come: take it with :meth:`read_waiting` before the next request.
         """
-        end = checked_terminator(self._terminator if separator is None else separator)
-        patience = self._patience(timeout)
-        expiry = math.inf if patience is None else monotonic() + patience
+        end = self._terminator if separator is None else checked_terminator(separator)
+        message = data if type(data) is bytes else checked_data(data)
+        patience = self.timeout if timeout is None else checked_timeout(timeout)
+        began = monotonic()
         if not self._requesting.acquire(timeout=-1 if patience is None else patience):
             raise TimedOut(f"{self.name}: another request did not end in time; nothing was sent")
         try:
-            self._reading_link()
-            self.write(data, timeout=max(0.0, expiry - monotonic()))
-            return self.readuntil(end, timeout=max(0.0, expiry - monotonic()))
+            link = (self.reading and self._link) or self._reading_link()
+            link.write(message, left_of(patience, began))
+            return self._take_piece(link, end, left_of(patience, began))
         finally:
             self._requesting.release()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from threading import get_ident
+from typing import NoReturn
 
 from cnx.errors import ConnectionLost, TimedOut
 from cnx.life import Life
@@ -43,10 +44,14 @@ class Transmission(Life):
             if self._sink.provisional:
                 self._forget_told()
             self._note(">", data)  # before the answer can come
-            sent = self._send(data, timeout)
-            self.sent += max(sent, 0)
+            try:
+                sent = self.transport.write(data, timeout)
+            except BaseException as error:
+                self._break_off(error)
             self.writes += 1
-            if sent != len(data):
+            if sent == len(data):
+                self.sent += sent
+            else:
                 self._cut(sent, len(data), timeout)
         finally:
             if self._writer == me:
@@ -67,27 +72,22 @@ class Transmission(Life):
                 f"another write to {self.transport.address} did not end within {timeout:g} s; nothing was sent"
             )
 
-    def _send(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
-        """Send; what breaks off in the middle ends the link."""
-        try:
-            return self.transport.write(data, timeout)
-        except ConnectionLost as error:
+    def _break_off(self, error: BaseException) -> NoReturn:
+        """Raise what a write that raised ``error`` means; what broke off in the middle ends the link."""
+        address = self.transport.address
+        if isinstance(error, ConnectionLost):
             self._hear_out()
             if not self.end(error):
                 self._check_up()
-            raise
-        except OSError as error:
-            lost = ConnectionLost(f"the connection with {self.transport.address} broke while writing: {error}")
+        elif isinstance(error, OSError):
+            lost = ConnectionLost(f"the connection with {address} broke while writing: {error}")
             self.end(lost)
             raise lost from error
-        except Exception as error:  # it cannot be sent, and was not
+        elif isinstance(error, Exception):  # it cannot be sent, and was not
             self.recorder.say(f"that was not sent: {error!r}")
-            raise
-        except BaseException as error:  # such as KeyboardInterrupt
-            self.end(
-                ConnectionLost(f"a write to {self.transport.address} was interrupted by {error!r}, maybe half-way")
-            )
-            raise
+        else:  # such as KeyboardInterrupt
+            self.end(ConnectionLost(f"a write to {address} was interrupted by {error!r}, maybe half-way"))
+        raise error
 
     def _hear_out(self) -> None:
         """Take in what the peer sent before it went, which a write was the first to find out."""
@@ -105,6 +105,7 @@ class Transmission(Life):
             f"only {sent} of these {size} bytes were sent" if sent >= 0 else "a part of that was not sent"
         )
         address = self.transport.address
+        self.sent += max(sent, 0)
         self._check_up()
         if sent == 0:
             raise TimedOut(f"{address} took nothing of {size} bytes within {timeout:g} s; nothing was sent")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import threading
+from time import monotonic
 
 import pytest
 
 from cnx import Cancelled, Deadline, TimedOut
-from cnx.deadline import checked_timeout
+from cnx.deadline import checked_timeout, left_of
 from cnx.testing import PATIENCE
 from tests.interrupts import strike
 
@@ -29,6 +30,15 @@ def test_what_is_no_number_is_refused(wrong: object) -> None:
     """Text and truth values are no seconds."""
     with pytest.raises(TypeError, match="timeout is a number of seconds or None"):
         checked_timeout(wrong)  # type: ignore[arg-type]
+
+
+def test_what_is_left_of_a_timeout() -> None:
+    """It is the very same number in the beginning, then less and less, and never below zero; for ever stays so."""
+    assert left_of(None, monotonic() - 100) is None
+    assert left_of(1000.0, monotonic()) == 1000.0
+    assert left_of(0.0, monotonic()) == 0.0
+    assert 489 < (left_of(1000.0, monotonic() - 510) or 0) <= 490
+    assert left_of(1.0, monotonic() - 5) == 0.0
 
 
 def test_for_ever_can_be_said_in_two_ways() -> None:

@@ -16,6 +16,7 @@ from cnx.transports.transport import Transport
 __all__ = ["SocketOptions", "SocketTransport"]
 
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
+_WAITALL = getattr(socket, "MSG_WAITALL", 0)
 _WOULD_BLOCK = (BlockingIOError, TimeoutError)
 
 
@@ -117,11 +118,11 @@ class SocketTransport(Transport):
         return data or self._end()
 
     def read_into(self, view: memoryview, timeout: float | None) -> int:
-        """Like ``read``, but into memory of the caller; return the number of bytes."""
+        """Like ``read``, but into memory of the caller; return the number of bytes, less than all at the timeout."""
         if timeout != self._read_timeout:
             self._set_read_timeout(timeout)
         try:
-            size = self._socket.recv_into(view)
+            size = self._socket.recv_into(view, 0, _WAITALL)
         except _WOULD_BLOCK as error:
             raise TimedOut(f"nothing came from {self.address} within {timeout:g} s") from error
         except OSError as error:
