@@ -14,7 +14,7 @@ from cnx.monitor import Monitor
 from cnx.recorder import Recorder
 from cnx.registry import Registry
 from cnx.transports.transport import Transport
-from cnx.watch import NOTHING
+from cnx.watch import AWAY, NOTHING
 
 __all__ = ["Attendant", "Inbox", "Life", "Sink"]
 
@@ -152,6 +152,9 @@ class Life:
                 self._ender = me  # so that it is not closed meanwhile
                 mine, first = True, self.reason is None
                 self.reason = self.reason or reason
+            if self.attendant is not None:
+                self._interest = AWAY  # or its thread would be told again and again, until all are out
+                self.attendant.arm(self, AWAY)
             if isinstance(reason, (Cancelled, NotConnected)):
                 self._sink.stop()
             self.transport.shutdown()

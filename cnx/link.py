@@ -154,9 +154,7 @@ class Link(Reception, Transmission):
                     if not leads:
                         if self._reader and gate is None:
                             gate = self._gate_of_follower(me)
-                            self._changed.gates.append(
-                                gate
-                            )  # before looking, as the reader steps down without the lock
+                            self._changed.gates.append(gate)  # before looking: a reader steps down without the lock
                         if not self._reader:
                             leads, self._reader = True, me
                     if self.reason is not None:
