@@ -16,7 +16,7 @@ class Backoff:
     Attributes:
         first: upper end of the first wait, seconds; with full jitter the first retry comes after half of it on average.
         factor: growth from one wait to the next, at least 1.
-        cap: no wait is longer, seconds.
+        cap: no wait is longer, seconds; at most 1,000,000.
         jitter: share of each wait that is random, 0 (none) to 1 (full).
         attempts: give up after so many attempts; ``None`` for never.
         total: give up when so many seconds have passed since the first attempt; ``None`` for never.
@@ -32,10 +32,15 @@ class Backoff:
     reset_after: float = 5.0
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not _is_number(value, whole=name == "attempts") and not (
+                value is None and name in ("attempts", "total")
+            ):
+                raise TypeError(f"{name}={value!r} is not a number; see the attributes of Backoff")
         rules = {
             "first": self.first > 0,
             "factor": self.factor >= 1,
-            "cap": self.cap >= self.first,
+            "cap": self.first <= self.cap <= 1_000_000,
             "jitter": 0 <= self.jitter <= 1,
             "attempts": self.attempts is None or self.attempts >= 1,
             "total": self.total is None or self.total >= 0,
@@ -60,3 +65,7 @@ class Backoff:
         while True:
             yield uniform(ceiling * (1 - self.jitter), ceiling)
             ceiling = min(ceiling * self.factor, self.cap)
+
+
+def _is_number(value: object, *, whole: bool) -> bool:
+    return isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)

@@ -12,7 +12,7 @@ from time import monotonic
 from types import TracebackType
 from typing import NamedTuple, TypeVar
 
-from cnx.deadline import Deadline, checked_timeout
+from cnx.deadline import Deadline, Seconds, checked_timeout
 from cnx.errors import Cancelled, CnxError, ConnectError, ConnectionLost, TimedOut, TornDown
 from cnx.monitor import Monitor
 from cnx.registry import Registry
@@ -71,8 +71,10 @@ class Connection(ABC):
         MESSAGE_RECEIVED = "message-received"
         """A message came. ``message``: what the framing makes of it."""
 
+    connect_timeout: float | None = Seconds()  # type: ignore[assignment]  # what it gives
+
     def __init__(self, *, name: str | None = None, connect_timeout: float | None = 10.0) -> None:
-        self.connect_timeout = checked_timeout(connect_timeout, "connect_timeout")
+        self.connect_timeout = connect_timeout
         self.last_error: BaseException | None = None
         self._name = name
         self._torndown = False

@@ -11,11 +11,16 @@ from time import monotonic
 from cnx.errors import Cancelled, TimedOut
 from cnx.monitor import Gate
 
-__all__ = ["Deadline", "checked_timeout", "left_of"]
+__all__ = ["LONGEST", "Deadline", "Seconds", "checked_interval", "checked_timeout", "left_of"]
+
+LONGEST = 2_000_000.0
+"""Seconds (three weeks) above which a time counts as for ever; not all systems can wait for more than 2 ** 31 ms."""
 
 
 def checked_timeout(seconds: float | None, what: str = "timeout") -> float | None:
     """Return ``seconds`` if it can be waited for: ``None`` (for ever) or a number of at least zero.
+
+    More than :data:`LONGEST` counts as for ever.
 
     Raises:
         TypeError: it is not a number.
@@ -27,7 +32,29 @@ def checked_timeout(seconds: float | None, what: str = "timeout") -> float | Non
         raise TypeError(f"{what} is a number of seconds or None, not {seconds!r}")
     if math.isnan(seconds) or seconds < 0:
         raise ValueError(f"{what} must be at least 0 seconds, not {seconds!r}")
-    return None if seconds > threading.TIMEOUT_MAX else seconds
+    return None if seconds > LONGEST else seconds
+
+
+def checked_interval(seconds: float | None, what: str = "interval") -> float | None:
+    """Return ``seconds`` if something can be repeated that often; ``None``: never.
+
+    Raises:
+        TypeError, ValueError: it is no number above 0.
+    """
+    checked = checked_timeout(seconds, what)
+    if checked == 0:
+        raise ValueError(f"{what} is more than 0 seconds, not {seconds!r}")
+    return checked
+
+
+class Seconds:
+    """An attribute that is a timeout, checked when it is set. Reading it is as quick as reading any other."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __set__(self, instance: object, seconds: float | None) -> None:
+        instance.__dict__[self._name] = checked_timeout(seconds, self._name)
 
 
 def left_of(seconds: float | None, began: float) -> float | None:
@@ -102,10 +129,10 @@ class Deadline:
 
     def pause(self, seconds: float) -> bool:
         """Wait, but not past the end of the deadline; return whether it still stands."""
-        left = self.remaining()
+        limits = [limit for limit in (self.remaining(), checked_timeout(seconds)) if limit is not None]
         over = Gate()
         with self.waking(over.open):
-            over.wait(seconds if left is None else min(seconds, left))
+            over.wait(min(limits, default=None))
         return not self.expired
 
     @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from cnx.deadline import checked_timeout
+from cnx.deadline import checked_interval
 from cnx.errors import CnxError, ConnectionLost
 from cnx.link import Link
 from cnx.listener import Timer
@@ -50,8 +50,8 @@ class Heartbeat:
         if (beat is None) is not (interval is None):
             raise ValueError("heartbeat and heartbeat_interval go together")
         self._beat = beat
-        self._interval = checked_seconds(interval, "heartbeat_interval")
-        self._silence_limit = checked_seconds(silence_limit, "silence_limit")
+        self._interval = checked_interval(interval, "heartbeat_interval")
+        self._silence_limit = checked_interval(silence_limit, "silence_limit")
         self._connection: Callable[[], TransportConnection | None] = lambda: None
         self._link: Link | None = None
         self._write = (0, 0)  # the thread that is writing, and how many writes came before
@@ -108,11 +108,3 @@ def bytes_waiting(fd: int) -> int:
     if fcntl is None or fd < 0:
         return 0
     return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
-
-
-def checked_seconds(seconds: float | None, what: str) -> float | None:
-    """Return ``seconds`` if they are above 0, or ``None``."""
-    checked = checked_timeout(seconds, what)
-    if checked == 0:
-        raise ValueError(f"{what} is more than 0 seconds, not {seconds!r}")
-    return checked

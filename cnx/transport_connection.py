@@ -11,7 +11,7 @@ from typing import Any
 
 from cnx.buffer import ReceiveBuffer
 from cnx.connection import STOP_TIMEOUT, Connection, Traffic
-from cnx.deadline import Deadline, checked_timeout
+from cnx.deadline import LONGEST, Deadline, Seconds, checked_interval
 from cnx.delivery import Delivery
 from cnx.errors import Cancelled, ConnectError, NotConnected
 from cnx.framing import LIMIT, Framing, checked_limit
@@ -59,6 +59,8 @@ class TransportConnection(Connection):
     secrets: tuple[bytes, ...] = ()
     """What must not be shown, such as the bytes of a password as they are sent; a subclass sets it."""
 
+    timeout: float | None = Seconds()  # type: ignore[assignment]  # what it gives
+
     def __init__(
         self,
         *,
@@ -88,7 +90,7 @@ class TransportConnection(Connection):
         self._archive = None if record_to is None else Archive(record_to)
         self._framing = framing
         self._listener = listener
-        self.timeout = checked_timeout(timeout)
+        self.timeout = timeout
         self.limit = limit
 
     # -- for subclasses --------------------------------------------------------------------------------------------
@@ -116,7 +118,10 @@ class TransportConnection(Connection):
         Raises:
             NotConnected: there is no link.
         """
-        interval = checked_interval(interval)
+        if checked_interval(interval) is None:
+            raise ValueError(f"interval must be a number of seconds above 0, up to {LONGEST:g}, not {interval!r}")
+        if not callable(callback):
+            raise TypeError(f"callback is something to call, not {callback!r}")
         link = self._current()
         if link.reason is not None:
             raise NotConnected(f"{self.name} is not connected: {link.reason}") from link.reason
@@ -290,11 +295,3 @@ class TransportConnection(Connection):
                 self._warn_abandoned()
             finally:
                 link.end(NotConnected("the connection was garbage collected"))
-
-
-def checked_interval(seconds: float) -> float:
-    """Return ``seconds`` if something can be repeated that often."""
-    checked = checked_timeout(seconds, "interval")
-    if not checked:
-        raise ValueError(f"interval must be a number of seconds above 0, not {seconds!r}")
-    return checked

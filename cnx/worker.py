@@ -42,10 +42,10 @@ class Retries:
 
     def next_delay(self, error: BaseException | None = None) -> float:
         """Return the seconds to wait after ``error``, which may ask for more."""
-        asked: float | None = getattr(error, "retry_after", None)
+        asked = max(0.0, getattr(error, "retry_after", None) or 0.0)
         if getattr(error, "fatal", False):
             return asked or self.backoff.cap
-        return max(next(self._delays), asked or 0.0)
+        return max(next(self._delays), asked)
 
 
 class Worker:

@@ -56,11 +56,20 @@ def test_waits_stay_within_bounds(first: float, factor: float, cap: float, jitte
         {"attempts": 0},
         {"total": -1},
         {"reset_after": -1},
+        {"cap": float("inf")},
+        {"cap": 1e12},
     ],
 )
 def test_impossible_policy_is_refused(wrong: dict[str, float]) -> None:
     """The error names the argument."""
     with pytest.raises(ValueError, match=next(iter(wrong))):
+        Backoff(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [{"first": "1"}, {"cap": None}, {"attempts": 1.5}, {"attempts": True}], ids=str)
+def test_what_is_no_number_is_refused(wrong: dict[str, object]) -> None:
+    """The error names the argument."""
+    with pytest.raises(TypeError, match=next(iter(wrong))):
         Backoff(**wrong)  # type: ignore[arg-type]
 
 
@@ -97,5 +106,7 @@ def test_peer_may_ask_for_a_longer_wait() -> None:
     assert retries.next_delay(denied) == 8.0
     denied.retry_after = 0.5
     assert retries.next_delay(denied) == 0.5
+    denied.retry_after = -1.0  # of a client that went wrong; it is no time to wait
+    assert retries.next_delay(denied) == 8.0
     retries.start_over()
     assert retries.next_delay() == 1.0

@@ -8,10 +8,11 @@ from time import monotonic
 
 import pytest
 
-from cnx import Cancelled, Deadline, TimedOut
-from cnx.deadline import checked_timeout, left_of
-from cnx.testing import PATIENCE
+from cnx import Cancelled, Deadline, SocketConnection, TimedOut
+from cnx.deadline import LONGEST, checked_timeout, left_of
+from cnx.testing import PATIENCE, serial_pair
 from tests.interrupts import strike
+from tests.situations import full_backlog
 
 
 class Refused(Cancelled):
@@ -45,7 +46,30 @@ def test_for_ever_can_be_said_in_two_ways() -> None:
     """Infinity is ``None``; what the system cannot wait for counts as for ever."""
     assert checked_timeout(math.inf) is None
     assert checked_timeout(1e30) is None
+    assert checked_timeout(LONGEST) == LONGEST
+    assert checked_timeout(LONGEST + 1) is None
     assert checked_timeout(0) == 0
+
+
+@pytest.mark.parametrize("seconds", [LONGEST, 2.2e6, 1e9, 9.3e9], ids=str)
+def test_very_long_times_can_be_waited_for(seconds: float) -> None:
+    """Where the system cannot wait for so many milliseconds, it waits for ever; nothing breaks."""
+    deadline = Deadline(seconds)
+    timer = threading.Timer(0.05, deadline.cancel)
+    timer.start()
+    assert not deadline.pause(seconds)
+    timer.join()
+    with serial_pair() as (port, device), full_backlog() as busy:
+        timer = threading.Timer(0.05, device.sendall, [b"late"])
+        timer.start()
+        assert port.readexactly(4, timeout=seconds) == b"late"
+        timer.join()
+        connection = SocketConnection("127.0.0.1", busy, connect_timeout=seconds)
+        timer = threading.Timer(0.05, connection.disconnect)
+        timer.start()
+        assert not connection.try_connect()
+        timer.join()
+        assert isinstance(connection.last_error, Cancelled)
 
 
 def test_without_limit_it_never_expires() -> None:

@@ -259,8 +259,23 @@ def test_timer_ends_with_the_link() -> None:
         assert not timer.run()
         with pytest.raises(NotConnected):
             connection.schedule(1.0, lambda: None)
-    with pytest.raises(ValueError, match="interval must be a number of seconds above 0"):
-        connection.schedule(0, lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("interval", "callback", "error"),
+    [
+        (0, print, ValueError),
+        (-1, print, ValueError),
+        (None, print, ValueError),
+        (float("inf"), print, ValueError),
+        ("1", print, TypeError),
+        (1, None, TypeError),
+    ],
+)
+def test_what_cannot_be_scheduled_is_refused(interval: Any, callback: Any, error: type[Exception]) -> None:
+    """At the call, and not on the thread that would do it."""
+    with connection_pair() as (connection, _), pytest.raises(error, match=r"interval|callback"):
+        connection.schedule(interval, callback)
 
 
 def test_subscribing_without_end_costs_no_memory(watches: list[Watch]) -> None:
