@@ -123,7 +123,7 @@ class Delimited(Framing):
 
     def __init__(self, terminator: bytes = b"\r\n", *, keep: bool = False, limit: int = LIMIT) -> None:
         self.terminator = checked_terminator(terminator)
-        self.limit = checked_limit(limit)
+        self.limit = checked_limit(limit, len(terminator))
         self._kept = len(terminator) if keep else 0
 
     def take(self, buffer: ReceiveBuffer) -> bytes | None:
@@ -177,13 +177,13 @@ class LengthPrefixed(Framing):
     def __init__(
         self, size: int = 4, byteorder: ByteOrder = "big", *, includes_header: bool = False, limit: int = LIMIT
     ) -> None:
-        if size not in (1, 2, 4):
+        if type(size) is not int or size not in (1, 2, 4):
             raise ValueError(f"a length header has 1, 2 or 4 bytes, not {size!r}")
         if byteorder not in ("big", "little"):
             raise ValueError(f"byteorder is 'big' or 'little', not {byteorder!r}")
         self.size = size
         self.byteorder: ByteOrder = byteorder
-        self.limit = checked_limit(limit)
+        self.limit = checked_limit(limit, size)
         self._counted = size if includes_header else 0
 
     def take(self, buffer: ReceiveBuffer) -> bytes | None:
@@ -263,12 +263,12 @@ def failure(framing: Framing, error: Exception) -> ProtocolError:
     return ProtocolError(f"{type(framing).__name__} failed on what came: {error!r}")
 
 
-def checked_limit(limit: int) -> int:
-    """Return ``limit`` if it is a size of at least one byte."""
+def checked_limit(limit: int, least: int = 1) -> int:
+    """Return ``limit`` if it is a size of at least ``least`` bytes."""
     if not isinstance(limit, int) or isinstance(limit, bool):
         raise TypeError(f"a size in bytes is an int, not {limit!r}")
-    if limit < 1:
-        raise ValueError(f"a size is at least 1 byte, not {limit}")
+    if limit < least:
+        raise ValueError(f"a size is at least {least} byte{'s' * (least > 1)} here, not {limit}")
     return limit
 
 

@@ -30,6 +30,8 @@ class JsonLines(Framing):
         self, terminator: bytes = b"\r\n", *, limit: int = LIMIT, loads: Callable[[bytes], Any] | None = None
     ) -> None:
         self._lines = Delimited(terminator, limit=limit)
+        if loads is not None and not callable(loads):
+            raise TypeError(f"loads is a decoder from bytes, not {loads!r}")
         self._end = terminator.decode()
         self._loads = loads
         self._scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]

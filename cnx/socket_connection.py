@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import ssl
@@ -50,9 +51,13 @@ class SocketConnection(StreamConnection):
             raise TypeError(f"tls is True, an ssl.SSLContext or None, not {tls!r}")
         if isinstance(tls, ssl.SSLContext) and tls.protocol is ssl.PROTOCOL_TLS_SERVER:
             raise ValueError("this ssl.SSLContext is for servers; make one with ssl.create_default_context()")
+        if server_hostname is not None and not tls:
+            raise ValueError("server_hostname is for TLS; give tls=True, too")
+        if options is not None and not isinstance(options, SocketOptions):
+            raise TypeError(f"options is a SocketOptions, not {options!r}")
         super().__init__(**settings)
         self._context = ssl.create_default_context() if tls is True else tls or None
-        self._server_hostname = server_hostname or host
+        self._server_hostname = host if server_hostname is None else checked_host(server_hostname, "server_hostname")
         self._options = options or SocketOptions()
         self._adopted: socket.socket | None = None
 
@@ -150,16 +155,18 @@ class UnixConnection(StreamConnection):
         return open_unix(self._path, deadline)
 
 
-def checked_host(host: str) -> str:
+def checked_host(host: str, what: str = "host") -> str:
     """Return ``host`` if it can be a name or an address."""
     if not isinstance(host, str):
-        raise TypeError(f"host is text, not {host!r}")
-    if not host or any(character.isspace() or character in "/[]\x00" for character in host):
-        raise ValueError(f"host {host!r} is no name and no address")
+        raise TypeError(f"{what} is text, not {host!r}")
+    if not host or any(character.isspace() or character in "/[]@?#\x00" for character in host):
+        raise ValueError(f"{what} {host!r} is no name and no address")
     try:
         host.encode("idna")
-    except UnicodeError as error:
-        raise ValueError(f"host {host!r} is no name and no address: {error}") from error
+        if ":" in host:
+            ipaddress.IPv6Address(host)
+    except ValueError as error:  # UnicodeError is one
+        raise ValueError(f"{what} {host!r} is no name and no address: {error}; a port is given apart") from error
     return host
 
 
@@ -178,6 +185,7 @@ def _addresses(sock: socket.socket) -> tuple[str, tuple[str, int]]:
         peer = sock.getpeername()
     except OSError as error:
         raise TypeError(f"from_socket() takes a connected socket: {error}") from error
-    if isinstance(peer, tuple):
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
         return f"{peer[0]}:{peer[1]}", (peer[0], peer[1])
-    return f"socket {sock.fileno()}", ("socket", sock.fileno())
+    number = sock.fileno()  # as it can be 0, or more than a port
+    return f"socket {number}", ("socket", min(max(number, 1), 65535))

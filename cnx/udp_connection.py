@@ -82,6 +82,8 @@ class UdpConnection(TransportConnection):
             raise TypeError(f"local is an address and a port, not {local!r}")
         if local is not None and not 0 <= local[1] <= 65535:
             raise ValueError(f"the port of local is 0 to 65535, not {local[1]}")
+        if local is not None and local[0]:  # nothing stands for all addresses of this machine
+            checked_host(local[0], "local")
         self._local = local
         super().__init__(**settings)
 

@@ -6,6 +6,8 @@ import contextlib
 import errno
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -310,6 +312,22 @@ def test_open_socket_is_adopted() -> None:
             connection.connect()
 
 
+def test_adopted_socket_may_have_descriptor_zero() -> None:
+    """Where standard input is closed, the next socket gets its number; in its name that is no port."""
+    program = """
+import os, socket
+from cnx import SocketConnection
+near, far = socket.socketpair()
+os.dup2(near.fileno(), 0)
+with SocketConnection.from_socket(socket.socket(fileno=0)) as connection:
+    far.sendall(b"hello")
+    print(connection.readexactly(5, timeout=10), connection.name)
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "b'hello' socket 0\n", done.stderr
+
+
 def test_adopted_tcp_socket_tells_its_peer() -> None:
     """As its address and name."""
     with server() as listener:
@@ -344,6 +362,14 @@ def test_what_is_no_open_stream_socket_is_not_adopted() -> None:
         ({"host": "[::1]"}, ValueError, "host"),
         ({"host": "a\0b"}, ValueError, "host"),
         ({"host": "x" * 64 + ".de"}, ValueError, "host"),
+        ({"host": "127.0.0.1:4001"}, ValueError, "a port is given apart"),
+        ({"host": "me@host"}, ValueError, "host"),
+        ({"host": "host?tls"}, ValueError, "host"),
+        ({"server_hostname": 5, "tls": True}, TypeError, "server_hostname"),
+        ({"server_hostname": "", "tls": True}, ValueError, "server_hostname"),
+        ({"server_hostname": "a b", "tls": True}, ValueError, "server_hostname"),
+        ({"server_hostname": "host"}, ValueError, "tls=True"),
+        ({"options": {"nodelay": True}}, TypeError, "SocketOptions"),
         ({"host": None}, TypeError, "host"),
         ({"host": b"a"}, TypeError, "host"),
         ({"port": 0}, ValueError, "port must be from 1 to 65535, not 0"),
@@ -376,12 +402,23 @@ def test_bad_arguments_are_refused(arguments: dict[str, Any], error: type[Except
         SocketConnection(**({"host": "host", "port": 1} | arguments))
 
 
-@pytest.mark.parametrize("value", [("encoding", "klingon"), ("terminator", b""), ("limit", -1)], ids=str)
+@pytest.mark.parametrize(
+    "value",
+    [
+        ("encoding", "klingon"),
+        ("terminator", b""),
+        ("limit", -1),
+        ("timeout", -1),
+        ("timeout", "soon"),
+        ("connect_timeout", float("nan")),
+    ],
+    ids=str,
+)
 def test_bad_settings_on_a_live_connection_are_refused(cnx_pair: Any, value: tuple[str, Any]) -> None:
     """And the old ones stay."""
     connection, _ = cnx_pair
     before = getattr(connection, value[0])
-    with pytest.raises(ValueError):
+    with pytest.raises((ValueError, TypeError), match=r"timeout|encoding|terminator|size"):
         setattr(connection, *value)
     assert getattr(connection, value[0]) == before
 

@@ -203,7 +203,9 @@ def test_counters(connection: UdpConnection, peer: socket.socket) -> None:
 
 
 @pytest.mark.parametrize(
-    "local", [("127.0.0.1",), ["127.0.0.1", 1], ("127.0.0.1", "1"), (1, 1), "127.0.0.1:1", ("", 70000)], ids=repr
+    "local",
+    [("127.0.0.1",), ["127.0.0.1", 1], ("127.0.0.1", "1"), (1, 1), "127.0.0.1:1", ("", 70000), ("a b", 1)],
+    ids=repr,
 )
 def test_bad_local_address_is_refused(local: Any) -> None:
     """At the call."""
