@@ -57,7 +57,10 @@ def connection(url: str, **settings: Any) -> Any:
         raise ValueError(f"{shown!r}: {error}") from error
     make = _SCHEMES.get(parts.scheme)
     if make is None:
-        raise ValueError(f"{shown!r}: the scheme {parts.scheme!r} is none of {', '.join(_SCHEMES)}")
+        known = ", ".join(_SCHEMES)
+        if not parts.scheme:
+            raise ValueError(f"{shown!r}: the scheme is missing; it is one of {known}, as in tcp://host:4001")
+        raise ValueError(f"{shown!r}: the scheme {parts.scheme!r} is none of {known}")
     if parts.username is not None or parts.password is not None:
         raise ValueError(f"{shown!r}: a {parts.scheme} URL takes no user and no password")
     if parts.fragment:
@@ -92,6 +95,8 @@ def _tls(parts: SplitResult, query: dict[str, str], settings: dict[str, Any]) ->
     _refuse_rest(query)
     if "tls" not in settings:
         given["tls"] = _context(**trust)
+    elif not settings["tls"]:
+        raise ValueError(f"tls={settings['tls']!r} contradicts the scheme; write tcp:// for a connection without TLS")
     return SocketConnection(host, port, **(given | settings))
 
 
@@ -192,7 +197,8 @@ def _host_and_port(parts: SplitResult) -> tuple[str, int]:
     try:
         port = parts.port
     except ValueError:  # whose text may show a part of a password
-        raise ValueError("the port is no number from 1 to 65535") from None
+        hint = "; an IPv6 address stands in brackets: [::1]:4001" if parts.netloc.count(":") > 1 else ""
+        raise ValueError(f"the port is no number from 1 to 65535{hint}") from None
     if not parts.hostname:
         raise ValueError("the host is missing")
     if port is None:

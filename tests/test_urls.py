@@ -106,7 +106,9 @@ def test_arguments_win_over_the_query() -> None:
 @pytest.mark.parametrize(
     ("url", "names"),
     [
-        ("", "scheme"),
+        ("", "scheme is missing; it is one of tcp, tls, unix, udp, serial"),
+        ("host", "scheme is missing"),
+        ("//host:1", "scheme is missing"),
         ("host:4001", "scheme 'host'"),
         ("http://host:1", "scheme 'http' is none of tcp, tls, unix, udp, serial"),
         ("tcp://host", "port is missing"),
@@ -118,6 +120,8 @@ def test_arguments_win_over_the_query() -> None:
         ("tcp://host:-1", "port"),
         ("tcp://host:http", "port"),
         ("tcp://[::1:80", "IPv6"),
+        ("tcp://::1:4001", "an IPv6 address stands in brackets"),
+        ("tcp://fe80::1:4001", "an IPv6 address stands in brackets"),
         ("tcp://a..b:80", "host 'a..b'"),
         ("tcp://ho st:1", "spaces"),
         ("tcp://ho\nst:1", "control"),
@@ -186,6 +190,13 @@ def test_errors_show_no_secrets(url: str) -> None:
         connection(url)
     assert "sec" not in str(caught.value)
     assert "ret@" not in str(caught.value)
+
+
+@pytest.mark.parametrize("tls", [None, False])
+def test_tls_cannot_be_switched_off_behind_its_scheme(tls: Any) -> None:
+    """What a URL promises to protect is not sent in the clear."""
+    with pytest.raises(ValueError, match="write tcp://"):
+        connection("tls://host:1", tls=tls)
 
 
 @pytest.mark.parametrize("url", [None, 5, b"tcp://host:1"], ids=repr)
