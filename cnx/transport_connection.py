@@ -164,6 +164,8 @@ class TransportConnection(Connection):
     def establish(self, deadline: Deadline) -> None:
         self._let_go_of_old(deadline)
         transport = self.open_transport(deadline)
+        if not isinstance(transport, Transport):
+            raise TypeError(f"{type(self).__name__}.open_transport() has to return a Transport, not {transport!r}")
         try:
             self._delivery = self._new_delivery()
             tap = log_tap(self.name, self.secrets)

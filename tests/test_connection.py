@@ -173,6 +173,17 @@ def test_transport_that_breaks_its_rules_ends_the_link() -> None:
     assert isinstance(connection.last_error.__cause__, ZeroDivisionError)
 
 
+def test_forgotten_return_is_named() -> None:
+    """A mistake that is easily made in the first connection of one's own."""
+
+    class Forgetful(Program):
+        def open_transport(self, deadline: Deadline) -> Transport:
+            return None  # type: ignore[return-value]
+
+    with pytest.raises(TypeError, match=r"Forgetful\.open_transport\(\) has to return a Transport, not None"):
+        Forgetful().try_connect()
+
+
 # -- attempts --------------------------------------------------------------------------------------------------------
 
 

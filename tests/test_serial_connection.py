@@ -195,6 +195,15 @@ def test_exclusive_access_keeps_others_out() -> None:
             assert second.connected
 
 
+@pytest.mark.parametrize("settings", [{"port": "hwgrep://("}, {"port": "/dev/ptmx", "baudrate": 2**40}], ids=str)
+def test_whatever_pyserial_raises_is_a_failed_attempt(settings: dict[str, Any]) -> None:
+    """Errors of regular expressions and of C, for two."""
+    connection = SerialConnection(**settings)
+    assert not connection.try_connect()
+    assert isinstance(connection.last_error, ConnectError)
+    assert "cannot open serial port" in str(connection.last_error)
+
+
 def test_port_can_be_opened_again() -> None:
     """After a disconnect, with its settings."""
     with serial_pair(baudrate=19200, timeout=PATIENCE) as (connection, peer):

@@ -221,7 +221,7 @@ def open_serial(url: str, settings: dict[str, Any], deadline: Deadline) -> Trans
         )
     except (Cancelled, TimedOut):
         raise
-    except (OSError, ValueError, NotImplementedError) as error:
+    except Exception as error:  # of many kinds: OverflowError for a baud rate, re.error for hwgrep://(, and others
         raise ConnectError(f"cannot open serial port {url}: {error}; `cnx ports` lists the ports here") from error
     try:
         port.fileno()
