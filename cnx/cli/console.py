@@ -28,7 +28,7 @@ def clean_exit() -> Iterator[None]:
         if isinstance(error, BrokenPipeError) and not isinstance(error, CnxError):
             sys.stderr.close()  # nobody reads; the interpreter would complain at its end
             sys.exit(0)
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(_reason(error)) from error
     except KeyboardInterrupt:
         click.echo(err=True)
         sys.exit(130)
@@ -60,6 +60,15 @@ def open_url(url: str) -> TransportConnection:
         return made
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+
+
+def _reason(error: CnxError | OSError) -> str:
+    """Return what an error says, without the number that the system has for it."""
+    reason = getattr(error, "strerror", None)
+    if not reason:
+        return str(error)
+    file = getattr(error, "filename", None)
+    return f"{file}: {reason}" if file else str(reason)
 
 
 def stamp() -> str:

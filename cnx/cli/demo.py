@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -47,6 +48,8 @@ def demo(seconds: float, plain: bool, output: Path) -> None:
     """
     if output.suffix not in (".svg", ".png"):
         raise click.UsageError(f"--output ends with .svg or .png, not {output.suffix or 'nothing'!r}")
+    if not os.access(output.parent, os.W_OK):  # told now, and not after the demonstration
+        raise click.UsageError(f"--output: no file can be made in {output.parent}")
     with clean_exit(), stop_signal() as stop:
         story = tell_story(seconds, plain or not sys.stdout.isatty(), stop)
         if stop.is_set():
@@ -76,7 +79,7 @@ def tell_story(seconds: float, plain: bool, stop: threading.Event) -> Story:
                 _read(story, manager, chiller)
                 view.update(manager)
                 stop.wait(PERIOD)
-            story.counters = manager.counters
+            story.end(manager.counters)
     finally:
         manager.teardown()
         simulator.stop()

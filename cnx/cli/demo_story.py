@@ -33,11 +33,12 @@ class Story:
     killed_at: float | None = None
     restarted_at: float | None = None
     counters: Counters | None = None
+    ended: float | None = None
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the beginning."""
-        return monotonic() - self.began
+        """Seconds from the beginning until now, or until the end."""
+        return (self.ended or monotonic()) - self.began
 
     @property
     def recovered(self) -> bool:
@@ -56,6 +57,11 @@ class Story:
         now = self.elapsed
         self.notes.append((now, text))
         return now
+
+    def end(self, counters: Counters) -> None:
+        """Note the end."""
+        self.counters = counters
+        self.ended = monotonic()
 
     def add_reading(self, supply: float | None, ambient: float | None) -> None:
         """Note a reading."""

@@ -8,8 +8,10 @@ from typing import TextIO
 
 import click
 
+from cnx.backoff import Backoff
 from cnx.cli.console import clean_exit, open_url, stamp, stop_signal
 from cnx.connection import Connection
+from cnx.lifecycle import State
 from cnx.manager import ConnectionManager
 from cnx.signals import subscribe
 
@@ -19,8 +21,8 @@ __all__ = ["monitor"]
 @click.command()
 @click.argument("url")
 @click.option("--hex", "as_hex", is_flag=True, help="Show bytes in hexadecimal; otherwise text, with escapes.")
-@click.option("--log", type=click.File("a", lazy=False), help="Append the same lines to this file.")
-@click.option("--once", is_flag=True, help="End when the link ends, in place of connecting again.")
+@click.option("--log", type=click.File("a", encoding="utf-8", lazy=False), help="Append the same lines to this file.")
+@click.option("--once", is_flag=True, help="End when the link ends, or cannot be made, in place of trying again.")
 def monitor(url: str, as_hex: bool, log: TextIO | None, once: bool) -> None:
     """Show what comes from URL, with time stamps, and stay connected until interrupted.
 
@@ -29,45 +31,61 @@ def monitor(url: str, as_hex: bool, log: TextIO | None, once: bool) -> None:
     cnx monitor 'serial:///dev/ttyUSB0?baudrate=115200' --hex --log bytes.txt
     """
     watched = open_url(url)
-    show = _Printer(log)
-    form: Callable[[bytes], str] = (lambda data: data.hex(" ")) if as_hex else _text
+    form: Callable[[bytes], str] = (lambda data: data.hex(" ")) if as_hex else text_of
     with clean_exit(), stop_signal() as stop:
+        show = _Printer(log, stop)
         signals = Connection.Signals
         subscribe(watched, signals.CONNECTED, lambda: show(f"* connected to {watched.address}"))
         subscribe(watched, signals.DATA_RECEIVED, lambda data: show(f"  {form(data)}"))
         subscribe(watched, signals.DISCONNECTED, lambda reason: show(f"* disconnected: {reason}"))
-        if once:
-            subscribe(watched, signals.DISCONNECTED, lambda: stop.set())
-            watched.connect()
-            stop.wait()
-            watched.teardown()
-            return
-        manager = ConnectionManager(watched)
-        subscribe(manager, manager.Signals.STATE_CHANGED, lambda new, reason: _tell_state(show, new.value, reason))
+        manager = ConnectionManager(watched, backoff=Backoff(attempts=1) if once else None)
+
+        def on_change(old: State, new: State, reason: BaseException | None) -> None:
+            if new is State.DISCONNECTED or (once and new is State.RECOVERING):
+                stop.set()
+            elif old is State.CONNECTING and new is State.RECOVERING:  # after a loss, "disconnected" has been said
+                show(f"* recovering: {reason}")
+
+        subscribe(manager, manager.Signals.STATE_CHANGED, on_change)
         manager.connect(wait=False)
         stop.wait()
+        failure = show.failure or (manager.reason if manager.state is State.DISCONNECTED else None)
         manager.teardown()
+        if failure is not None:
+            raise failure
 
 
 class _Printer:
-    """Prints lines with time stamps, whole ones from any thread."""
+    """Prints lines with time stamps, whole ones from any thread.
 
-    def __init__(self, log: TextIO | None) -> None:
+    Attributes:
+        failure: why it cannot print any more, which also sets ``stop``.
+    """
+
+    def __init__(self, log: TextIO | None, stop: threading.Event) -> None:
         self._log = log
+        self._stop = stop
         self._lock = threading.Lock()
+        self.failure: OSError | None = None
 
     def __call__(self, text: str) -> None:
         line = f"{stamp()} {text}"
         with self._lock:
-            click.echo(line)
-            if self._log is not None:
-                print(line, file=self._log, flush=True)
+            try:
+                click.echo(line)
+                if self._log is not None:
+                    print(line, file=self._log, flush=True)
+            except OSError as error:  # nobody reads the pipe, or the disk is full
+                self.failure = self.failure or error
+                self._stop.set()
 
 
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "backslashreplace").encode("unicode_escape").decode("ascii").replace("\\\\x", "\\x")
+def text_of(data: bytes) -> str:
+    """Return bytes as text in UTF-8; what is no text, and what does not print, as escapes."""
+    return "".join(map(_shown, data.decode("utf-8", "surrogateescape")))
 
 
-def _tell_state(show: _Printer, state: str, reason: BaseException | None) -> None:
-    if state == "recovering":
-        show(f"* recovering: {reason}")
+def _shown(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a byte that is no text
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character if character.isprintable() and character != "\\" else repr(character)[1:-1]

@@ -66,7 +66,10 @@ def chiller(tcp: str | None, pty: bool, device_ids: tuple[int, ...], baudrate: i
     with clean_exit():
         simulator = ChillerSimulator(device_ids or (1,), quirks=T257P if t257p else None, baudrate=baudrate)
         if tcp is not None:
-            simulator.listen_tcp(*split_address(tcp))
+            try:
+                simulator.listen_tcp(*split_address(tcp))
+            except ValueError as error:
+                raise click.BadParameter(str(error), param_hint="--tcp") from error
         if pty:
             simulator.listen_pty()
     run_simulator(simulator)

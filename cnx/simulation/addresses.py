@@ -23,7 +23,12 @@ def resolve(host: str, port: int, kind: int) -> tuple[int, Any]:
     """
     if not isinstance(port, int) or not 0 <= port <= 65535:
         raise ValueError(f"a port is a number from 0 (any free one) to 65535, not {port!r}")
-    family, _, _, _, address = socket.getaddrinfo(host or None, port, type=kind, flags=socket.AI_PASSIVE)[0]
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host or None, port, type=kind, flags=socket.AI_PASSIVE)[0]
+    except socket.gaierror as error:
+        raise OSError(error.errno, f"cannot listen on {host!r}: {error.strerror}") from error
+    except UnicodeError as error:
+        raise ValueError(f"cannot listen on {host!r}: {error}") from error
     if not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
         log.warning("a simulator listens on %s: every machine that reaches this address can use it", show(address))
     return family, address

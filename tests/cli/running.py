@@ -16,12 +16,15 @@ class Running:
 
     Attributes:
         output: what it prints.
+        messages: its errors and log lines.
     """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
+        assert process.stderr is not None
         self._process = process
         self.output: IO[str] = process.stdout
+        self.messages: IO[str] = process.stderr
 
     def line(self) -> str:
         """Return the next line that it prints."""
@@ -29,13 +32,22 @@ class Running:
 
     def stop(self) -> tuple[int, str, str]:
         """End it as ``Ctrl+C`` does, and return its exit code, the rest of what it printed, and its messages."""
-        self._process.send_signal(signal.SIGINT)
+        self.send(signal.SIGINT)
         return self.end()
+
+    def send(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
 
     def end(self) -> tuple[int, str, str]:
         """Wait for its end, and return its exit code, the rest of what it printed, and its messages."""
         printed, messages = self._process.communicate(timeout=20)
         return self._process.returncode, printed, messages
+
+    def wait(self) -> tuple[int, str]:
+        """Wait for its end where nobody reads what it prints, and return its exit code and its messages."""
+        code = self._process.wait(timeout=20)
+        return code, self.messages.read()
 
 
 @contextmanager
