@@ -45,8 +45,9 @@ class EpollWatch(Watch):
     def __init__(self) -> None:
         if EpollWatch._always_ready < 0:
             EpollWatch._always_ready = os.eventfd(1)  # one for the process: arming it wakes a waiting thread
+        self._ready = EpollWatch._always_ready  # another thread may make its first watch at the same moment
         self._epoll = select.epoll()
-        self._epoll.register(EpollWatch._always_ready, 0)
+        self._epoll.register(self._ready, 0)
         # epoll always tells that a socket is shut down in both directions; once is enough where nothing is asked for
         once, gone = select.EPOLLONESHOT, select.EPOLLRDHUP
         self._events = {NOTHING: once, HANGUP: once | gone, INPUT: gone | select.EPOLLIN}
@@ -68,12 +69,12 @@ class EpollWatch(Watch):
             self._epoll.unregister(fd)
 
     def poke(self) -> None:
-        self._epoll.modify(EpollWatch._always_ready, select.EPOLLIN | select.EPOLLONESHOT)
+        self._epoll.modify(self._ready, select.EPOLLIN | select.EPOLLONESHOT)
 
     def wait(self, timeout: float | None) -> list[tuple[int, bool]]:
         gone = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
         events = self._epoll.poll(timeout)
-        return [(fd, bool(event & gone)) for fd, event in events if fd != EpollWatch._always_ready]
+        return [(fd, bool(event & gone)) for fd, event in events if fd != self._ready]
 
     def close(self) -> None:
         self._epoll.close()

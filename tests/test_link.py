@@ -9,11 +9,7 @@ from collections import Counter
 import pytest
 
 from cnx import ConnectionLost, Delimited, NotConnected, SocketConnection, TimedOut, subscribe
-from cnx.deadline import Deadline
-from cnx.listener import Listener
 from cnx.testing import PATIENCE, connection_pair, wait_until
-from cnx.transports.sockets import SocketTransport
-from cnx.watch import new_watch
 
 DATA = SocketConnection.Signals.DATA_RECEIVED
 MESSAGE = SocketConnection.Signals.MESSAGE_RECEIVED
@@ -186,48 +182,3 @@ def test_loss_found_by_a_writer_drops_no_message() -> None:
     broken.set()
     assert over.wait(PATIENCE)
     assert told == [b"one", b"two", b"three"]
-
-
-def test_thread_is_told_once_of_an_end_with_somebody_inside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a write does not return, the end of its link waits for it, and the listener sleeps meanwhile."""
-    waits: list[float | None] = []
-    inside, go = threading.Event(), threading.Event()
-
-    class CountingWatch(type(new_watch())):  # type: ignore[misc]
-        def wait(self, timeout: float | None) -> list[tuple[int, bool]]:
-            waits.append(timeout)
-            found: list[tuple[int, bool]] = super().wait(timeout)
-            return found
-
-    class StuckTransport(SocketTransport):
-        def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
-            inside.set()
-            assert go.wait(PATIENCE)
-            return len(data)
-
-    class StuckConnection(SocketConnection):
-        def open_transport(self, deadline: Deadline) -> SocketTransport:
-            assert self._adopted is not None
-            return StuckTransport(self._adopted, self.name)
-
-    monkeypatch.setattr("cnx.listener.new_watch", CountingWatch)
-    listener = Listener()
-    near, far = socket.socketpair()
-    with (
-        far,
-        StuckConnection.from_socket(near, listener=listener) as stuck,
-        connection_pair(listener=listener) as other,
-    ):
-        heard: list[bytes] = []
-        with subscribe(stuck, DATA, heard.append), subscribe(other[0], DATA, heard.append):
-            writing = threading.Thread(target=stuck.write, args=(b"x",))
-            writing.start()
-            assert inside.wait(PATIENCE)
-            stuck.raise_alarm("trouble")
-            before = len(waits)
-            for number in range(20):
-                other[1].sendall(b"%d" % number)
-                wait_until(lambda: heard[-1:] == [b"%d" % number], "the other connection")  # noqa: B023
-            assert len(waits) - before < 100
-            go.set()
-            join([writing])

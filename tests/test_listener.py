@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ import pytest
 from pydispatch import dispatcher
 
 from cnx import Connection, ConnectionLost, Listener, NotConnected, SocketConnection, subscribe
+from cnx.deadline import Deadline
 from cnx.testing import PATIENCE, connection_pair, wait_until
+from cnx.transports.sockets import SocketTransport
 from cnx.watch import EpollWatch, PollWatch, Watch
 
 DATA = Connection.Signals.DATA_RECEIVED
@@ -308,3 +311,69 @@ def test_thread_that_cannot_start_fails_the_attempt(monkeypatch: pytest.MonkeyPa
         assert "can't start new thread" in str(connection.last_error)
         far.settimeout(PATIENCE)
         assert far.recv(1) == b""
+
+
+def test_listener_sleeps_while_an_end_waits_for_a_writer(watches: list[Watch]) -> None:
+    """While a write does not return, its link cannot be closed; the thread is not told of its end all the time."""
+    inside, go = threading.Event(), threading.Event()
+
+    class StuckTransport(SocketTransport):
+        def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
+            inside.set()
+            assert go.wait(PATIENCE)
+            return len(data)
+
+    class StuckConnection(SocketConnection):
+        def open_transport(self, deadline: Deadline) -> SocketTransport:
+            assert self._adopted is not None
+            return StuckTransport(self._adopted, self.name)
+
+    listener = Listener()
+    near, far = socket.socketpair()
+    with (
+        far,
+        StuckConnection.from_socket(near, listener=listener) as stuck,
+        connection_pair(listener=listener) as other,
+    ):
+        ear = Ear()
+        for connection in (stuck, other[0]):
+            dispatcher.connect(ear.on_data, signal=DATA, sender=connection)
+        writing = threading.Thread(target=stuck.write, args=(b"x",))
+        writing.start()
+        assert inside.wait(PATIENCE)
+        stuck.raise_alarm("trouble")
+        before = watches[0].returns  # type: ignore[attr-defined]
+        for number in range(20):
+            other[1].sendall(b"%d" % number)
+            ear.expect(b"%d" % number)
+        assert watches[0].returns - before < 100  # type: ignore[attr-defined]
+        go.set()
+        writing.join(PATIENCE)
+
+
+def test_first_watches_of_two_threads_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each can be woken, although both may have made what wakes the listeners of a process."""
+    both = threading.Barrier(2)
+    eventfd = os.eventfd
+
+    def eventfd_together(value: int) -> int:
+        both.wait(PATIENCE)
+        made.append(eventfd(value))
+        return made[-1]
+
+    made: list[int] = []
+    watches: list[EpollWatch] = []
+    monkeypatch.setattr(EpollWatch, "_always_ready", -1)
+    monkeypatch.setattr(os, "eventfd", eventfd_together)
+    threads = [threading.Thread(target=lambda: watches.append(EpollWatch())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    for watch in watches:
+        watch.poke()
+        assert watch.wait(PATIENCE) == []
+        watch.close()
+    assert len(watches) == len(made) == 2
+    for fd in made:
+        os.close(fd)
