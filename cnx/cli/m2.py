@@ -165,7 +165,7 @@ def follow(client: M2Client, take: Callable[[Any], object], count: int | None, t
     with stop_signal() as stop:
 
         def on_message(message: Any) -> None:
-            if stop.is_set() or (topics and message.get("id") not in topics):
+            if stop.is_set() or (topics and not (isinstance(message, dict) and message.get("id") in topics)):
                 return
             take(message)
             if next(numbers) == count:

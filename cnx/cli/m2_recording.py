@@ -36,9 +36,9 @@ class Recorder:
         self._row: dict[str, Any] = {}
         self._seen: set[str] = set()
 
-    def take(self, message: Mapping[str, Any]) -> None:
+    def take(self, message: Any) -> None:
         """Record a message; what the table does not know is left out."""
-        topic = message.get("id")
+        topic = message.get("id") if isinstance(message, dict) else None
         if not isinstance(topic, str) or topic not in self._columns:
             return
         if topic in self._seen:

@@ -54,7 +54,7 @@ def commands() -> Iterator[Case]:
     pin()
     made = Case("M2 command and result", "us")
     with other_side("simulator") as ports:
-        made.way("bare socket, same bytes", lambda: bare_commands(ports[0]))
+        made.way("bare sockets, same bytes", lambda: bare_commands(*ports))
         made.way("cnx M2Controller", lambda: client_commands(*ports), Target(1.4, 1.2, upper=True))
         yield made
 
@@ -96,17 +96,31 @@ def with_client(port: int, loads: Callable[[bytes], Any] | None, signal: object)
         return MESSAGES / (perf_counter() - began)
 
 
-def bare_commands(port: int) -> float:
-    """Return the microseconds of a command over a plain socket."""
+def bare_commands(command_port: int, telemetry_port: int) -> float:
+    """Return the microseconds of a command over plain sockets, while a thread receives the telemetry."""
     lines = [b'{"id": "cmd_setMirrorHome", "sequence_id": %d}\r\n' % number for number in range(1, COMMANDS + 1)]
-    with socket.create_connection(("127.0.0.1", port)) as sock:
+    with (
+        socket.create_connection(("127.0.0.1", command_port)) as sock,
+        socket.create_connection(("127.0.0.1", telemetry_port)) as telemetry,
+    ):
+        receiving = threading.Thread(target=receive_all, args=(telemetry,))
+        receiving.start()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         began = perf_counter()
         for line in lines:
             sock.sendall(line)
             while b'"success"' not in sock.recv(65536):
                 pass
-        return (perf_counter() - began) / COMMANDS * 1e6
+        passed = perf_counter() - began
+        telemetry.shutdown(socket.SHUT_RDWR)
+        receiving.join()
+        return passed / COMMANDS * 1e6
+
+
+def receive_all(sock: socket.socket) -> None:
+    """Receive until the end."""
+    while sock.recv(65536):
+        pass
 
 
 def client_commands(command_port: int, telemetry_port: int) -> float:

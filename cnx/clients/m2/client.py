@@ -7,9 +7,17 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from cnx.clients.m2.client_delivery import M2Delivery
+from cnx.clients.m2.client_delivery import NOTHING_EXPECTED, M2Delivery
 from cnx.clients.m2.client_events import MessageNotSent
-from cnx.clients.m2.protocol import BrokenMessage, M2Lines, compose, encode, prepare_command, sequence_numbers
+from cnx.clients.m2.protocol import (
+    MAX_SEQUENCE_ID,
+    BrokenMessage,
+    M2Lines,
+    compose,
+    encode,
+    prepare_command,
+    sequence_numbers,
+)
 from cnx.clients.m2.protocol_enums import MsgType
 from cnx.deadline import Deadline, checked_timeout
 from cnx.errors import TimedOut
@@ -32,7 +40,8 @@ class M2Client(SocketConnection):
         callback: called with every message, as ``callback(*callback_args, message=message)``, on the thread that reads.
             What it raises is logged.
         callback_args: its first arguments.
-        sequence: where commands get their numbers, to share one sequence between clients; any iterator of integers.
+        sequence: where commands get their numbers, to share one sequence between clients; any iterator of integers from
+            0 to 2147483647.
         check_message_rate: measure messages per second: :attr:`message_rate`, and a debug line every two seconds.
         framing: cuts lines and decodes them; the fastest that is installed if omitted.
         **settings: see :class:`~cnx.SocketConnection`.
@@ -43,6 +52,10 @@ class M2Client(SocketConnection):
     """
 
     on_message: Callable[[Any], None]  # there only if there is a callback
+
+    expected = NOTHING_EXPECTED
+    """Lines that may come next by themselves, and what to call if they do and nobody but :attr:`on_message` wants them:
+    they are not parsed then. Replaced as a whole."""
 
     def __init__(
         self,
@@ -91,37 +104,50 @@ class M2Client(SocketConnection):
         Raises:
             MessageNotSent: there is no connection; this is also a ``RuntimeError``.
             TypeError: the details are no mapping, or have no JSON form.
-            ValueError: the details have an ``id``, or there is no such type.
+            ValueError: the details have an ``id``, there is no such type, or the sequence gave no number.
             ConnectionLost, TimedOut: see :class:`~cnx.writing.Writing`.
         """
         if msg_type == MsgType.COMMAND:
             self.send_command(msg_name, msg_details, timeout=timeout)
             return
-        self._check_usable(msg_name)
+        self.check_usable(msg_name)
         self.write(encode(compose(msg_type, msg_name, msg_details, comp_name)), timeout=timeout)
 
     def send_command(
-        self,
-        name: str,
-        details: Mapping[str, Any] | None = None,
-        *,
-        timeout: float | None = None,
-        note: Callable[[int], object] | None = None,
+        self, name: str, details: Mapping[str, Any] | None = None, *, timeout: float | None = None
     ) -> None:
-        """Send a command; ``note`` is told its sequence id just before. Otherwise as :meth:`write_message`.
+        """Send a command; as :meth:`write_message`.
 
         Commands go out in the order of their numbers: ``timeout`` is for those before this one, and again for this one.
         """
-        self._check_usable(name)
+        self.check_usable(name)
         line_of = prepare_command(name, details)
-        seconds = self.timeout if timeout is None else checked_timeout(timeout)
-        if not self._numbering.acquire(timeout=-1 if seconds is None else seconds):
-            raise TimedOut(f"{self.name}: other commands were not sent within {seconds:g} s; {name} was not sent")
+        self.send_numbered(name, line_of, self.timeout if timeout is None else checked_timeout(timeout))
+
+    def send_numbered(
+        self,
+        name: str,
+        line_of: Callable[[int], bytes],
+        timeout: float | None,
+        note: Callable[[int], object] | None = None,
+    ) -> None:
+        """Send the command that ``line_of`` makes of its number, which ``note`` is told just before.
+
+        For what was checked already; otherwise as :meth:`send_command`.
+        """
+        if not self._numbering.acquire(timeout=-1 if timeout is None else timeout):
+            raise TimedOut(f"{self.name}: other commands were not sent within {timeout:g} s; {name} was not sent")
         try:
-            number = self.last_sequence_id = next(self._sequence)
+            number = next(self._sequence, None)
+            if type(number) is not int or not 0 <= number <= MAX_SEQUENCE_ID:
+                raise ValueError(
+                    f"{name} was not sent: a sequence id is an integer from 0 to {MAX_SEQUENCE_ID}, and the sequence "
+                    + ("has ended" if number is None else f"gave {number!r}")
+                )
+            self.last_sequence_id = number
             if note is not None:
                 note(number)
-            self._current().write(line_of(number), seconds)
+            (self._link or self._current()).write(line_of(number), timeout)
         finally:
             self._numbering.release()
 
@@ -136,7 +162,8 @@ class M2Client(SocketConnection):
         """Disconnect. Always safe, also from within the callback, and any number of times."""
         self.disconnect()
 
-    def _check_usable(self, what: str) -> None:
+    def check_usable(self, what: str) -> None:
+        """Raise MessageNotSent without a connection."""
         if not self.connected:
             raise MessageNotSent(f"{self.name} is not connected; {what} was not sent")
 

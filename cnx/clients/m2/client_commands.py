@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from cnx.clients.m2.client_events import CommandFailed, CommandLost, CommandRefused, CommandResult, CommandTimedOut
-from cnx.clients.m2.protocol import Reply
+from cnx.clients.m2.protocol import Reply, usual_reply
 from cnx.clients.m2.protocol_enums import CommandStatus
 from cnx.clients.m2.protocol_fields import Command
 from cnx.deadline import checked_timeout
 from cnx.errors import ConnectionLost, LimitExceeded, NotConnected, TimedOut
+
+if TYPE_CHECKING:
+    from cnx.clients.m2.client_ports import Port
 
 __all__ = ["PendingCommand", "PendingCommands"]
 
@@ -19,22 +23,20 @@ MOST_PENDING = 10_000
 
 log = logging.getLogger(__name__)
 
-Wait = Callable[[Callable[[], CommandResult | None], float | None], object]
-
 
 class PendingCommand:
     """A command on its way, as :meth:`M2Controller.start_command` returns it. Thread-safe.
 
     Attributes:
         command: its name.
-        sequence_id: its number.
+        sequence_id: its number; -1 before it has one.
         acknowledged: the controller said that it knows the command and is at it.
         result: how it ended; ``None`` until then.
     """
 
-    def __init__(self, command: Command, sequence_id: int, table: PendingCommands) -> None:
+    def __init__(self, command: Command, table: PendingCommands) -> None:
         self.command = command.name
-        self.sequence_id = sequence_id
+        self.sequence_id = -1
         self.acknowledged = False
         self.result: CommandResult | None = None
         self._table = table
@@ -58,48 +60,66 @@ class PendingCommand:
         """
         seconds = self._timeout if timeout is None else checked_timeout(timeout)
         if self.result is None:
-            self._table.await_result(self, seconds)
-        assert self.result is not None
-        if self.result.error is not None:
-            raise self.result.error
-        return self.result
+            self._table.port.check_may_wait("wait for a result")
+        return self.outcome(seconds)
+
+    def outcome(self, timeout: float | None) -> CommandResult:
+        """Return the result as :meth:`wait` does, for a thread that may wait."""
+        if self.result is None:
+            self._await_result(timeout)
+        result = self.result
+        assert result is not None
+        if result.error is not None:
+            raise result.error
+        return result
+
+    def _await_result(self, timeout: float | None) -> None:
+        """Wait until it has ended; at the latest it ends by the timeout."""
+        try:
+            self._table.port.wait_for(lambda: self.result, timeout)
+        except TimedOut:
+            late = f"command {self}: no result within {timeout:g} s" + ("" if self.acknowledged else ", and no ack")
+            self._table.end(self, CommandTimedOut, late)
+        except (ConnectionLost, NotConnected) as error:
+            self._table.lose(self, error.__cause__ or error)
+
+    def number(self, sequence_id: int) -> None:
+        """Take a number; the result is waited for from now on. Raises ValueError if another command waits under it."""
+        self._table.add(self, sequence_id)
+
+    def succeed(self) -> None:
+        """End as after ``ack`` and ``success``."""
+        self.acknowledged = True
+        self._table.finish(self, CommandResult(self.command, self.sequence_id, CommandStatus.SUCCESS))
 
 
 class PendingCommands:
     """All commands of a controller that have no result yet. Thread-safe.
 
     Args:
-        wait: waits until a function returns something, at most so many seconds, while the connection is up.
+        port: where they go, and what answers them comes.
         on_done: called with each result, on the thread that found it.
     """
 
-    def __init__(self, wait: Wait, on_done: Callable[[CommandResult], object]) -> None:
-        self._wait = wait
+    def __init__(self, port: Port, on_done: Callable[[CommandResult], object]) -> None:
+        self.port = port
         self._on_done = on_done
         self._lock = threading.RLock()
         self._pending: dict[int, PendingCommand] = {}
-
-    def await_result(self, pending: PendingCommand, timeout: float | None) -> None:
-        """Wait until a command has ended; at the latest it ends by the timeout."""
-        try:
-            self._wait(lambda: pending.result, timeout)
-        except TimedOut:
-            late = f"command {pending}: no result within {timeout:g} s" + (
-                "" if pending.acknowledged else ", and no ack"
-            )
-            self.end(pending, CommandTimedOut, late)
-        except (ConnectionLost, NotConnected) as error:
-            self.lose(pending, error.__cause__ or error)
 
     def check_room(self) -> None:
         """Raise LimitExceeded if the controller answers far too few commands."""
         if len(self._pending) >= MOST_PENDING:
             raise LimitExceeded(f"{MOST_PENDING} commands have no result yet; the next one was not sent")
 
-    def add(self, command: Command, sequence_id: int) -> PendingCommand:
-        """Note a command that is about to be sent."""
-        pending = self._pending[sequence_id] = PendingCommand(command, sequence_id, self)
-        return pending
+    def add(self, pending: PendingCommand, sequence_id: int) -> None:
+        """Note a command that is about to be sent, by its number."""
+        pending.sequence_id = sequence_id  # before others find it
+        other = self._pending.setdefault(sequence_id, pending)
+        if other is not pending:
+            pending.sequence_id = -1
+            raise ValueError(f"{pending.command} was not sent: its sequence id is that of {other}, which has no result")
+        self.port.expected = usual_reply(sequence_id), pending.succeed
 
     def fail_to_send(self, pending: PendingCommand, error: Exception) -> None:
         """End a command that could not be sent."""
@@ -116,7 +136,7 @@ class PendingCommands:
         elif reply.status is CommandStatus.ACK:
             pending.acknowledged = True
         elif reply.status is CommandStatus.SUCCESS:
-            self.end(pending, status=reply.status)
+            self.finish(pending, CommandResult(pending.command, pending.sequence_id, reply.status))
         elif reply.status is CommandStatus.FAIL:
             self.end(pending, CommandFailed, f"command {pending} failed; the controller does not say why", reply.status)
         else:
@@ -137,17 +157,19 @@ class PendingCommands:
     def end(
         self,
         pending: PendingCommand,
-        kind: type[CommandFailed | CommandRefused | CommandTimedOut | CommandLost] | None = None,
-        text: str = "",
+        kind: type[CommandFailed | CommandRefused | CommandTimedOut | CommandLost],
+        text: str,
         status: CommandStatus | None = None,
         cause: BaseException | None = None,
     ) -> None:
-        """End a command, unless it has ended already."""
-        error = None if kind is None else kind(text, pending.command, pending.sequence_id)
-        if error is not None:
-            error.__cause__ = cause
+        """End a command with an error, unless it has ended already."""
+        error = kind(text, pending.command, pending.sequence_id)
+        error.__cause__ = cause
         status = status or (CommandStatus.ACK if pending.acknowledged else None)
-        result = CommandResult(pending.command, pending.sequence_id, status, error)
+        self.finish(pending, CommandResult(pending.command, pending.sequence_id, status, error))
+
+    def finish(self, pending: PendingCommand, result: CommandResult) -> None:
+        """End a command with its result, unless it has ended already."""
         with self._lock:
             if self._pending.get(pending.sequence_id) is not pending:
                 return

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import logging
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from time import monotonic
 from typing import Any
 
@@ -19,8 +17,8 @@ from cnx.clients.m2.protocol import (
     Kind,
     kind_of,
     parse_reply,
+    prepare_command,
     sequence_numbers,
-    usual_reply,
 )
 from cnx.clients.m2.protocol_fields import Command
 from cnx.clients.m2.protocol_table import command
@@ -28,7 +26,7 @@ from cnx.clients.m2.protocol_topics import EVENTS, TELEMETRY
 from cnx.deadline import checked_timeout
 from cnx.errors import ConnectionLost, NotConnected, ProtocolError, TimedOut
 from cnx.outlet import Outlet
-from cnx.signals import emit
+from cnx.signals import ANY, connections, emit
 
 __all__ = ["M2Controller"]
 
@@ -48,7 +46,7 @@ class M2Controller(TwoPorts):
     Args:
         host: the controller.
         command_port, telemetry_port: its ports.
-        sequence: where commands get their numbers; any iterator of integers.
+        sequence: where commands get their numbers; any iterator of integers from 0 to 2147483647.
         name: what it is called in log lines; its address if omitted.
         connect_timeout: seconds for one attempt with both ports.
         **settings: of both :class:`M2Client`.
@@ -70,11 +68,10 @@ class M2Controller(TwoPorts):
         names = [f"{name} {port}" if name else None for port in (command_port, telemetry_port)]
         self.commands = Port(host, command_port, self, self._take_command_message, name=names[0], **settings)
         self.telemetries = Port(host, telemetry_port, self, self._take_telemetry, name=names[1], **settings)
-        self._pending = PendingCommands(self._wait_for_result, self._on_result)
-        self._events = Topics(EVENTS, functools.partial(self._check_may_wait, self.commands))
-        self._telemetry = Topics(TELEMETRY, functools.partial(self._check_may_wait, self.telemetries))
+        self._pending = PendingCommands(self.commands, self._on_result)
+        self._events = Topics(EVENTS, self.commands.check_may_wait)
+        self._telemetry = Topics(TELEMETRY, self.telemetries.check_may_wait)
         self._event_outlet = Outlet(self, M2Signals.EVENT, "message")
-        self._result_outlet = Outlet(self, M2Signals.COMMAND_DONE, "result")
         self._telemetry_outlet = Outlet(self, M2Signals.TELEMETRY, "message")
 
     # -- commands --------------------------------------------------------------------------------------------------
@@ -88,22 +85,25 @@ class M2Controller(TwoPorts):
             **parameters: as in the command table, which they are checked against before anything is sent.
 
         Raises:
-            ValueError, TypeError: no such command, or wrong parameters.
+            ValueError, TypeError: no such command, wrong parameters, or the sequence gave no number that is free.
             MessageNotSent: there is no connection.
             CommandRefused: the controller does not know it (``noack``).
             CommandFailed: the controller could not do it (``fail``).
             CommandTimedOut: no result in time.
             CommandLost: the connection ended before the result.
+            RuntimeError: called by a handler on the thread that would bring the result; nothing was sent.
         """
         entry = command(name)
+        checked = entry.check(parameters)
         seconds = entry.timeout if timeout is None else checked_timeout(timeout)
+        self.commands.check_may_wait("wait for a result")
         began = monotonic()
-        pending = self._start(entry, parameters, seconds)
+        pending = self._start(entry, checked, seconds)
         if seconds is None:
-            return pending.wait(math.inf)
+            return pending.outcome(None)
         passed = monotonic() - began
         # The same timeout again costs the socket nothing, another one a system call.
-        return pending.wait(seconds if passed < seconds / 100 else max(0.0, seconds - passed))
+        return pending.outcome(seconds if passed < seconds / 100 else max(0.0, seconds - passed))
 
     def start_command(self, name: str, /, *, timeout: float | None = None, **parameters: Any) -> PendingCommand:
         """Send a command without waiting for its result; ``timeout`` is for the sending.
@@ -112,24 +112,21 @@ class M2Controller(TwoPorts):
             ValueError, TypeError, MessageNotSent, CommandTimedOut, CommandLost: see :meth:`command`.
             LimitExceeded: far too many commands have no result yet.
         """
-        return self._start(command(name), parameters, checked_timeout(timeout))
+        entry = command(name)
+        return self._start(entry, entry.check(parameters), checked_timeout(timeout))
 
-    def _start(self, entry: Command, parameters: dict[str, Any], timeout: float | None) -> PendingCommand:
-        checked = entry.check(parameters)
+    def _start(self, entry: Command, checked: dict[str, Any], timeout: float | None) -> PendingCommand:
+        self.commands.check_usable(entry.name)
         self._pending.check_room()
-        noted: list[PendingCommand] = []
-
-        def note(number: int) -> None:
-            noted.append(self._pending.add(entry, number))
-            self.commands.expect(*usual_reply(number))
-
+        pending = PendingCommand(entry, self._pending)
+        line_of = prepare_command(entry.name, checked)
         try:
-            self.commands.send_command(entry.name, checked, timeout=timeout, note=note)
+            self.commands.send_numbered(entry.name, line_of, timeout, pending.number)
         except (ConnectionLost, NotConnected, TimedOut) as error:
-            if not noted:
+            if pending.sequence_id < 0:
                 raise
-            self._pending.fail_to_send(noted[0], error)
-        return noted[0]
+            self._pending.fail_to_send(pending, error)
+        return pending
 
     # -- events and telemetry --------------------------------------------------------------------------------------
 
@@ -215,17 +212,7 @@ class M2Controller(TwoPorts):
             self._telemetry.store(message)
             self._telemetry_outlet.emit(message)
 
-    # -- waiting ---------------------------------------------------------------------------------------------------
-
-    def _wait_for_result(self, find: Callable[[], CommandResult | None], timeout: float | None) -> object:
-        self._check_may_wait(self.commands, "wait for a result")
-        return self.commands.wait_for(find, timeout)
-
-    def _check_may_wait(self, port: Port, doing: str) -> None:
-        if self.is_connecting() or port.is_inside():
-            raise RuntimeError(f"a handler cannot {doing} on the thread that would bring it; wait on another thread")
-
     def _on_result(self, result: CommandResult) -> None:
         self.commands.notify()
-        if self._result_outlet.wanted():
-            emit(self, M2Signals.COMMAND_DONE, result=result)  # from any thread, which an outlet is not made for
+        if id(self) in connections or ANY in connections:  # else nobody is subscribed to anything
+            emit(self, M2Signals.COMMAND_DONE, result=result)

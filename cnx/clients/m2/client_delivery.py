@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from cnx.clients.m2.client_events import SIGNALS, M2Signals
-from cnx.clients.m2.protocol import BrokenMessage, kind_of
+from cnx.clients.m2.protocol import TERMINATOR, BrokenMessage, kind_of
 from cnx.delivery import Delivery
 from cnx.framing import Framing
 from cnx.outlet import Outlet
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["M2Delivery", "MessageRate"]
 
 log = logging.getLogger(__name__)
+
+NOTHING_EXPECTED: tuple[bytes, Callable[[], object]] = b"", lambda: None
 
 RATE_PERIOD = 2.0
 """Seconds over which messages are counted at least."""
@@ -45,30 +48,30 @@ class MessageRate:
 
 
 class M2Delivery(Delivery):
-    """Tells messages by kind too, and what is broken apart from them.
-
-    Attributes:
-        expected: bytes that may come next, and the message that ``on_message`` gets for them in place of parsing.
-    """
+    """Tells messages by kind too, and what is broken apart from them."""
 
     def __init__(self, connection: M2Client, framing: Framing | None, limit: int) -> None:
         super().__init__(connection, framing, limit)
         outlets = {signal: Outlet(connection, signal, "message", refreshed=True) for signal in SIGNALS.values()}
         self._outlets = {kind: outlets[signal] for kind, signal in SIGNALS.items()}
-        self.expected: tuple[bytes, Any] = b"", None
         self._rate = MessageRate(monotonic()) if connection.measures_rate else None
+        self._between_lines = True  # nothing but whole lines has come
 
     def wanted(self) -> bool:
         """Whether anybody is subscribed."""
-        return super().wanted() or self._by_kind()
+        return self._consumes or super().wanted() or self._by_kind()
 
     def deliver(self, data: bytes) -> None:
         """Tell ``data`` and the messages in it, unless they are just what was expected and nobody else wants them."""
-        expected, message = self.expected
-        if data == expected and not len(self._partial) and self._own not in connections and ANY not in connections:
-            self._consume([message])
+        connection: Any = self._connection()
+        expected, on_expected = NOTHING_EXPECTED if connection is None else connection.expected
+        private = self._own not in connections and ANY not in connections and self._rate is None
+        if data == expected and private and self._between_lines:
+            self.messages += data.count(TERMINATOR)
+            on_expected()
         else:
             super().deliver(data)
+            self._between_lines = not len(self._partial)
 
     def stop(self) -> None:
         """Tell nothing more after the message that is being told."""

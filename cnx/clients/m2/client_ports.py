@@ -8,16 +8,18 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from cnx.clients.m2.client import M2Client
-from cnx.clients.m2.client_delivery import M2Delivery
 from cnx.clients.m2.client_events import MessageNotSent
 from cnx.connection import STOP_TIMEOUT, Connection, Traffic
 from cnx.deadline import Deadline
 from cnx.errors import ConnectionLost
+from cnx.link import Link
 from cnx.signals import emit
 
 __all__ = ["Port", "TwoPorts"]
 
 T = TypeVar("T")
+
+FOREVER = threading.TIMEOUT_MAX / 2
 
 
 class Port(M2Client):
@@ -48,6 +50,12 @@ class Port(M2Client):
         """Tell the owner."""
         self._owner.on_port_down(self, reason)
 
+    def check_may_wait(self, doing: str) -> None:
+        """Raise RuntimeError on a thread that is telling what came, or that the controller is connected."""
+        link = self._link
+        if self._owner.is_connecting() or (link is not None and link.is_inside()):
+            raise RuntimeError(f"a handler cannot {doing} on the thread that would bring it; wait on another thread")
+
     def wait_for(self, find: Callable[[], T | None], timeout: float | None) -> T:
         """Return what ``find`` returns as soon as that is something; it comes by ``on_message``.
 
@@ -56,25 +64,33 @@ class Port(M2Client):
         Raises:
             TimedOut: nothing was found in time.
             ConnectionLost, NotConnected: the link ended.
-            RuntimeError: the calling thread is telling what came.
         """
-        return self._current().take(find, timeout, keep=False)
-
-    def expect(self, data: bytes, message: Any) -> None:
-        """Take ``data`` for ``message`` without parsing it, if it comes by itself and nobody is subscribed here.
-
-        For the result of a command, that saves a third of the time.
-        """
-        if isinstance(self._delivery, M2Delivery):
-            self._delivery.expected = data, message
+        link = self._link or self._current()
+        if not link.live:  # what comes while handlers of CONNECTED are at it is told after that, by the listener
+            began = monotonic()
+            link.wait_settled(FOREVER if timeout is None else timeout, lambda: find() is not None)
+            timeout = None if timeout is None else max(0.0, began + timeout - monotonic())
+        return link.take(find, timeout, keep=False)
 
     def notify(self) -> None:
         """Let everybody in :meth:`wait_for` look again."""
-        link = self._link
+        link, fresh = self._link, self._fresh
         if link is not None:
             link.notify()
+        elif fresh is not None:
+            fresh[0].notify()
 
-    def _check_usable(self, what: str) -> None:
+    def wait_until_over(self, deadline: Deadline) -> None:
+        """Wait until everything about the last link was told, so that nothing about it comes late."""
+        self._let_go_of_old(deadline)
+
+    def _current(self) -> Link:
+        link, fresh = self._link, self._fresh
+        if link is None and fresh is not None and self._owner.connected:
+            return fresh[0]  # both are up, and any thread may use them; handlers of CONNECTED may still be at it
+        return super()._current()
+
+    def check_usable(self, what: str) -> None:
         if not self._owner.connected:
             raise MessageNotSent(f"{self._owner.name} is not connected; {what} was not sent")
 
@@ -119,6 +135,8 @@ class TwoPorts(Connection):
         return super().is_inside() or self.commands.is_inside() or self.telemetries.is_inside()
 
     def establish(self, deadline: Deadline) -> None:
+        for port in (self.commands, self.telemetries):
+            port.wait_until_over(deadline)
         with self._lock:
             self._reason = None
         self.commands.establish(deadline)
@@ -161,13 +179,13 @@ class TwoPorts(Connection):
     def on_port_down(self, port: Port, reason: BaseException) -> None:
         """Hear that a port ended: then the other one ends too, and the last one tells it."""
         first = self._lose(reason)
+        other = self.telemetries if port is self.commands else self.commands
+        other.release(first, 0.0)  # while the end of this one is not over, so that it cannot hit the next connection
         with self._lock:
             self._open.discard(port)
             last = not self._open
         if last:
             self.tell_end(first)
-        else:
-            (self.telemetries if port is self.commands else self.commands).release(first, 0.0)
 
     def on_lost(self, reason: BaseException) -> None:
         """Called as soon as the connection is known to end, maybe more than once: end what waits for it."""

@@ -17,6 +17,7 @@ Source: "M2 TCP/IP communication protocol" and ``ts_m2com`` 1.5.16 (Rubin Observ
 from __future__ import annotations
 
 import enum
+import functools
 import itertools
 import json
 import reprlib
@@ -124,12 +125,25 @@ def prepare_command(name: str, details: Mapping[str, Any] | None = None) -> Call
         TypeError: ``details`` is no mapping, or has no JSON form.
         ValueError: ``details`` has an ``id``.
     """
+    if (details is None or details == {}) and isinstance(name, str):
+        return _prepare_bare_command(name)
     message = _message("cmd_", name, details)
     if "sequence_id" in message:
         encode(message)
         return lambda number: encode({**message, "sequence_id": number})
-    head = json.dumps(message)[:-1] if details else '{"id": ' + json.dumps(message["id"])
-    return lambda number: f'{head}, "sequence_id": {number}}}\r\n'.encode("ascii")
+    return _numbered(message)
+
+
+@functools.lru_cache(maxsize=100)
+def _prepare_bare_command(name: str) -> Callable[[int], bytes]:
+    """Return what makes the line of a command without details, which most are; it is the same every time."""
+    return _numbered(_message("cmd_", name, None))
+
+
+def _numbered(message: dict[str, Any]) -> Callable[[int], bytes]:
+    """Return what adds the sequence id to ``message``: a template, as that is a single call later."""
+    head = json.dumps(message)[:-1].replace("%", "%%")
+    return f'{head}, "sequence_id": %d}}\r\n'.encode("ascii").__mod__
 
 
 def compose(
@@ -168,10 +182,9 @@ def _message(prefix: str, name: str, details: Mapping[str, Any] | None) -> dict[
     return {**details, "id": prefix + name}
 
 
-def usual_reply(sequence_id: int) -> tuple[bytes, dict[str, Any]]:
-    """Return what nearly all commands are answered with at once, ``ack`` and ``success``: the bytes, and the result."""
-    line = b'{"id": "ack", "sequence_id": %d}\r\n{"id": "success", "sequence_id": %d}\r\n' % (sequence_id, sequence_id)
-    return line, {"id": "success", "sequence_id": sequence_id}
+def usual_reply(sequence_id: int) -> bytes:
+    """Return the lines that most commands are answered with at once: ``ack`` and ``success``."""
+    return b'{"id": "ack", "sequence_id": %d}\r\n{"id": "success", "sequence_id": %d}\r\n' % (sequence_id, sequence_id)
 
 
 def encode(message: Any) -> bytes:

@@ -135,6 +135,8 @@ class Command:
             ValueError: a value is out of range, or does not go with the others.
         """
         fields = self._fields
+        if not values and not fields:
+            return {}
         unknown = [name for name in values if name not in fields]
         missing = [name for name, field in fields.items() if name not in values and not field.optional]
         if unknown or missing:
