@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from cnx.clients.chiller.client import ChillerClient
 from cnx.clients.chiller.client_bus import BusUnit, ChillerBus
-from cnx.clients.chiller.client_link import Answer
 from cnx.clients.chiller.client_monitor import ChillerMonitor
 from cnx.clients.chiller.client_settings import Threshold, Thresholds
 from cnx.clients.chiller.client_status import AlarmReport, Status, Telemetry
-from cnx.clients.chiller.protocol import compute_checksum, format_full_command
+from cnx.clients.chiller.protocol import Answer, compute_checksum, format_full_command
 from cnx.clients.chiller.protocol_errors import (
     ChecksumError,
     FeatureNotFitted,

@@ -6,8 +6,10 @@ from typing import Any
 
 from cnx.clients.chiller import protocol
 from cnx.clients.chiller.client_chiller import Chiller
-from cnx.clients.chiller.client_link import Answer, ChillerLink, Source
+from cnx.clients.chiller.client_line import Source
+from cnx.clients.chiller.client_link import ChillerLink
 from cnx.clients.chiller.client_settings import Thresholds
+from cnx.clients.chiller.protocol import Answer
 from cnx.deadline import Deadline
 
 __all__ = ["ChillerClient"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cnx.clients.chiller.client_chiller import Chiller
-from cnx.clients.chiller.client_link import Answer, ChillerLink
+from cnx.clients.chiller.client_link import ChillerLink
 from cnx.clients.chiller.client_settings import Thresholds
-from cnx.clients.chiller.protocol import Call, checked_device_id
+from cnx.clients.chiller.protocol import Answer, Call, checked_device_id
 
 __all__ = ["BusUnit", "ChillerBus"]
 

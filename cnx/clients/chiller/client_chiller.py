@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
-from cnx.clients.chiller.client_commands import ChillerCommands
+from cnx.clients.chiller.client_commands import ChillerCommands, call_of
 from cnx.clients.chiller.client_link import ChillerLink
-from cnx.clients.chiller.client_settings import Thresholds, command_of
+from cnx.clients.chiller.client_settings import Thresholds
 from cnx.clients.chiller.client_status import Status, optional, read_telemetry
 from cnx.clients.chiller.protocol import Call
 from cnx.clients.chiller.protocol_values import Warnings
@@ -37,14 +38,17 @@ class Chiller(ChillerCommands):
             DeviceError: the unit refused one; the configuration from before stays in force for new links.
             TimedOut, ProtocolError, ConnectionError: see :class:`ChillerCommands`.
         """
-        thresholds = thresholds or self._thresholds
-        setpoint = self._setpoint if setpoint is None else setpoint
-        calls = self._settings(thresholds, setpoint)
-        if self.line.connected:
-            self.line.set_up(self.device_id, calls)
-        else:
-            self.line.keep_setup(self.device_id, calls)
-        self._thresholds, self._setpoint = thresholds, setpoint
+        limits = self._thresholds if thresholds is None else thresholds
+        wanted = self._setpoint if setpoint is None else setpoint
+        setup: dict[str, Sequence[Call]] = {}
+        if setpoint is not None:
+            setup["setpoint"] = [self._setting(17, setpoint)]
+        if wanted is not None:
+            limits.check_setpoint(wanted)
+        if thresholds is not None:
+            setup["thresholds"] = [self._setting(which.value, value) for which, value in thresholds.items()]
+        (self.line.set_up if self.line.connected else self.line.keep_setup)(self.device_id, setup)
+        self._thresholds, self._setpoint = limits, wanted
 
     def set_temperature(self, celsius: float) -> None:
         """Set the set point in degrees Celsius (17), now and on every new link.
@@ -52,9 +56,9 @@ class Chiller(ChillerCommands):
         Raises:
             ValueError: it is outside of the configured supply warning thresholds; nothing was sent.
         """
-        calls = self._settings(self._thresholds, celsius)
-        super().set_temperature(celsius)
-        self.line.keep_setup(self.device_id, calls)
+        setting = self._setting(17, celsius)
+        self._thresholds.check_setpoint(celsius)
+        self.line.set_up(self.device_id, {"setpoint": [setting]})
         self._setpoint = celsius
 
     def status(self) -> Status:
@@ -63,11 +67,6 @@ class Chiller(ChillerCommands):
         warnings = (optional(self.warnings) if watchdog.warning else None) or Warnings(0)
         return Status(*watchdog, warnings, optional(self.uptime), read_telemetry(self))
 
-    def _settings(self, thresholds: Thresholds, setpoint: float | None) -> list[Call]:
-        """Return the commands of a configuration."""
-        wanted = [(threshold.value, value) for threshold, value in thresholds.items()]
-        if setpoint is not None:
-            thresholds.check_setpoint(setpoint)
-            wanted.insert(0, (17, setpoint))
-        commands = [(command_of(number), value) for number, value in wanted]
-        return [Call(row.number, row.name, row.encode(value), self.device_id) for row, value in commands]
+    def _setting(self, number: int, value: float) -> Call:
+        """Return the command that sets a value."""
+        return call_of(self.device_id, number, "", value)

@@ -7,10 +7,8 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from cnx.clients.chiller.client_link import Answer
-from cnx.clients.chiller.client_settings import Threshold
-from cnx.clients.chiller.protocol import Call
-from cnx.clients.chiller.protocol_table import find_command
+from cnx.clients.chiller.client_settings import Threshold, command_of
+from cnx.clients.chiller.protocol import Answer, Call
 from cnx.clients.chiller.protocol_values import (
     Alarms,
     ControlSensor,
@@ -175,8 +173,7 @@ def plain_call(device_id: int, number: int, half: str) -> Call:
 
 def call_of(device_id: int, number: int, half: str = "", *values: Any) -> Call:
     """Return a command of the table."""
-    command = find_command(number, half)
-    assert command is not None
+    command = command_of(number, half)
     return Call(number, command.name, command.encode(*values), device_id)
 
 

@@ -8,7 +8,7 @@ from time import monotonic
 from types import TracebackType
 
 from cnx.clients.chiller.client_chiller import Chiller
-from cnx.clients.chiller.client_link import checked_seconds
+from cnx.clients.chiller.client_line import checked_seconds
 from cnx.clients.chiller.client_watch import ChillerWatch
 from cnx.signals import Subscription, subscribe
 

@@ -76,8 +76,8 @@ class Thresholds:
             raise ValueError(f"a set point of {celsius} degrees Celsius is above high_supply_warning of {high}")
 
 
-def command_of(number: int) -> Command:
+def command_of(number: int, half: str = "") -> Command:
     """Return a command of the table, which exists."""
-    command = find_command(number)
+    command = find_command(number, half)
     assert command is not None
     return command

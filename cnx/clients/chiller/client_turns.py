@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import threading
+from itertools import count
 from threading import get_ident
 
 from cnx.errors import TimedOut
+from cnx.monitor import Gate
 
-__all__ = ["Turns"]
+__all__ = ["Turn", "Turns"]
+
+
+class Turn:
+    """One thread's use of the line: waited for, had, and over as soon as ``over`` is set.
+
+    Attributes:
+        key: whom it is for; turns are fair between keys.
+        over: set it in a ``finally``, as a single step that no interrupt can prevent, then call
+            :meth:`Turns.pass_on`.
+    """
+
+    __slots__ = ("gate", "key", "over", "thread")
+
+    def __init__(self, key: int) -> None:
+        self.key = key
+        self.over = False
+        self.thread = get_ident()
+        self.gate: Gate | None = None
 
 
 class Turns:
@@ -17,65 +37,54 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._owner = 0
-        self._waiting: list[tuple[int, threading.Event, int]] = []  # one for each thread that waits
+        self._lock = threading.RLock()  # so that it cannot lock out a signal handler
+        self._waiting: list[Turn] = []
         self._served: dict[int, int] = {}
-        self._count = 0
+        self._count = count(1)
+        self._owner = Turn(0)
+        self._owner.over = True
 
-    def turn(self, key: int, timeout: float) -> Turns:
-        """Wait for the turn, at most ``timeout`` seconds, and return the context that ends it.
+    def claim(self, turn: Turn) -> bool:
+        """Begin this turn if the line is free and nobody waits; return whether it was."""
+        with self._lock:
+            if not self._owner.over or self._waiting:
+                return False
+            self._owner = turn
+            self._served[turn.key] = next(self._count)
+            return True
+
+    def wait(self, turn: Turn, timeout: float) -> None:
+        """Wait until it is this turn, at most ``timeout`` seconds.
 
         Raises:
             TimedOut: it did not come.
-            RuntimeError: the calling thread has it already.
+            RuntimeError: the calling thread has one already, or waits for one.
         """
-        me = get_ident()
         with self._lock:
-            if self._owner == me:
-                raise RuntimeError("a handler of received data must not run a command; run it on another thread")
-            if not self._owner:
-                self._give(key, me)
-                return self
-            waiter = key, threading.Event(), me
-            self._waiting.append(waiter)
-        self._wait(waiter, timeout)
-        return self
-
-    def __enter__(self) -> None:
-        """Have the turn."""
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._pass_on()
-
-    def _wait(self, waiter: tuple[int, threading.Event, int], timeout: float) -> None:
+            others = self._owner, *self._waiting
+        if any(other.thread == turn.thread and not other.over for other in others):
+            raise RuntimeError("a handler that runs inside a command must not run another one; use another thread")
+        turn.gate = Gate()
         try:
-            given = waiter[1].wait(timeout)
-        except BaseException:
-            if not self._leave(waiter):
-                self._pass_on()
-            raise
-        if not given and self._leave(waiter):
-            raise TimedOut(f"the line was in use for more than {timeout:g} s")
+            self._waiting.append(turn)
+            self.pass_on()
+            turn.gate.wait(timeout)
+            if self._owner is not turn:
+                raise TimedOut(f"the line was in use for more than {timeout:g} s")
+        finally:
+            with self._lock:
+                if turn in self._waiting:
+                    self._waiting.remove(turn)
 
-    def _leave(self, waiter: tuple[int, threading.Event, int]) -> bool:
-        """Stop waiting; return whether that was in time, as against the turn being given already."""
+    def pass_on(self) -> None:
+        """Give the turn to the next who waits, if the last one is over."""
+        if not self._waiting:  # who begins to wait looks by itself whether it is free
+            return
         with self._lock:
-            if waiter not in self._waiting:
-                return False
-            self._waiting.remove(waiter)
-            return True
-
-    def _pass_on(self) -> None:
-        with self._lock:
-            self._owner = 0
-            if self._waiting:
-                waiter = min(self._waiting, key=lambda waiting: self._served.get(waiting[0], 0))
-                self._waiting.remove(waiter)
-                self._give(waiter[0], waiter[2])
-                waiter[1].set()
-
-    def _give(self, key: int, owner: int) -> None:
-        self._owner = owner
-        self._count += 1
-        self._served[key] = self._count
+            while self._owner.over and self._waiting:
+                following = min(self._waiting, key=lambda turn: self._served.get(turn.key, 0))
+                self._owner = following
+                self._served[following.key] = next(self._count)
+                self._waiting.remove(following)
+                if following.gate is not None:
+                    following.gate.open()

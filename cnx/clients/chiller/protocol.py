@@ -19,6 +19,7 @@ from cnx.errors import DeviceError, ProtocolError
 from cnx.framing import Framing
 
 __all__ = [
+    "Answer",
     "Call",
     "Frames",
     "Reply",
@@ -35,8 +36,14 @@ __all__ = [
 LIMIT = 64
 """Size of the largest frame in bytes; the longest that is defined has 26."""
 
+REMEMBERED = 100
+"""Replies to one command whose meaning is remembered."""
+
 REJECTION = b"#23"
 """The reply that says "rejected" and nothing else: its checksum covers the start alone."""
+
+_ENDS = [b"%02X\r" % total for total in range(256)]
+"""How a frame with this sum ends."""
 
 _FLOW_CONTROL = b"\x11\x13"
 _TEXT = re.compile(r"([0-9]{2})([ -~]{8})([ -~]{0,8})")
@@ -98,16 +105,41 @@ class Call:
         return format_full_command(self.text, self.device_id)
 
     @cached_property
-    def echo(self) -> bytes:
-        """How a good reply begins: id, number, no error, and the name."""
-        return f"#{self.device_id:02d}{self.number:02d}0{self.name}".encode()
+    def _good_reply(self) -> tuple[bytes, int]:
+        """How a good reply begins, and its size with CR."""
+        begin = f"#{self.device_id:02d}{self.number:02d}0{self.name}".encode()
+        return begin, len(begin) + (self.command.reply_width if self.command else 0) + 3
 
-    def data_in(self, frame: bytes) -> str | None:
-        """Return the data of a good reply to this command, or ``None`` for every other frame.
+    @cached_property
+    def _answers(self) -> dict[bytes, Answer]:
+        """Good replies that came before, and what they mean: a unit says the same few things again and again."""
+        return {}
 
-        This is the short way for what nearly every frame is; :func:`parse_reply` looks at the others.
+    def is_answered_by(self, data: bytes) -> bool:
+        """Whether ``data`` is a good reply to this command, from its first to its last byte.
+
+        This is the short way for what nearly every reply is; :func:`parse_reply` looks at the others, such as one
+        with a checksum in lower case.
         """
-        return frame[14:-2].decode("latin-1") if frame.startswith(self.echo) and is_right(frame) else None
+        if data in self._answers:
+            return True
+        begin, size = self._good_reply
+        return len(data) == size and data.startswith(begin) and data[-3:] == _ENDS[sum(data[:-3]) & 0xFF]
+
+    def answer(self, reply: bytes) -> Answer:
+        """Return what a reply means that :meth:`is_answered_by`.
+
+        Raises:
+            ProtocolError: see :meth:`value`.
+        """
+        answer = self._answers.get(reply)
+        if answer is None:
+            frame = reply[:-1].decode("latin-1")
+            answer = Answer(self, frame, self.value(frame[14:-2]))
+            if len(self._answers) >= REMEMBERED:
+                self._answers.clear()
+            self._answers[reply] = answer
+        return answer
 
     def value(self, data: str, *, lenient: bool = False) -> Any:
         """Return what the data of a good reply means; the data itself for a number that is not in use.
@@ -119,9 +151,23 @@ class Call:
         if command is None:
             return data
         value = command.decode(data, lenient=lenient)
-        if data != self.data and command.sets:
+        if command.sets and data != self.data:
             raise ProtocolError(f"the reply to {self.text} confirms {data!r} in place of {self.data!r}")
         return value
+
+
+class Answer(NamedTuple):
+    """What a unit answered.
+
+    Attributes:
+        call: the command.
+        frame: the reply as it came, without CR.
+        value: what its data means.
+    """
+
+    call: Call
+    frame: str
+    value: Any
 
 
 class Reply(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from cnx.clients.chiller.protocol_fields import Bits, Choice, Field, Fixed, Literal, Whole
@@ -61,10 +62,15 @@ class Command:
         """The fixed data that tells apart two commands of one number."""
         return self.request[0].encode(None) if self.request and isinstance(self.request[0], Literal) else ""
 
-    @property
+    @cached_property
     def request_width(self) -> int:
         """Size of the data that is sent, in characters."""
         return sum(field.width for field in self.request)
+
+    @cached_property
+    def reply_width(self) -> int:
+        """Size of the data of a good reply, in characters."""
+        return sum(field.width for field in self.reply)
 
     def encode(self, *values: Any) -> str:
         """Return the data of the command.

@@ -1,207 +1,25 @@
-"""The line to a chiller: which replies are taken, and what is made of all others."""
+"""The link to chillers: threads take turns, interrupts break nothing, and every unit is set up before it is used."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
-
-import pytest
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from time import monotonic
 
 from cnx import subscribe
-from cnx.clients import chiller
-from cnx.clients.chiller import ChillerClient, ControlSensor
+from cnx.clients.chiller import ChillerBus, ChillerClient, Thresholds
+from cnx.clients.chiller.client_link import ChillerLink
+from cnx.clients.chiller.client_turns import Turn
 from cnx.clients.chiller.simulator import ChillerSimulator
-from cnx.clients.chiller.simulator_quirks import Quirks
-from cnx.errors import ConnectionLost, ProtocolError, TimedOut
-from cnx.faults import (
-    StreamFault,
-    bandwidth,
-    corrupt,
-    delay,
-    drop,
-    duplicate,
-    faults,
-    garbage,
-    merge,
-    split,
-    truncate,
-)
-from tests.clients.chiller.bench import Clock
-from tests.clients.chiller.scripted import Late, ScriptedLine, Spoil, instead, nothing, replace
+from cnx.errors import NotConnected, TimedOut
+from tests.clients.chiller.scripted import ScriptedLine, nothing
+from tests.interrupts import interrupt, strike
 
 TIMEOUT = 10.0
 SOON = 0.1
 """Reply timeout where no reply comes."""
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda reply: reply.lower().replace(b"supplyt", b"SupplyT").replace(b"rs", b"rS"),
-        lambda reply: b"\x13\x11" + reply,
-        lambda reply: b"\n\xff~#0" + reply,
-        lambda reply: reply[:7] + b"\x13\x11" + reply[7:],
-        lambda reply: reply + b"#01040rSupplyT+09995D\r",
-        replace(b"rSupplyT", b"RSUPPLYT"),
-    ],
-    ids=["lower case", "flow control", "noise", "flow control within", "two in one packet", "name in capitals"],
-)
-def test_harmless_replies(line: ScriptedLine, spoil: Spoil) -> None:
-    """What a line may add to a reply does not change the value, nor the next one."""
-    with ChillerClient(line.listen_tcp()) as client:
-        line.script = [spoil]
-        assert client.supply_temperature() == 21.0
-        assert client.ambient_temperature() == 22.0
-        assert client.supply_temperature() == 21.0
-
-
-@pytest.mark.parametrize(
-    ("spoil", "kind"),
-    [
-        (lambda reply: reply.replace(b"9\r", b"8\r"), ProtocolError),
-        (replace(b"#01", b"#02"), TimedOut),
-        (replace(b"#0104", b"#0108"), TimedOut),
-        (replace(b"#", b"!"), TimedOut),
-        (replace(b"+0210", b"+0A10"), ProtocolError),
-        (replace(b"+0210", b"+021"), ProtocolError),
-        (replace(b"+0210", b"+02100"), ProtocolError),
-        (replace(b"rSupplyT", b"rAmbTemp"), ProtocolError),
-        (replace(b"#01040", b"#01049"), ProtocolError),
-        (replace(b"+0210", b"+02\xb10"), ProtocolError),
-        (nothing, TimedOut),
-        (lambda reply: reply[:-1], TimedOut),
-        (replace(b"#01040", b"#01041"), chiller.ChecksumError),
-        (replace(b"#01040", b"#01042"), chiller.UnknownCommand),
-        (replace(b"#01040", b"#01044"), chiller.LengthError),
-        (instead(b"#23\r"), chiller.Rejected),
-    ],
-    ids=[
-        "checksum",
-        "other id",
-        "other number",
-        "start",
-        "no digit",
-        "too short",
-        "too long",
-        "other name",
-        "error code 9",
-        "above 0x7E",
-        "no reply",
-        "no end",
-        "error 1",
-        "error 2",
-        "error 4",
-        "bare rejection",
-    ],
-)
-def test_bad_replies(line: ScriptedLine, spoil: Spoil, kind: type[Exception]) -> None:
-    """What is no good reply is an error, never a value; the link stays up and the next command works."""
-    with ChillerClient(line.listen_tcp(), reply_timeout=SOON) as client:
-        client.reply_timeout = SOON if kind is TimedOut else TIMEOUT
-        line.script = [spoil]
-        with pytest.raises(kind):
-            client.supply_temperature()
-        client.reply_timeout = TIMEOUT
-        line.unit.plant.supply = 9.0
-        assert client.supply_temperature() == 9.0
-        assert client.connected
-
-
-def test_late_reply_is_never_taken_for_another(line: ScriptedLine) -> None:
-    """A reply after its timeout is dropped, also when the same command was sent again."""
-    with ChillerClient(line.listen_tcp()) as client:
-        late = Late()
-        line.script = [late, late]
-        client.reply_timeout = SOON
-        with pytest.raises(TimedOut, match=r"unit 01 did not answer 04rSupplyT within 0\.1 s"):
-            client.supply_temperature()
-        client.reply_timeout = TIMEOUT
-        line.unit.plant.supply = 9.0
-        assert client.supply_temperature() == 9.0
-        assert [frame[3:5] for frame in line.received[1:]] == [b"04", b"01", b"04"]
-
-
-def test_late_rejection_is_never_taken_for_another(line: ScriptedLine) -> None:
-    """A bare rejection that comes late does not reject the next command."""
-    with ChillerClient(line.listen_tcp()) as client:
-        line.script = [nothing, lambda reply: b"#23\r#broken\r" + reply]
-        client.reply_timeout = SOON
-        with pytest.raises(TimedOut):
-            client.set_control_sensor(ControlSensor.RETURN)
-        client.reply_timeout = TIMEOUT
-        assert client.supply_temperature() == 21.0
-
-
-def test_unit_that_stays_silent(line: ScriptedLine) -> None:
-    """However often a unit does not answer, the first reply after that is the right one."""
-    with ChillerClient(line.listen_tcp()) as client:
-        client.reply_timeout = 0.01
-        line.script = [nothing] * 25
-        while line.script:
-            with pytest.raises(TimedOut):
-                client.watchdog()
-        client.reply_timeout = TIMEOUT
-        line.unit.setpoint = 12.0
-        assert client.setpoint() == 12.0
-
-
-def test_reply_in_pieces(simulator: ChillerSimulator) -> None:
-    """A slow line that delivers single characters and garbage changes nothing."""
-    with faults(simulator, garbage(20), split(1)), ChillerClient(simulator.listen_tcp()) as client:
-        assert [client.supply_temperature() for _ in range(20)] == [21.0] * 20
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [delay(0.01), split(3), merge(), drop(0.2), duplicate(0.3), corrupt(0.002), garbage(20), bandwidth(5000)],
-    ids=str,
-)
-def test_spoiled_line(simulator: ChillerSimulator, fault: StreamFault) -> None:
-    """Whatever a line does to replies, a value that comes is the right one, and the client goes on after it."""
-    values = {"supply_temperature": 21.0, "ambient_temperature": 22.0, "setpoint": 20.0}
-    right = 0
-    with ChillerClient(simulator.listen_tcp()) as client:
-        client.reply_timeout = 0.1
-        with faults(simulator, fault, seed=3):
-            for name, value in list(values.items()) * 10:
-                with contextlib.suppress(TimedOut, ProtocolError):
-                    assert getattr(client, name)() == value
-                    right += 1
-        client.reply_timeout = TIMEOUT
-        assert client.supply_temperature() == 21.0
-    assert right
-
-
-def test_serial_line_at_9600_baud() -> None:
-    """Over a serial line that takes its time for every character, everything works within the usual reply timeout."""
-    with ChillerSimulator(clock=Clock(), baudrate=9600) as simulator:
-        url = f"{simulator.listen_pty()}?baudrate=9600&xonxoff=yes"
-        with ChillerClient(url, setpoint=18.0) as client:
-            assert client.status().telemetry.setpoint == 18.0
-
-
-def test_lenience(simulator: ChillerSimulator) -> None:
-    """Eight digits of warnings are an error, unless that is allowed."""
-    simulator.units[1].quirks = Quirks(long_warnings=True)
-    simulator.units[1].plant.coolant_low = True
-    url = simulator.listen_tcp()
-    with ChillerClient(url) as client, pytest.raises(ProtocolError, match="8 characters"):
-        client.warnings()
-    with ChillerClient(url, lenient=True) as client:
-        assert client.warnings() == chiller.Warnings.COOLANT_LEVEL
-
-
-def test_loss_in_the_middle_of_a_reply(simulator: ChillerSimulator) -> None:
-    """When the link ends before the reply is complete, the command fails with the reason."""
-    with ChillerClient(simulator.listen_tcp()) as client:
-        with faults(simulator, truncate(10)), pytest.raises(ConnectionLost):
-            client.supply_temperature()
-        assert not client.connected
-        with pytest.raises(ConnectionError, match="not connected"):
-            client.supply_temperature()
-        assert client.connect().supply_temperature() == 21.0
 
 
 def test_disconnect_ends_a_command(line: ScriptedLine) -> None:
@@ -248,24 +66,174 @@ def test_connected_means_that_the_unit_answers(line: ScriptedLine) -> None:
         assert client.supply_temperature() == 21.0
 
 
-def test_pause(line: ScriptedLine) -> None:
-    """With a pause, what comes after a reply is dropped before the next command."""
-    with ChillerClient(line.listen_tcp(), pause=0.05) as client:
-        line.script = [lambda reply: reply + b"#01040rSupplyT+09995D\r"]
-        assert client.supply_temperature() == 21.0
-        assert client.supply_temperature() == 21.0
+class Gated:
+    """A reply that is held back until it may go."""
+
+    def __init__(self) -> None:
+        self.asked, self.free = threading.Event(), threading.Event()
+
+    def __call__(self, reply: bytes) -> bytes:
+        self.asked.set()
+        assert self.free.wait(TIMEOUT)
+        return reply
 
 
-def test_slow_unit(simulator: ChillerSimulator) -> None:
-    """A reply that takes its time, but not too much, is the reply."""
-    with ChillerClient(simulator.listen_tcp()) as client, faults(simulator, delay(0.02)):
-        assert client.supply_temperature() == 21.0
+def wait_for_turns(client: ChillerLink, count: int) -> None:
+    """Wait until so many threads wait for their turn."""
+    end, poll = monotonic() + TIMEOUT, threading.Event()
+    while len(client._turns._waiting) < count:
+        assert monotonic() < end
+        poll.wait(0.001)
 
 
-def test_discarded_bytes_are_logged(line: ScriptedLine, caplog: pytest.LogCaptureFixture) -> None:
-    """What is thrown away can be found in the log."""
-    caplog.set_level(logging.DEBUG, "cnx.clients.chiller")
+@contextmanager
+def line_in_use(client: ChillerLink) -> Iterator[None]:
+    """Have a turn of unit 1 that does nothing."""
+    turn = Turn(1)
+    assert client._turns.claim(turn)
+    try:
+        yield
+    finally:
+        turn.over = True
+        client._turns.pass_on()
+
+
+def test_interrupt_at_every_point(line: ScriptedLine) -> None:
+    """After Ctrl-C at any point of a command, the next command of this and of another thread gets its own reply."""
+    at, struck = 0, True
+    with ChillerClient(line.listen_tcp()) as client, ThreadPoolExecutor(1) as pool:
+        while struck:
+            line.unit.plant.supply = 10.0 + at % 10
+            struck, raised = strike(client.supply_temperature, interrupt, at)
+            assert raised is None or isinstance(raised, KeyboardInterrupt), f"point {at}: {raised!r}"
+            if not client.connected:  # a write that was cut ends the link
+                client.connect()
+            line.unit.plant.supply = 20.0 + at % 10
+            assert client.supply_temperature() == 20.0 + at % 10, f"point {at}"
+            assert pool.submit(client.ambient_temperature).result(TIMEOUT) == 22.0, f"point {at}"
+            at += 1
+    assert at > 30
+
+
+def test_interrupt_while_others_wait(line: ScriptedLine) -> None:
+    """Ctrl-C at any point of a command leaves the turn to a thread that waits, at the latest with the next command."""
+    at, struck = 0, True
+    with ChillerClient(line.listen_tcp()) as client, ThreadPoolExecutor(1) as pool:
+        while struck:
+            others: list[Future[float]] = []
+
+            def ask(others: list[Future[float]] = others) -> float:
+                gated = Gated()
+                line.script = [gated]
+                asking = pool.submit(client.ambient_temperature)
+                others.append(asking)
+                assert gated.asked.wait(TIMEOUT)
+                threading.Timer(0.0, gated.free.set).start()
+                return client.supply_temperature()
+
+            struck, raised = strike(ask, interrupt, at)
+            assert raised is None or isinstance(raised, KeyboardInterrupt), f"point {at}: {raised!r}"
+            if not client.connected:
+                client.connect()
+            assert client.supply_temperature() == 21.0, f"point {at}"
+            assert others[0].result(TIMEOUT) == 22.0, f"point {at}"
+            at += 1
+    assert at > 30
+
+
+def test_signal_handler_that_runs_a_command(line: ScriptedLine) -> None:
+    """A signal handler that runs a command gets its answer, or an error at once where it interrupts another one."""
+    at, struck = 0, True
     with ChillerClient(line.listen_tcp()) as client:
-        line.script = [lambda reply: b"#01080rAmbTemp+022023\r" + reply]
+        while struck:
+            found: list[float | RuntimeError] = []
+
+            def handle(found: list[float | RuntimeError] = found) -> None:
+                try:
+                    found.append(client.ambient_temperature())
+                except RuntimeError as error:
+                    found.append(error)
+
+            struck, raised = strike(client.supply_temperature, handle, at)
+            assert raised is None, f"point {at}: {raised!r}"
+            assert not struck or found == [22.0] or "handler" in str(found[0]), f"point {at}"
+            assert client.supply_temperature() == 21.0, f"point {at}"
+            at += 1
+    assert at > 30
+
+
+def test_settings_of_two_threads_are_both_kept(line: ScriptedLine) -> None:
+    """A set point and thresholds that are set at the same time are both in force on the next link."""
+    with ChillerClient(line.listen_tcp(), reply_timeout=TIMEOUT, setpoint=18.0) as client:
+        gated = Gated()
+        line.script = [gated]
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(client.set_temperature, 19.0)
+            assert gated.asked.wait(TIMEOUT)
+            second = pool.submit(client.configure, Thresholds(high_supply_warning=33.0))
+            wait_for_turns(client, 1)
+            gated.free.set()
+            first.result(TIMEOUT)
+            second.result(TIMEOUT)
+        assert line.unit.setpoint == 19.0
+        client.disconnect()
+        line.unit.power_cycle()
+        client.connect()
+        assert (line.unit.setpoint, line.unit.thresholds[21]) == (19.0, 33.0)
+
+
+def test_configuration_during_an_attempt(line: ScriptedLine) -> None:
+    """What is configured while a link is being prepared is in force before the next command."""
+    client = ChillerClient(line.listen_tcp(), reply_timeout=TIMEOUT)
+    gated = Gated()
+    line.script = [gated]  # the watchdog, which comes after all settings
+    with ThreadPoolExecutor(1) as pool:
+        attempt = pool.submit(client.connect)
+        assert gated.asked.wait(TIMEOUT)
+        client.configure(setpoint=12.5)
+        gated.free.set()
+        with attempt.result(TIMEOUT):
+            assert client.setpoint() == 12.5
+
+
+def test_turn_that_comes_after_a_recovery(line: ScriptedLine) -> None:
+    """A command that waits for its turn while the link is lost and comes back goes after the configuration."""
+    with ChillerBus(line.listen_tcp(), reply_timeout=TIMEOUT) as bus:
+        unit = bus.unit(1, setpoint=18.0)
+        assert unit.setpoint() == 18.0
+        with ThreadPoolExecutor(1) as pool, line_in_use(bus):
+            asking = pool.submit(unit.setpoint)
+            wait_for_turns(bus, 1)
+            bus.disconnect()
+            line.unit.power_cycle()
+            bus.connect()
+        assert asking.result(TIMEOUT) == 18.0
+
+
+def test_command_of_a_link_that_ended(line: ScriptedLine) -> None:
+    """A setting that is confirmed just before the link ends does not count as done on the next link."""
+    with ChillerBus(line.listen_tcp(), reply_timeout=TIMEOUT) as bus:
+        unit = bus.unit(1, setpoint=18.0)
+        unprepared = bus._unprepared
+        bus.disconnect()
+        bus.connect()
+        unprepared.discard(1)
+        line.unit.power_cycle()
+        assert unit.setpoint() == 18.0
+
+
+def test_attempt_does_not_wait_longer_than_it_may(line: ScriptedLine) -> None:
+    """An attempt to connect ends in time although the line is in use by a handler that does not return."""
+    client = ChillerClient(line.listen_tcp(), reply_timeout=TIMEOUT, connect_timeout=0.2)
+    with line_in_use(client), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(client.try_connect).result(TIMEOUT) is False
+        assert isinstance(client.last_error, TimedOut)
+    with client.connect(TIMEOUT):
         assert client.supply_temperature() == 21.0
-    assert "discarded #01080rAmbTemp+022023" in caplog.text
+
+
+def test_no_link_is_told_at_once(line: ScriptedLine) -> None:
+    """Without a link nobody waits for the line."""
+    client = ChillerClient(line.listen_tcp())
+    with line_in_use(client), ThreadPoolExecutor(1) as pool:
+        assert isinstance(pool.submit(client.watchdog).exception(TIMEOUT), NotConnected)

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from cnx.clients.chiller.client_turns import Turns
+from cnx.clients.chiller.client_turns import Turn, Turns
 from cnx.errors import TimedOut
 
 TIMEOUT = 10.0
+
+
+@contextmanager
+def turn(turns: Turns, key: int, timeout: float = TIMEOUT) -> Iterator[None]:
+    """Have a turn."""
+    mine = Turn(key)
+    try:
+        if not turns.claim(mine):
+            turns.wait(mine, timeout)
+        yield
+    finally:
+        mine.over = True
+        turns.pass_on()
 
 
 class Queue:
@@ -38,7 +53,7 @@ class Queue:
         return self.order
 
     def _take(self, key: int) -> None:
-        with self._turns.turn(key, TIMEOUT):
+        with turn(self._turns, key):
             self.order.append(key)
 
 
@@ -46,7 +61,7 @@ def test_first_come_first_served() -> None:
     """For one key the order is that of asking."""
     turns = Turns()
     queue = Queue(turns)
-    with turns.turn(1, TIMEOUT):
+    with turn(turns, 1):
         for key in (2, 3, 4):
             queue.add(key)
     assert queue.join() == [2, 3, 4]
@@ -56,7 +71,7 @@ def test_keys_take_turns() -> None:
     """Many threads of one key do not keep away another key that asked later."""
     turns = Turns()
     queue = Queue(turns)
-    with turns.turn(1, TIMEOUT):
+    with turn(turns, 1):
         for key in (1, 1, 1, 5, 5, 7):
             queue.add(key)
     assert queue.join() == [5, 7, 1, 5, 1, 1]
@@ -68,7 +83,7 @@ def test_only_one_at_a_time() -> None:
 
     def work(key: int) -> None:
         for _ in range(300):
-            with turns.turn(key, TIMEOUT):
+            with turn(turns, key):
                 assert inside.acquire(blocking=False)
                 served[key] += 1
                 inside.release()
@@ -88,33 +103,33 @@ def test_waiting_ends() -> None:
 
     def wait() -> None:
         try:
-            with turns.turn(2, 0.01):
+            with turn(turns, 2, 0.01):
                 raise AssertionError
         except TimedOut as error:
             errors.append(error)
 
     thread = threading.Thread(target=wait)
-    with turns.turn(1, TIMEOUT):
+    with turn(turns, 1):
         thread.start()
         thread.join(TIMEOUT)
     assert len(errors) == 1
-    with turns.turn(2, 0.0):
+    with turn(turns, 2, 0.0):
         pass
 
 
 def test_no_turn_within_a_turn() -> None:
     """A thread that has the turn cannot ask for it again."""
     turns = Turns()
-    with turns.turn(1, TIMEOUT), pytest.raises(RuntimeError, match="handler"), turns.turn(1, TIMEOUT):
+    with turn(turns, 1), pytest.raises(RuntimeError, match="handler"), turn(turns, 1):
         raise AssertionError
-    with turns.turn(1, 0.0):
+    with turn(turns, 1, 0.0):
         pass
 
 
 def test_turn_ends_with_an_error() -> None:
     """An exception gives the turn back."""
     turns = Turns()
-    with pytest.raises(ZeroDivisionError), turns.turn(1, TIMEOUT):
+    with pytest.raises(ZeroDivisionError), turn(turns, 1):
         raise ZeroDivisionError
-    with turns.turn(2, 0.0):
+    with turn(turns, 2, 0.0):
         pass
