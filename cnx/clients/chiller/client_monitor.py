@@ -41,25 +41,37 @@ class ChillerMonitor(ChillerWatch):
         self.watchdog_interval = checked_seconds("watchdog_interval", watchdog_interval)
         self.telemetry_interval = checked_seconds("telemetry_interval", telemetry_interval)
         self._wake = threading.Event()
+        self._lock = threading.RLock()  # of starting and stopping, also by a signal handler
         self._thread: threading.Thread | None = None
+        self._last: threading.Thread | None = None
         self._subscriptions: list[Subscription] = []
         self._check_at = self._measure_at = 0.0
 
     def start(self) -> None:
         """Begin; without effect when it runs."""
-        if self._thread is not None:
-            return
-        line = self.chiller.line
-        signals = line.Signals
-        self._subscriptions = [subscribe(line, s, self.look) for s in (signals.CONNECTED, signals.DISCONNECTED)]
-        name = f"cnx chiller monitor {line.address}/{self.chiller.device_id:02d}"
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        with self._lock:
+            if self._thread is not None:
+                return
+            line = self.chiller.line
+            name = f"cnx chiller monitor {line.address}/{self.chiller.device_id:02d}"
+            self._thread = thread = threading.Thread(target=self._run, name=name, args=(self._last,), daemon=True)
+            signals = line.Signals.CONNECTED, line.Signals.DISCONNECTED
+            self._subscriptions = [subscribe(line, signal, self.look) for signal in signals]
+            try:
+                thread.start()
+            except BaseException:  # such as: no more threads
+                self._thread = None
+                for subscription in self._subscriptions:
+                    subscription.cancel()
+                raise
+            self._last = thread
 
     def stop(self) -> None:
         """End, within 2 s, from any thread; a command that is under way ends by itself after its reply timeout."""
-        thread, self._thread = self._thread, None
-        for subscription in self._subscriptions:
+        with self._lock:
+            thread, self._thread = self._thread, None
+            subscriptions, self._subscriptions = self._subscriptions, []
+        for subscription in subscriptions:
             subscription.cancel()
         self._wake.set()
         if thread is not None and thread is not threading.current_thread():
@@ -79,7 +91,9 @@ class ChillerMonitor(ChillerWatch):
     ) -> None:
         self.stop()
 
-    def _run(self) -> None:
+    def _run(self, last: threading.Thread | None) -> None:
+        if last is not None:
+            last.join()  # its last command may still be under way
         self._check_at = self._measure_at = 0.0
         while self._thread is threading.current_thread():
             self._wake.clear()

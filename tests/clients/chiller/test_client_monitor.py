@@ -11,6 +11,7 @@ from cnx.clients.chiller import (
     ChillerBus,
     ChillerClient,
     ChillerMonitor,
+    client_monitor,
 )
 from cnx.clients.chiller.client_watch import ChillerWatch
 from cnx.clients.chiller.simulator import ChillerSimulator
@@ -83,6 +84,35 @@ def test_handler_may_run_commands_and_stop(simulator: ChillerSimulator) -> None:
             monitor.start()
             assert done.wait(TIMEOUT)
     assert values == [21.0]
+
+
+def test_started_again_while_a_round_lasts(simulator: ChillerSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A monitor that is stopped and started in the middle of a round ends that round before it begins the next."""
+    monkeypatch.setattr(client_monitor, "STOP_TIMEOUT", 0.01)
+    inside, free, rounds = threading.Event(), threading.Event(), threading.Semaphore(0)
+    alone, clashes = threading.Lock(), list[str]()
+
+    def on_telemetry() -> None:
+        if not alone.acquire(blocking=False):
+            clashes.append(threading.current_thread().name)
+            return
+        inside.set()
+        assert free.wait(TIMEOUT)
+        alone.release()
+        rounds.release()
+
+    with ChillerClient(simulator.listen_tcp(), reply_timeout=TIMEOUT) as client:
+        monitor = ChillerMonitor(client, watchdog_interval=0.01, telemetry_interval=0.01)
+        with subscribe(monitor, Signals.TELEMETRY, on_telemetry), monitor:
+            assert inside.wait(TIMEOUT)
+            monitor.stop()
+            monitor.start()
+            free.set()
+            for _ in range(3):
+                assert rounds.acquire(timeout=TIMEOUT)
+            assert len([thread for thread in threading.enumerate() if "monitor" in thread.name]) == 1
+            monkeypatch.undo()
+    assert not clashes
 
 
 def test_failing_handler_does_not_end_the_monitor(simulator: ChillerSimulator) -> None:
