@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from cnx.clients.chiller.client_commands import ChillerCommands
 from cnx.clients.chiller.protocol_values import Alarms, ControlState, Drive, SensorAlarms, SystemAlarms, Warnings
-from cnx.errors import DeviceError, ProtocolError
+from cnx.errors import DeviceError, ProtocolError, TimedOut
 
 __all__ = ["AlarmReport", "Status", "Telemetry", "read_telemetry"]
 
@@ -72,12 +72,23 @@ def read_telemetry(chiller: ChillerCommands, before_each: Callable[[], object] =
     """Read the measured values one after the other, calling ``before_each`` between them.
 
     Raises:
-        TimedOut, NotConnected, ConnectionLost: the unit or the link is gone; the rest would fail likewise.
+        TimedOut: two in a row got no reply, so the unit is gone; one alone counts as not fitted.
+        NotConnected, ConnectionLost: the link is gone.
     """
+    silent = False
 
     def read(ask: Callable[..., T], *arguments: int) -> T | None:
+        nonlocal silent
         before_each()
-        return optional(ask, *arguments)
+        try:
+            value = optional(ask, *arguments)
+        except TimedOut:
+            if silent:
+                raise
+            silent = True
+            return None
+        silent = False
+        return value
 
     return Telemetry(
         setpoint=read(chiller.setpoint),

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from cnx.clients.chiller.client_chiller import Chiller
 from cnx.clients.chiller.client_status import AlarmReport, Telemetry, read_telemetry
-from cnx.clients.chiller.protocol_values import Warnings, Watchdog
+from cnx.clients.chiller.protocol_values import ControlState, Warnings, Watchdog
 from cnx.errors import CnxError
 from cnx.signals import Signal, emit
 
@@ -68,7 +68,7 @@ class ChillerWatch:
             return
         self._tell_status(status, None)
         if status.alarm or self.report is not None:
-            self._follow_alarm(status.alarm)
+            self._follow_alarm(status.alarm, status.state)
         self._follow_warnings(status.warning)
 
     def measure(self, before_each: Callable[[], object] = bool) -> None:
@@ -85,13 +85,13 @@ class ChillerWatch:
         if status != previous:
             self._tell(self.Signals.STATUS_CHANGED, status=status, previous=previous, reason=reason)
 
-    def _follow_alarm(self, lasts: bool) -> None:
+    def _follow_alarm(self, lasts: bool, state: ControlState) -> None:
         """Tell an alarm, put the unit in standby, read the details, and tell its end."""
         fresh = self.report is None
         if self.report is None:
             self.report, self._stopped = AlarmReport(), False
             self._tell(self.Signals.ALARM_RAISED)
-        if not self._stopped and lasts:
+        if lasts and not (self._stopped and state is ControlState.STANDBY):  # somebody may have started it again
             self._stopped = self._try(self._stop) is not None
         if lasts or not self.report.complete:
             # level 1 is safe to read in standby, or when the front panel had the time of a round to see the alarm

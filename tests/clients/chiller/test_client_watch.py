@@ -121,6 +121,18 @@ def test_lasting_alarm_collects_details(line: ScriptedLine, watch: ChillerWatch)
     assert news.last(Signals.ALARM_DETAILS, "report").alarms == Alarms.FAN_FAILURE | Alarms.LOW_COOLANT_LEVEL
 
 
+def test_unit_that_is_started_during_an_alarm(line: ScriptedLine, watch: ChillerWatch) -> None:
+    """Level 1 is read only in standby: a unit that somebody started again while the alarm lasts is stopped first."""
+    line.unit.quirks = Quirks(reading_resets=False)
+    line.unit.supervision.alarms = Alarms.HIGH_AMBIENT_TEMPERATURE
+    watch.check()
+    watch.chiller.start()
+    numbers(line)
+    watch.check()
+    assert numbers(line) == [1, 15, 18, 19, 19]
+    assert line.unit.state is ControlState.STANDBY
+
+
 def broken(reply: bytes) -> bytes:
     """Spoil the checksum."""
     return reply[:-2] + b"?\r"
@@ -217,6 +229,24 @@ def test_silence_is_news(line: ScriptedLine, watch: ChillerWatch) -> None:
     client.reply_timeout = TIMEOUT
     watch.check()
     assert news.last(Signals.STATUS_CHANGED, "status") == watch.watchdog
+
+
+def test_silence_to_one_number(line: ScriptedLine, watch: ChillerWatch) -> None:
+    """A unit that never answers one number tells everything else; one that is gone is not asked for the rest."""
+    client = watch.chiller
+    assert isinstance(client, ChillerClient)
+    client.reply_timeout = 0.1
+    news = News(watch)
+    line.script = [passed, nothing]
+    watch.measure()
+    telemetry = news.last(Signals.TELEMETRY, "telemetry")
+    assert (telemetry.setpoint, telemetry.supply_temperature, telemetry.ambient_temperature) == (20.0, None, 22.0)
+    assert telemetry.fan_speeds == (41, 42, 43, 44)
+    line.script = [passed, nothing, nothing]
+    numbers(line)
+    watch.measure()
+    assert len(news.told) == 1
+    assert numbers(line) == [3, 4, 1]
 
 
 def test_alarm_outlives_a_loss(line: ScriptedLine, watch: ChillerWatch) -> None:
