@@ -161,6 +161,7 @@ class Listener(_Attendant):
                     self._watch = None
                     watch.close()
                 raise
+        self._changed.notify()  # who waits for the end of the thread need not wait for that of this link
 
     def arm(self, link: Link, interest: int) -> None:
         """Ask to be told of ``interest``, once."""

@@ -182,6 +182,25 @@ def test_shared_thread_begins_again(watches: list[Watch]) -> None:
         assert not thread.is_alive()
 
 
+def test_nobody_waits_for_a_thread_that_goes_on() -> None:
+    """Who waits for the end of a shared thread stops waiting as soon as it has a new link to attend to."""
+    listener = Listener()
+    telling, go_on = threading.Event(), threading.Event()
+    with connection_pair(listener=listener) as (one, its_peer):
+        subscribe(one, Connection.Signals.DISCONNECTED, lambda reason: (telling.set(), go_on.wait(PATIENCE)))
+        its_peer.close()
+        assert telling.wait(PATIENCE)  # it has no links, and is not at its end
+        waiting = threading.Thread(target=listener.join, args=(3 * PATIENCE,))
+        waiting.start()
+        wait_until(lambda: listener._changed.gates, "a thread that waits")
+        with connection_pair(listener=listener):
+            waiting.join(PATIENCE)
+            ended = not waiting.is_alive()
+            go_on.set()
+        assert ended
+        waiting.join(3 * PATIENCE)
+
+
 def test_flood_leaves_others_their_turn(watches: list[Watch]) -> None:
     """While one peer sends without end, another one of the same thread is heard, and timers run."""
     listener = Listener()
