@@ -14,6 +14,8 @@ __all__ = ["Transmission"]
 class Transmission(Life):
     """The writing of a link, on top of its :class:`~cnx.life.Life`. Thread-safe."""
 
+    _broken: ConnectionLost | None = None  # what the writer met, and is about to end the link with
+
     @property
     def writing(self) -> tuple[int, int]:
         """The thread that is writing (0: none), and how many writes were over before."""
@@ -28,6 +30,8 @@ class Transmission(Life):
         """
         me = get_ident()
         if self._writer == me:
+            if self._broken is not None:  # and now somebody answers the last words of the peer
+                raise ConnectionLost(f"{self.transport.address} is gone: {self._broken}") from self._broken
             raise RuntimeError(
                 "a signal handler must not write to the connection that the interrupted code is writing to"
             )
@@ -76,6 +80,7 @@ class Transmission(Life):
         """Raise what a write that raised ``error`` means; what broke off in the middle ends the link."""
         address = self.transport.address
         if isinstance(error, ConnectionLost):
+            self._broken = error
             self._hear_out()
             if not self.end(error):
                 self._check_up()

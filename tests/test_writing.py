@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cnx import Delimited, JsonLines, LengthPrefixed, SocketConnection
+from cnx import Delimited, JsonLines, LengthPrefixed, SocketConnection, subscribe
 from cnx.errors import ConnectionLost, NotConnected, TimedOut
 from cnx.testing import connection_pair, wait_until
 
@@ -261,6 +261,30 @@ def test_last_words_are_read_although_a_write_finds_the_peer_gone(cnx_pair: Pair
         for _ in range(100):
             connection.write(b"hello", timeout=PATIENCE)
     assert connection.read(100, timeout=PATIENCE) == b"too many connections"
+
+
+def test_answer_to_last_words_is_lost(cnx_pair: Pair) -> None:
+    """A handler that is told the last words by the write that finds the peer gone is refused as after a loss."""
+    connection, peer = cnx_pair
+    raised: list[BaseException] = []
+
+    def on_data(data: bytes) -> None:
+        try:
+            connection.write(b"answer", timeout=PATIENCE)
+        except Exception as error:
+            raised.append(error)
+
+    telling, go_on = threading.Event(), threading.Event()
+    connection.schedule(0.001, lambda: (telling.set(), go_on.wait(PATIENCE)))  # so that the listener reads nothing
+    assert telling.wait(PATIENCE)
+    subscribe(connection, connection.Signals.DATA_RECEIVED, on_data)
+    peer.sendall(b"question")
+    peer.close()
+    with pytest.raises(ConnectionLost):
+        for _ in range(100):
+            connection.write(b"hello", timeout=PATIENCE)
+    go_on.set()
+    assert [type(error) for error in raised] == [ConnectionLost]
 
 
 def test_disconnect_ends_a_blocked_write(cnx_pair: Pair) -> None:
