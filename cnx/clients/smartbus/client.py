@@ -6,7 +6,6 @@ import codecs
 import functools
 import itertools
 import logging
-import threading
 from time import monotonic
 from typing import Any
 
@@ -17,6 +16,7 @@ from cnx.clients.smartbus.client_link import BusLink, Identity, Pulse
 from cnx.clients.smartbus.client_pair import Pair
 from cnx.clients.smartbus.client_peers import Peer, PeerTable, Ping, PingTable
 from cnx.clients.smartbus.client_requests import Requests
+from cnx.clients.smartbus.client_uplinks import Uplinks
 from cnx.clients.smartbus.protocol import CLIENT_UNITS, PACKET_LIMIT, UNKNOWN_UNIT, Address, Packet, checked_byte
 from cnx.clients.smartbus.protocol_codes import ClientType, meaning
 from cnx.clients.smartbus.protocol_layout import decode_text
@@ -87,20 +87,16 @@ class SmartBusClient(Requests, Incoming, Connection):
         self.access_point = UNKNOWN_UNIT
         self._identity = Identity(self.local_address, user, password, info)
         Register(0, user, password, info).payload()  # refuses texts that are too long
-        listener = settings.setdefault("listener", Listener(f"smartbus {self.local_address}"))
+        settings.setdefault("listener", Listener(f"smartbus {self.local_address}"))
         self._pings = PingTable()
         settings.update(
             owner=self, pings=self._pings, pulse=pulse or Pulse(), limit=limit, connect_timeout=connect_timeout
         )
         servers = [(host, port)] if backup is None else [(host, port), backup]
         self._links = tuple(BusLink(*server, index, self._identity, **settings) for index, server in enumerate(servers))
-        self._carrier: BusLink | Pair = self._links[0] if backup is None else Pair(self._links, listener)
+        self._uplinks = Uplinks()
+        self._carrier: BusLink | Pair = self._links[0] if backup is None else Pair(self._links, self._uplinks)
         tell = functools.partial(emit, self)
-        self._lock = threading.Lock()
-        self._up: tuple[BusLink, ...] = ()  # the first is the active one
-        self._ending = False  # the last link is lost; another one comes too late
-        self._end_told = threading.Event()
-        self._end_told.set()
         self._calls = CallTable(f"smartbus {self.local_address}", tell)
         self._notices = itertools.count(1)
         self._peers = PeerTable(tell)
@@ -136,7 +132,7 @@ class SmartBusClient(Requests, Incoming, Connection):
     @property
     def active_server(self) -> str | None:
         """The address of the server that is used; ``None`` without a link."""
-        up = self._up
+        up = self._uplinks.up
         return up[0].address if up else None
 
     @property
@@ -157,7 +153,7 @@ class SmartBusClient(Requests, Incoming, Connection):
     @property
     def connected(self) -> bool:
         """Whether a server has let us in."""
-        return bool(self._up)
+        return self._uplinks.usable
 
     @property
     def traffic(self) -> Traffic:
@@ -181,15 +177,13 @@ class SmartBusClient(Requests, Incoming, Connection):
 
     def establish(self, deadline: Deadline) -> None:
         """Register at the server, or at one of both, once the end of the last link has been told."""
-        self._end_told.wait(deadline.remaining())
-        deadline.check(f"waiting for the end of the last link of {self.name}")
-        with self._lock:
-            self._ending = False
+        self._uplinks.begin(deadline, self.name, lambda: any(link.is_inside() for link in self._links))
         self._carrier.establish(deadline)
 
     def announce(self) -> None:
-        """Tell that we are registered."""
+        """Tell that we are registered, unless there is a reason to end already."""
         self._carrier.announce()
+        self.last_error = self._uplinks.reason
 
     def is_inside(self) -> bool:
         """Whether the calling thread is attempting to connect or telling a signal, so that others wait for it."""
@@ -198,6 +192,7 @@ class SmartBusClient(Requests, Incoming, Connection):
     def release(self, reason: BaseException, timeout: float) -> None:
         """Close the links and fail what is under way."""
         end = monotonic() + timeout
+        self._uplinks.close(reason)
         self._carrier.release(reason, timeout)
         if timeout:
             self._calls.close(max(0.0, end - monotonic()))
@@ -209,45 +204,33 @@ class SmartBusClient(Requests, Incoming, Connection):
     # -- how the links report --------------------------------------------------------------------------------------
 
     def on_link_up(self, sender: BusLink) -> None:
-        """Take a link that is registered into use."""
-        with self._lock:
-            late = self._ending
-            first = not late and not self._up
-            if not late:
-                self._up = (*self._up, sender)
-        if late:
-            sender.release(Cancelled("the client is disconnected"), 0.0)
-        if first:
-            emit(self, self.Signals.CONNECTED)
+        """Take a link that is registered into use, or let it go if it comes too late."""
+        first = self._uplinks.add(sender)
+        if first is None:
+            sender.release(self._uplinks.reason or Cancelled("the client is disconnected"), 0.0)
+        elif first:
+            self._uplinks.tell(lambda: emit(self, self.Signals.CONNECTED))
+        else:
+            self._uplinks.wait_told()
 
     def on_link_down(self, link: BusLink, reason: BaseException) -> None:
         """Go on with the other link, or tell the end."""
-        with self._lock:
-            last = self._up == (link,)
-            self._up = tuple(other for other in self._up if other is not link)
-            if not last:
-                return
-            self._ending = True
-            self._end_told.clear()
-        try:
-            self._end(reason)
-        finally:
-            self._end_told.set()
+        if self._uplinks.remove(link, reason):
+            self._uplinks.tell_end(lambda: self._end(reason))
 
     def _end(self, reason: BaseException) -> None:
         lost = Cancelled if isinstance(reason, Cancelled) else ConnectionLost
         self._calls.fail_all(lost(f"the link was lost with a flow call under way: {reason}"))
         self._pings.end_all()
         self._peers.clear()
-        if not isinstance(reason, Cancelled):
-            self._carrier.release(reason, 0.0)
+        self._carrier.release(reason, 0.0)
         self.tell_end(reason)
 
     def _await(self, ping: Ping, timeout: float) -> None:
         self._carrier.wait_for(ping, timeout)
 
     def _post(self, packet: bytes) -> None:
-        for link in self._up:
+        for link in self._uplinks.up:
             try:
                 link.write(packet)
             except ConnectionError:

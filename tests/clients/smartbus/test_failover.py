@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from cnx.clients.smartbus import BusSignals, Pulse, RegistrationRefused, SmartBusClient
 from cnx.clients.smartbus.protocol import Address
+from cnx.clients.smartbus.protocol_codes import CmdType, InternalCmd
+from cnx.clients.smartbus.protocol_messages import RegisterAck
 from cnx.clients.smartbus.simulator import BusServer
 from cnx.deadline import Deadline
 from cnx.errors import ConnectError, ConnectionLost, NotConnected
 from cnx.manager import ConnectionManager
-from cnx.signals import emit, subscribe
-from tests.clients.smartbus.peer import PATIENCE, endpoint
+from cnx.signals import subscribe
+from tests.clients.smartbus.peer import PATIENCE, SERVER, US, Listening, endpoint
 from tests.clients.smartbus.scene import Recorder, client_of
 
 Servers = tuple[BusServer, BusServer]
@@ -39,13 +42,7 @@ def paired(servers: Servers, unit: int = 20, **options: Any) -> SmartBusClient:
 
 def wait_for_links(client: SmartBusClient, count: int) -> None:
     """Wait until the client is registered at so many servers."""
-    changed = threading.Event()
-    for link in client._links:
-        for signal in (link.Signals.CONNECTED, link.Signals.DISCONNECTED):
-            subscribe(link, signal, changed.set)
-    while len(client._up) != count:
-        assert changed.wait(PATIENCE)
-        changed.clear()
+    assert client._uplinks.changed.wait_for(lambda: len(client._uplinks.up) == count, PATIENCE)
 
 
 def server_of(servers: Servers, address: str | None) -> BusServer:
@@ -130,7 +127,7 @@ def test_loss_of_both_servers(servers: Servers) -> None:
     assert client.invoke_flow(0, 0, "proj", "echo", [2]).result() == [2]
     manager.teardown()
     release.set()
-    assert client._up == ()
+    assert client._uplinks.up == ()
 
 
 def test_calls_survive_the_loss_of_one_server(servers: Servers) -> None:
@@ -164,9 +161,9 @@ def test_call_on_a_link_that_just_broke_goes_over_the_other(servers: Servers) ->
     subscribe(client, client.Signals.MESSAGE_RECEIVED, lambda message: (entered.set(), release.wait(PATIENCE)))
     client.send_ping(0, 0, 1)
     assert entered.wait(PATIENCE)  # the listener is busy, and hears of nothing
-    broken = client._up[0]
+    broken = client._uplinks.up[0]
     broken.release(ConnectionLost("broken by the test"), 0.0)
-    assert client._up[0] is broken
+    assert client._uplinks.up[0] is broken
     call = client.invoke_flow(0, 0, "proj", "echo", [1])
     release.set()
     assert call.result() == [1]
@@ -233,14 +230,18 @@ def test_no_server_at_all(servers: Servers) -> None:
     assert not [thread for thread in threading.enumerate() if "manager" in thread.name]
 
 
-def test_link_that_comes_up_too_late(servers: Servers) -> None:
-    """A link that is registered while the end is told is let go again."""
-    client = paired(servers).connect()
-    wait_for_links(client, 2)
-    late = client._links[1]
-    client._ending = True
-    client._up = ()
-    emit(late, late.Signals.CONNECTED)
-    assert client._up == ()
-    client.teardown()
-    assert not late.connected
+def test_link_that_comes_up_too_late(server: BusServer, pool: ThreadPoolExecutor) -> None:
+    """A link that is registered while the client ends is let go again, and nothing is told of it."""
+    with Listening() as backup:
+        client = client_of(endpoint(server.urls[0])[1], backup=("127.0.0.1", backup.port))
+        recorder = Recorder(client)
+        client.connect()
+        with backup.accept() as peer:
+            peer.expect(CmdType.INTERNAL, InternalCmd.REGISTER)
+            client._uplinks.close(ConnectionLost("of the test"))
+            peer.send(RegisterAck().packet(SERVER, US))
+            assert peer.closed()
+        client.teardown()
+    recorder.next(client.Signals.CONNECTED)
+    recorder.next(client.Signals.DISCONNECTED)
+    assert recorder.seen.empty()

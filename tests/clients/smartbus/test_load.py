@@ -7,7 +7,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from cnx.clients.smartbus import Address, Packet, SmartBusClient
+from cnx.clients.smartbus import Address, Packet, Pulse, SmartBusClient
 from cnx.clients.smartbus.protocol import CLIENT_UNITS
 from cnx.clients.smartbus.simulator import BusServer
 from cnx.listener import Listener
@@ -17,6 +17,8 @@ from tests.clients.smartbus.scene import client_of
 
 CLIENTS, PACKETS = 8, 100_000
 PATIENCE = 60.0
+UNHURRIED = Pulse(silence=600.0)
+"""All the threads of 256 clients and their server share one interpreter, so each is heard of when its turn comes."""
 
 
 class Inbox:
@@ -51,10 +53,10 @@ def test_full_bus() -> None:
     addresses = [Address(unit, client, 9) for unit in CLIENT_UNITS for client in range(CLIENTS)]
     arrived = threading.Semaphore(0)
     with ExitStack() as stack:
-        server = stack.enter_context(BusServer())
+        server = stack.enter_context(BusServer(silence=UNHURRIED.silence))
         port = endpoint(server.listen_tcp())[1]
         shared = Listener("full bus")
-        clients = [client_of(port, *address[:2], listener=shared) for address in addresses]
+        clients = [client_of(port, *address[:2], listener=shared, pulse=UNHURRIED) for address in addresses]
         for client in clients:
             stack.enter_context(client)
         inboxes = [Inbox(client, arrived) for client in clients]
