@@ -96,6 +96,14 @@ class IncompleteRead(ConnectionLost, EOFError):
         return type(self), (str(self), self.partial, self.expected)
 
 
+def because(error: BaseException | None) -> str:
+    """Return the end of a message that something is not connected: why, unless that says no more than the message.
+
+    Otherwise the message would grow with every alarm that is raised with it.
+    """
+    return "" if error is None or isinstance(error, NotConnected) else f": {error}"
+
+
 class Cancelled(CnxError, ConnectionError):
     """The call was ended from elsewhere: ``disconnect()``, ``teardown()`` or the end of a ``with`` block."""
 

@@ -13,7 +13,7 @@ from cnx.buffer import ReceiveBuffer
 from cnx.connection import STOP_TIMEOUT, Connection, Traffic
 from cnx.deadline import LONGEST, Deadline, Seconds, checked_interval
 from cnx.delivery import Delivery
-from cnx.errors import Cancelled, ConnectError, NotConnected
+from cnx.errors import Cancelled, ConnectError, NotConnected, because
 from cnx.framing import LIMIT, Framing, checked_limit
 from cnx.heartbeat import Beat, Heartbeat
 from cnx.history import Archive, History
@@ -272,7 +272,7 @@ class TransportConnection(Connection):
         fresh = self._fresh
         if fresh is not None and fresh[1] == get_ident():
             return fresh[0]
-        raise NotConnected(f"{self.name} is not connected" + (f": {self.last_error}" if self.last_error else ""))
+        raise NotConnected(f"{self.name} is not connected{because(self.last_error)}")
 
     def _reading_link(self) -> Link:
         """Return the link for a reading method, which from now on keeps bytes for it."""

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from cnx import Deadline, SocketConnection, TimedOut
+from cnx import Deadline, NotConnected, SocketConnection, TimedOut
 from cnx.testing import PATIENCE
 
 
@@ -49,3 +49,27 @@ def test_calls_are_not_bounded_later() -> None:
             assert connection.greeting == b"welcome\n"
             assert connection._link is not None
             assert connection._link.patience is None
+
+
+class Complainer(SocketConnection):
+    """Raises an alarm in every attempt, with what the last call failed with."""
+
+    complaint: NotConnected
+
+    def prepare(self, deadline: Deadline) -> None:
+        """Raise it."""
+        self.raise_alarm(self.complaint)
+
+
+def test_message_does_not_grow_with_alarms() -> None:
+    """That there is no link is no reason why there is none, however often it is given as one."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        connection = Complainer(*listening.getsockname())
+        told = set()
+        for _ in range(3):
+            with pytest.raises(NotConnected) as caught:
+                connection.read(1)
+            connection.complaint = caught.value
+            assert not connection.try_connect(Deadline(PATIENCE))
+            told.add(str(connection.last_error))
+        assert told == {f"{connection.address} is not connected"}

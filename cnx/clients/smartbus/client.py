@@ -23,7 +23,7 @@ from cnx.clients.smartbus.protocol_layout import decode_text
 from cnx.clients.smartbus.protocol_messages import Register
 from cnx.connection import Connection, Traffic
 from cnx.deadline import Deadline
-from cnx.errors import Cancelled, ConnectionLost, NotConnected
+from cnx.errors import Cancelled, ConnectionLost, NotConnected, because
 from cnx.listener import Listener
 from cnx.outlet import Outlet
 from cnx.signals import emit
@@ -237,9 +237,7 @@ class SmartBusClient(Requests, Incoming, Connection):
                 log.debug("%s: %s is lost; trying the other server", self.name, link.address)
             else:
                 return
-        raise NotConnected(
-            f"{self.name} is not registered at any server" + (f": {self.last_error}" if self.last_error else "")
-        )
+        raise NotConnected(f"{self.name} is not registered at any server{because(self.last_error)}")
 
 
 def checked_identity(unit_id: int, client_id: int, client_type: int) -> Address:

@@ -20,7 +20,7 @@ from cnx.clients.tecoroute.protocol import checked_datagram, data_request
 from cnx.clients.tecoroute.protocol_epsnet import message_id
 from cnx.clients.tecoroute.protocol_http import Response
 from cnx.deadline import Deadline, checked_timeout
-from cnx.errors import Cancelled, LimitExceeded, NotConnected, TimedOut
+from cnx.errors import Cancelled, LimitExceeded, NotConnected, TimedOut, because
 from cnx.outlet import Outlet
 from cnx.signals import Signal
 
@@ -220,7 +220,7 @@ class Connector(Tunnel):
     def _up(self) -> Session:
         """Return the present session, or the last one, which says why it ended."""
         if self._session is None:
-            raise NotConnected(f"{self.name} is not connected" + (f": {self.last_error}" if self.last_error else ""))
+            raise NotConnected(f"{self.name} is not connected{because(self.last_error)}")
         return self._session
 
     def _patience(self, timeout: float | None) -> float | None:
