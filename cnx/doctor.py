@@ -6,11 +6,12 @@ import errno
 import socket
 import ssl
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
+from cnx.connection import Connection
 from cnx.deadline import Deadline
-from cnx.errors import ConnectionLost, PeerClosed, TimedOut
+from cnx.errors import AccessDenied, CnxError, ConnectionLost, PeerClosed, TimedOut
 from cnx.framing import shorten
 from cnx.socket_connection import SocketConnection
 from cnx.transport_connection import TransportConnection
@@ -20,7 +21,7 @@ from cnx.transports.sockets import SocketTransport
 from cnx.transports.tls import TlsTransport
 from cnx.transports.transport import CHUNK, Transport
 
-__all__ = ["Finding", "examine"]
+__all__ = ["Finding", "examine", "examine_client"]
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ class Finding(NamedTuple):
     """What one step found.
 
     Attributes:
-        step: ``name``, ``address``, ``open``, ``TLS``, ``certificate``, ``first bytes`` or ``round trip``.
+        step: ``name``, ``address``, ``open``, ``TLS``, ``certificate``, ``login``, ``first bytes`` or ``round trip``.
         seconds: how long it took.
         good: ``None`` where it may be right or wrong.
         verdict: what is so.
@@ -61,10 +62,7 @@ def examine(
         patience: seconds to wait for bytes that come by themselves.
         request: bytes to send, so that the answer can be waited for.
     """
-    if type(subject) is SocketConnection:
-        transport = yield from examine_socket(subject, timeout)
-    else:
-        transport = yield from examine_opening(subject, timeout)
+    transport = yield from open_link(subject, timeout)
     if transport is None:
         return
     try:
@@ -75,12 +73,55 @@ def examine(
         transport.close()
 
 
+def examine_client(
+    client: Connection, servers: Iterable[TransportConnection], *, timeout: float = 5.0
+) -> Iterator[Finding]:
+    """Look at the servers of a client that logs in, then let it do so, and yield what each step finds.
+
+    Args:
+        client: not connected; it is disconnected afterwards.
+        servers: plain connections to the same servers, as for :func:`examine`.
+        timeout: seconds for each step.
+    """
+    reached = False
+    for server in servers:
+        transport = yield from open_link(server, timeout)
+        if transport is not None:  # it is closed first, for there may be room for one client only
+            reached = True
+            transport.shutdown()
+            transport.close()
+    if reached:
+        yield examine_login(client, timeout)
+
+
+def examine_login(client: Connection, timeout: float) -> Finding:
+    """Connect a client with all that belongs to it, and disconnect it."""
+    outcome, seconds = measured(lambda: client.connect(timeout))
+    client.disconnect()
+    if not isinstance(outcome, Exception):
+        return Finding("login", seconds, True, f"{client.name} is let in")
+    if isinstance(outcome, AccessDenied):
+        advice = "check user, password and rights; the server understood the question"
+    elif isinstance(outcome, TimedOut):
+        advice = "it is busy, or another kind of server: is the port right?"
+    else:
+        advice = "is it a server of this kind? its log may tell why"
+    return Finding("login", seconds, False, str(outcome), advice)
+
+
+def open_link(subject: TransportConnection, timeout: float) -> Findings[Transport | None]:
+    """Open a link, step by step where its steps are known."""
+    if type(subject) is SocketConnection:
+        return (yield from examine_socket(subject, timeout))
+    return (yield from examine_opening(subject, timeout))
+
+
 def measured(action: Callable[[], T]) -> tuple[T | Exception, float]:
     """Return what ``action`` returns or raises, and how many seconds it took."""
     began = time.monotonic()
     try:
         outcome: T | Exception = action()
-    except (OSError, ValueError) as error:  # all that transports raise
+    except (CnxError, OSError, ValueError) as error:  # all that transports and clients raise
         outcome = error
     return outcome, time.monotonic() - began
 
