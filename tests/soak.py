@@ -71,8 +71,13 @@ class Soaker:
         try:
             return self.thing.exchange(1 << 40, TIMEOUT)
         except CnxError as error:
-            self.thing.connection.raise_alarm(error)
+            self._give_up(error)
             return False
+
+    def _give_up(self, error: CnxError) -> None:
+        """End the link, but no attempt at another one."""
+        if self.thing.connection.connected and not isinstance(error, NotConnected):
+            self.thing.connection.raise_alarm(error)
 
     def _ask(self) -> None:
         for number in itertools.count(1):
@@ -84,7 +89,7 @@ class Soaker:
                 self._over.wait(0.01)
             except CnxError as error:
                 self.failures += 1
-                self.thing.connection.raise_alarm(error)
+                self._give_up(error)
                 self._over.wait(0.01)
             except Exception as error:
                 self.wrong.append(f"{self.kind}: {error!r}")
@@ -101,15 +106,23 @@ class Soaker:
             simulator.inject(None)
 
 
+def resident() -> int:
+    """Return the mebibytes that the process holds now, or held at most where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return pages * resource.getpagesize() >> 20
+
+
 def report(soakers: list[Soaker], began: float) -> None:
     """Print one line."""
     counters = [soaker.manager.counters for soaker in soakers]
     recoveries = sum(counter.connects for counter in counters) - len(counters)
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(
         f"{(monotonic() - began) / 60:5.1f} min: {sum(s.answers for s in soakers)} answers, "
         f"{sum(s.failures for s in soakers)} calls failed, {sum(c.losses for c in counters)} losses, "
-        f"{recoveries} recoveries, {sum(len(s.wrong) for s in soakers)} wrong; largest {size} MB, "
+        f"{recoveries} recoveries, {sum(len(s.wrong) for s in soakers)} wrong; {resident()} MB, "
         f"{threading.active_count()} threads, {open_descriptors().total()} descriptors",
         flush=True,
     )
