@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+import sys
 import termios
 import threading
 from collections.abc import Iterator
@@ -17,8 +19,8 @@ import serial.rfc2217
 from cnx import Connection, SerialConnection, subscribe
 from cnx.deadline import Deadline
 from cnx.errors import Cancelled, ConnectError, ConnectionLost, NotConnected, TimedOut
-from cnx.testing import PtyPeer, serial_pair
-from cnx.transports.serial_ports import open_serial
+from cnx.testing import PtyPeer, serial_pair, wait_until
+from cnx.transports.serial_ports import DescriptorSerialTransport, open_serial
 
 PATIENCE = 10.0
 
@@ -270,6 +272,55 @@ def test_socket_url_is_a_stream_like_others() -> None:
                 assert len(connection.readuntil(b"end")) == 50_003
             with pytest.raises(ConnectionLost):
                 connection.readexactly(1_000_000)
+
+
+def test_what_waits_is_read_at_once() -> None:
+    """A read goes on while more waits, up to its size; what it meets then, such as the end, is told by the next."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE)
+        url = f"socket://127.0.0.1:{listener.getsockname()[1]}"
+        transport = open_serial(url, {}, Deadline(PATIENCE))
+        assert isinstance(transport, DescriptorSerialTransport)
+        peer, _ = listener.accept()
+        data = bytes(range(256)) * 80
+        with peer:
+            peer.sendall(data)
+            wait_until(lambda: waiting(transport.fileno()) == len(data), "all that was sent")
+        assert transport.read(5000, PATIENCE) == data[:5000]
+        assert transport.read_now(65536) == data[5000:]
+        with pytest.raises(ConnectionLost):
+            transport.read(65536, PATIENCE)
+        transport.close()
+
+
+def waiting(fd: int) -> int:
+    """Return how many bytes wait to be read."""
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+@pytest.mark.parametrize("subscribed", [False, True])
+def test_stream_of_a_busy_device_is_complete(subscribed: bool) -> None:
+    """Also where it comes faster than it is taken, read by a caller or told to a subscriber."""
+    data = bytes(range(256)) * 1000
+    got = bytearray()
+    complete = threading.Event()
+
+    def on_data(piece: bytes) -> None:
+        got.extend(piece)
+        if len(got) >= len(data):
+            complete.set()
+
+    with serial_pair(timeout=PATIENCE) as (connection, peer):
+        if subscribed:
+            subscribe(connection, Connection.Signals.DATA_RECEIVED, on_data)
+        thread = threading.Thread(target=peer.sendall, args=(data,), daemon=True)
+        thread.start()
+        if subscribed:
+            assert complete.wait(PATIENCE)
+        else:
+            got.extend(connection.readexactly(len(data)))
+        thread.join(PATIENCE)
+    assert got == data
 
 
 class Rfc2217Server:

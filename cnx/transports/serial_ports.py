@@ -26,6 +26,12 @@ from cnx.transports.transport import Transport
 
 __all__ = ["BlockingSerialTransport", "DescriptorSerialTransport", "open_serial"]
 
+_PIECE = 4096
+"""Bytes that Linux hands out in one read of a terminal, at most; to ask for more only costs memory."""
+
+_MUCH = 1024
+"""Bytes in one read that make it worth to look for more at once."""
+
 _SLICE = 0.2
 """Seconds after which a port that cannot be woken looks whether it was shut down."""
 
@@ -54,12 +60,13 @@ class DescriptorSerialTransport(Transport):
         return self._fd
 
     def read(self, size: int, timeout: float | None) -> bytes:
-        end = None if timeout is None else monotonic() + timeout
+        left, end = timeout, None if timeout is None else monotonic() + timeout
         for _ in ("once", "and once more, as somebody may have cleared the input meanwhile"):
-            if not self._wait(self._readable, None if end is None else max(0.0, end - monotonic())):
+            if not self._wait(self._readable, left):
                 raise TimedOut(f"nothing came from {self.address} within {timeout:g} s")
             if data := self._read(size):
                 return data
+            left = None if end is None else max(0.0, end - monotonic())
         raise ConnectionLost(f"{self.address}: the device is gone; is it plugged in, or does another program read it?")
 
     def read_now(self, size: int) -> bytes | None:
@@ -88,12 +95,23 @@ class DescriptorSerialTransport(Transport):
         os.close(self._wake_write)
 
     def _read(self, size: int) -> bytes:
+        """Return up to ``size`` bytes, ``b""`` when none wait."""
         try:
-            return os.read(self._fd, size)
+            data = os.read(self._fd, _PIECE if size > _PIECE else size)
         except BlockingIOError:
             return b""
         except OSError as error:
             raise ConnectionLost(f"{self.address}: the port broke while reading: {error}; is it plugged in?") from error
+        return data if len(data) < _MUCH else self._read_on(data, size)
+
+    def _read_on(self, data: bytes, size: int) -> bytes:
+        """Return ``data`` and what else waits: the port is busy, and whoever gets more at once has less to do for it."""
+        pieces, left = [data], size - len(data)
+        with contextlib.suppress(OSError):  # the next read finds out
+            while left and (data := os.read(self._fd, min(left, _PIECE))):
+                pieces.append(data)
+                left -= len(data)
+        return b"".join(pieces)
 
     def _write_rest(self, view: memoryview, sent: int, timeout: float | None) -> int:
         end = None if timeout is None else monotonic() + timeout
