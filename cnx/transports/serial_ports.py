@@ -105,7 +105,7 @@ class DescriptorSerialTransport(Transport):
         return data if len(data) < _MUCH else self._read_on(data, size)
 
     def _read_on(self, data: bytes, size: int) -> bytes:
-        """Return ``data`` and what else waits: the port is busy, and whoever gets more at once has less to do for it."""
+        """Return ``data`` and what else waits: the port is busy, and a larger piece is less work for everybody."""
         pieces, left = [data], size - len(data)
         with contextlib.suppress(OSError):  # the next read finds out
             while left and (data := os.read(self._fd, min(left, _PIECE))):

@@ -1,7 +1,12 @@
-"""How a benchmark is run: interleaved rounds, paired ratios, medians."""
+"""How a benchmark is run: ways that take turns in short slices, paired ratios, medians.
+
+A machine does not run at one speed: other programs, caches and clocks change it by the second. So the ways of a case
+do a little each and take turns, every other time backwards, and the figures of one round are compared with each other.
+"""
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import statistics
@@ -11,10 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-__all__ = ["CASES", "Case", "Result", "Target", "case", "isolated", "pin", "run_case", "server"]
+__all__ = ["CASES", "Case", "Result", "Target", "View", "case", "isolated", "percentile", "pin", "run_case", "server"]
 
 CORE = 0
 """Client and server share one core: that is the steady placement, see the performance page."""
+
+Figures = float | list[float]
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,15 @@ class Target:
         return ratio <= self.must if self.upper else ratio >= self.must
 
 
+@dataclass(frozen=True)
+class View:
+    """What is made of the figures of a round: a name, the function, and the targets by the name of the way."""
+
+    name: str
+    of: Callable[[list[float]], float]
+    targets: dict[str, Target] = field(default_factory=dict)
+
+
 @dataclass
 class Case:
     """A workload and the ways to do it; the first way is the bare loop that the others are compared with.
@@ -37,32 +53,42 @@ class Case:
     Attributes:
         unit: of the figures that the ways return.
         absolute: targets are about the figures themselves, in place of the ratios.
-        ways: by name; each does the work once and returns a figure.
-        targets: by the name of the way.
+        slices: how often the ways take turns in one round.
+        views: what is told of the figures of a round; their median if there are none.
+        ways: by name; each does a slice of the work and returns a figure, or many.
+        targets: by the name of the way, for the median.
     """
 
     name: str
     unit: str
     absolute: bool = False
-    ways: dict[str, Callable[[], float]] = field(default_factory=dict)
+    slices: int = 1
+    views: list[View] = field(default_factory=list)
+    ways: dict[str, Callable[[], Figures]] = field(default_factory=dict)
     targets: dict[str, Target] = field(default_factory=dict)
 
-    def way(self, name: str, run: Callable[[], float], target: Target | None = None) -> None:
+    def way(self, name: str, run: Callable[[], Figures], target: Target | None = None) -> None:
         """Add a way."""
         self.ways[name] = run
         if target is not None:
             self.targets[name] = target
 
+    def all_views(self) -> list[View]:
+        """Return what is told of the figures."""
+        return self.views or [View("", statistics.median, self.targets)]
+
 
 @dataclass(frozen=True)
 class Result:
-    """Median figure and median paired ratio of one way."""
+    """Median figure and median paired ratio of one way; half of the rounds had a ratio from ``low`` to ``high``."""
 
     case: str
     way: str
     unit: str
     figure: float
     ratio: float
+    low: float
+    high: float
     target: Target | None
     absolute: bool
 
@@ -85,26 +111,42 @@ def case(name: str) -> Callable[[Callable[[], Iterator[Case]]], Callable[[], Ite
     return register
 
 
+def percentile(number: int) -> Callable[[list[float]], float]:
+    """Return what finds a percentile, from 1 to 99, of many figures."""
+    return lambda figures: statistics.quantiles(figures, n=100)[number - 1]
+
+
 def run_case(name: str, rounds: int) -> Iterator[list[Result]]:
     """Run all cases of one name; yield the results of each."""
     for made in CASES[name]():
-        figures: dict[str, list[float]] = {way: [] for way in made.ways}
-        for _ in range(rounds):
-            for way, run in made.ways.items():
-                figures[way].append(run())
-        bare = next(iter(figures.values()))
-        yield [
-            Result(
-                made.name,
-                way,
-                made.unit,
-                statistics.median(values),
-                statistics.median(value / base if base else 0.0 for value, base in zip(values, bare, strict=True)),
-                made.targets.get(way),
-                made.absolute,
-            )
-            for way, values in figures.items()
-        ]
+        if made.slices > 1:
+            _round(made, 1)  # warms caches up, and counts nothing
+        gc.collect()
+        gc.freeze()  # what there is already is not looked at again by every collection
+        taken = [_round(made, made.slices) for _ in range(rounds)]
+        gc.unfreeze()
+        for view in made.all_views():
+            figures = {way: [view.of(one[way]) for one in taken] for way in made.ways}
+            bare = next(iter(figures.values()))
+            yield [_result(made, view, way, values, bare) for way, values in figures.items()]
+
+
+def _round(made: Case, slices: int) -> dict[str, list[float]]:
+    figures: dict[str, list[float]] = {way: [] for way in made.ways}
+    for number in range(slices):
+        ways = list(made.ways.items())
+        for way, run in reversed(ways) if number % 2 else ways:
+            found = run()
+            figures[way] += found if isinstance(found, list) else [found]
+    return figures
+
+
+def _result(made: Case, view: View, way: str, values: list[float], bare: list[float]) -> Result:
+    ratios = [value / base if base else 0.0 for value, base in zip(values, bare, strict=True)]
+    low, _, high = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+    name = f"{made.name}, {view.name}" if view.name else made.name
+    figure, ratio = statistics.median(values), statistics.median(ratios)
+    return Result(name, way, made.unit, figure, ratio, low, high, view.targets.get(way), made.absolute)
 
 
 def isolated(module: str, function: str, *arguments: str) -> dict[str, float]:
@@ -124,11 +166,18 @@ def pin(core: int = CORE) -> None:
 @contextmanager
 def server(mode: str, *arguments: object, core: int = CORE) -> Iterator[int]:
     """Run the load generator in a process of its own; give its port."""
+    with other_side(mode, *arguments, core=core) as line:
+        yield int(line)
+
+
+@contextmanager
+def other_side(mode: str, *arguments: object, core: int = CORE) -> Iterator[str]:
+    """Run the other side in a process of its own; give the line that it prints at first."""
     command = [sys.executable, "-m", "tests.benchmarks.server", mode, str(core), *map(str, arguments)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        yield int(process.stdout.readline())
+        yield process.stdout.readline().strip()
     finally:
         process.kill()
         process.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -9,26 +10,25 @@ from time import perf_counter
 
 import cnx
 from cnx.recorder import Recorder
-from tests.benchmarks.core import connected, round_trip
-from tests.benchmarks.harness import Case, Target, case, pin, server
+from tests.benchmarks.harness import Case, Target, View, case, server
+from tests.benchmarks.measuring import QUESTION, connected, times_of
 
-PIECES, REQUESTS = 100_000, 4000
-QUESTION = b"q" * 48 + b"\r\n"
+PIECES, REQUESTS = 20_000, 200
 
 
 @case("recorder")
 def recorder() -> Iterator[Case]:
     """Pieces of two sizes, and requests of 50 bytes."""
-    pin()
     for size in (50, 65536):
-        made = Case(f"record pieces of {size} bytes", "us", absolute=True)
+        made = Case(f"record pieces of {size} bytes", "us", absolute=True, slices=5)
         made.way("note()", partial(per_piece, Recorder(), bytes(size)), Target(2.0, 0.5, upper=True))
         yield made
     with server("echo") as port, ExitStack() as stack:
-        made = Case("request and reply, p50", "us")
-        for way, records, target in (("record=0", 0, None), ("recording", 200, Target(1.03, 1.02, upper=True))):
-            ask = asking(stack.enter_context(connected(port, record=records)))
-            made.way(way, partial(round_trip, ask, 50, REQUESTS), target)
+        target = Target(1.03, 1.02, upper=True)
+        views = [View("p50", statistics.median, {"recording": target})]
+        made = Case("request and reply with the recorder", "us", slices=20, views=views)
+        for way, records in (("record=0", 0), ("recording", 200)):
+            made.way(way, times_of(asking(stack.enter_context(connected(port, record=records))), REQUESTS))
         yield made
 
 

@@ -1,7 +1,9 @@
-"""Many connections in one process: memory, threads, processor time; and the cost of one connect and disconnect."""
+"""Many connections in one process: memory, threads, wake-ups, processor time; and one connect and disconnect."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import resource
 import select
 import socket
@@ -9,16 +11,26 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
 import cnx
-from tests.benchmarks.harness import Case, Target, case, isolated, pin, server
+from tests.benchmarks.harness import Case, Target, View, case, isolated, percentile, server
+from tests.benchmarks.measuring import SIGNALS, bare_socket, times_of
+from tests.benchmarks.peers import read_str
 
 COUNT = 1000
-SECONDS = 5.0
-SIGNALS = cnx.Connection.Signals
+SECONDS = 4.0
+SETTLED = 0.5
+
+EACH, SHARED, UNHEARD = "cnx, a thread each", "cnx, shared listener", "cnx, shared listener, nobody subscribed"
+
+
+def at_most(must: float, aim: float) -> Target:
+    """Return the target of what costs something."""
+    return Target(must, aim, upper=True)
 
 
 def resident() -> float:
@@ -33,20 +45,30 @@ def processor_time() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def wake_ups() -> int:
+    """Return how often the threads of this process, but the main one, have waited and gone on."""
+    total = 0
+    for task in Path("/proc/self/task").iterdir():
+        if int(task.name) != os.getpid():
+            lines = (task / "status").read_text().splitlines()
+            total += sum(int(line.split()[1]) for line in lines if line.startswith("voluntary"))
+    return total
+
+
 def on_data(data: bytes) -> None:
     """Take what comes."""
 
 
 @contextmanager
-def crowd(port: int, listener: cnx.Listener | None) -> Iterator[list[cnx.SocketConnection]]:
-    """Give a thousand subscribed connections."""
+def crowd(port: int, shared: bool, heard: bool = True) -> Iterator[None]:
+    """Keep a thousand connections."""
+    listener = cnx.Listener() if shared else None
     with ExitStack() as stack:
-        connections = []
         for _ in range(COUNT):
             connection = stack.enter_context(cnx.SocketConnection("127.0.0.1", port, listener=listener))
-            stack.enter_context(cnx.subscribe(connection, SIGNALS.DATA_RECEIVED, on_data))
-            connections.append(connection)
-        yield connections
+            if heard:
+                stack.enter_context(cnx.subscribe(connection, SIGNALS.DATA_RECEIVED, on_data))
+        yield
 
 
 @contextmanager
@@ -80,66 +102,126 @@ def bare_crowd(port: int) -> Iterator[None]:
             thread.join()
 
 
-def used_while(wait: float) -> float:
-    """Return the processor time used in ``wait`` seconds, as milliseconds a second."""
-    before = processor_time()
-    time.sleep(wait)
-    return (processor_time() - before) / wait * 1e3
+@contextmanager
+def asyncio_crowd(port: int, as_ts_tcpip: bool) -> Iterator[None]:
+    """Keep a thousand asyncio streams, each read by a task, on a loop in a thread."""
+    ready = threading.Event()
+    loop = asyncio.new_event_loop()
+    over = asyncio.Event()
+
+    async def read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            on_data(data)
+
+    async def read_text(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_str(reader, writer)
+
+    async def monitor(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Look every 0.1 s whether the peer is gone, as the clients of lsst.ts.tcpip do."""
+        while not (reader.at_eof() or writer.is_closing()):
+            await asyncio.sleep(0.1)
+
+    async def run() -> None:
+        streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(COUNT)]
+        kinds = (read_text, monitor) if as_ts_tcpip else (read,)
+        tasks = [asyncio.ensure_future(kind(*each)) for each in streams for kind in kinds]
+        ready.set()
+        await over.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for _, writer in streams:
+            writer.close()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
+    thread.start()
+    ready.wait()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join()
+        loop.close()
 
 
-WAYS: dict[str, Callable[[int], object]] = {
+WAYS: dict[str, Callable[[int], AbstractContextManager[None]]] = {
     "bare epoll loop": bare_crowd,
-    "cnx, a thread each": lambda port: crowd(port, None),
-    "cnx, shared listener": lambda port: crowd(port, cnx.Listener()),
+    EACH: partial(crowd, shared=False),
+    SHARED: partial(crowd, shared=True),
+    "asyncio streams": partial(asyncio_crowd, as_ts_tcpip=False),
+    "asyncio, as ts_tcpip": partial(asyncio_crowd, as_ts_tcpip=True),
+}
+IDLE_WAYS: dict[str, Callable[[int], AbstractContextManager[None]]] = {
+    **WAYS,
+    UNHEARD: partial(crowd, shared=True, heard=False),
 }
 
 
-def measure(way: str, mode: str) -> dict[str, float]:
-    """Measure one way in this process, which nothing else has used."""
-    with server(mode, COUNT) as port:
+def measure(way: str) -> dict[str, float]:
+    """Measure one idle way in this process, which nothing else has used."""
+    with server("silent") as port:
         memory, threads = resident(), threading.active_count()
-        with WAYS[way](port):  # type: ignore[attr-defined]
-            time.sleep(1.0)
+        with IDLE_WAYS[way](port):
+            time.sleep(SETTLED)
+            memory, threads = resident() - memory, threading.active_count() - threads
+            woken, used = wake_ups(), processor_time()
+            time.sleep(SECONDS)
             return {
-                "memory": (resident() - memory) / COUNT,
-                "threads": threading.active_count() - threads,
-                "processor": used_while(SECONDS),
+                "memory": memory / COUNT,
+                "threads": threads,
+                "processor time": (processor_time() - used) / SECONDS * 1e3,
+                "wake-ups": (wake_ups() - woken) / SECONDS,
             }
 
 
 @case("idle")
 def idle() -> Iterator[Case]:
-    """A thousand connections on which nothing comes."""
-    found = {way: isolated("tests.benchmarks.scale", "measure", way, "silent") for way in WAYS}
-    each, shared = "cnx, a thread each", "cnx, shared listener"
-    targets = {
-        "memory": {each: Target(32, 16, upper=True), shared: Target(8, 3, upper=True)},
-        "threads": {each: Target(1000, 1000, upper=True), shared: Target(2, 1, upper=True)},
-        "processor": {each: Target(2, 0.1, upper=True), shared: Target(2, 0.1, upper=True)},
-    }
-    for key, unit in (("memory", "KiB each"), ("threads", "threads"), ("processor", "ms/s")):
+    """A thousand connections on which nothing comes; each way in a process of its own, once."""
+    found = {way: isolated("tests.benchmarks.scale", "measure", way) for way in IDLE_WAYS}
+    quiet = {way: at_most(2, 0.1) for way in (EACH, SHARED, UNHEARD)}
+    never = {way: at_most(0, 0) for way in (EACH, SHARED, UNHEARD)}
+    for key, unit, targets in (
+        ("memory", "KiB each", {EACH: at_most(32, 16), SHARED: at_most(8, 3), UNHEARD: at_most(8, 3)}),
+        ("threads", "threads", {EACH: at_most(COUNT, COUNT), SHARED: at_most(2, 1), UNHEARD: at_most(2, 1)}),
+        ("processor time", "ms/s", quiet),
+        ("wake-ups", "per s", never),
+    ):
         made = Case(f"{COUNT} idle connections: {key}", unit, absolute=True)
         for way, figures in found.items():
-            made.way(way, lambda value=figures[key]: value, targets[key].get(way))
+            made.way(way, partial(figures.__getitem__, key), targets.get(way))
         yield made
 
 
 @case("crowd")
 def crowd_case() -> Iterator[Case]:
-    """A thousand connections with one message a second each."""
-    found = {way: isolated("tests.benchmarks.scale", "measure", way, "ticks") for way in WAYS}
-    made = Case(f"{COUNT} connections, 1 message/s each: processor time", "us/message")
-    for way, figures in found.items():
-        target = Target(1.7, 1.4, upper=True) if way == "cnx, shared listener" else None
-        made.way(way, lambda value=figures["processor"]: value, target)
-    yield made
+    """A thousand connections with one message a second each; the ways take turns of a second."""
+    made = Case(f"{COUNT} connections, 1 message/s each", "us/message")
+    with ExitStack() as stack:
+        for way, make in WAYS.items():
+            port = stack.enter_context(server("ticks", COUNT))
+            context = make(port)
+            if way != "asyncio, as ts_tcpip":  # whose monitors would run in everybody's turn
+                stack.enter_context(context)
+                control = stack.enter_context(bare_socket(port))
+                made.way(way, partial(_second, control), at_most(1.7, 1.4) if way == SHARED else None)
+        yield made
+
+
+def _second(control: socket.socket) -> float:
+    """Let every connection get one message within a second; return the microseconds that one took."""
+    used = processor_time()
+    control.send(b"x")
+    control.recv(1)
+    return (processor_time() - used) / COUNT * 1e6
 
 
 @case("cycle")
 def cycle() -> Iterator[Case]:
     """Connecting and disconnecting."""
-    pin()
-    made = Case("connect and disconnect", "us")
+    made = Case("connect and disconnect", "us", slices=10)
+    way = "cnx"
+    made.views = [View("p50", statistics.median, {way: at_most(3, 2)}), View("p99", percentile(99))]
     with server("silent") as port:
 
         def bare() -> None:
@@ -150,18 +232,18 @@ def cycle() -> Iterator[Case]:
             connection.try_connect()
             connection.disconnect()
 
-        made.way("bare create_connection, close", lambda: _median(bare))
-        made.way("cnx", lambda: _median(ours), Target(3, 2, upper=True))
-        yield made
+        listener = cnx.Listener()
 
+        def shared() -> None:
+            connection = cnx.SocketConnection("127.0.0.1", port, listener=listener)
+            connection.try_connect()
+            connection.disconnect()
 
-def _median(once: Callable[[], None]) -> float:
-    times = []
-    for _ in range(200):
-        began = perf_counter()
-        once()
-        times.append(perf_counter() - began)
-    return statistics.median(times) * 1e6
+        made.way("bare create_connection, close", times_of(bare, 20))
+        made.way(way, times_of(ours, 20))
+        with cnx.SocketConnection("127.0.0.1", port, listener=listener):
+            made.way("cnx, on a shared listener that is there", times_of(shared, 20))
+            yield made
 
 
 @case("neighbours")
@@ -169,12 +251,14 @@ def neighbours() -> Iterator[Case]:
     """A subscriber that takes 10 ms on one of 100 connections: how long the others wait for their signals."""
     made = Case("99th percentile of signal latency beside a slow subscriber", "ms", absolute=True)
     ways = ("all on one shared listener", "the slow one on its own thread")
-    targets = {ways[1]: Target(0.2, 0.06, upper=True)}
     for way in ways:
-        made.way(
-            way, lambda way=way: isolated("tests.benchmarks.scale", "slow_neighbour", way)["p99"], targets.get(way)
-        )
+        target = at_most(0.2, 0.06) if way == ways[1] else None
+        made.way(f"cnx, {way}", partial(_neighbour_p99, way), target)
     yield made
+
+
+def _neighbour_p99(way: str) -> float:
+    return isolated("tests.benchmarks.scale", "slow_neighbour", way)["p99"]
 
 
 def slow_neighbour(way: str) -> dict[str, float]:
@@ -189,16 +273,16 @@ def slow_neighbour(way: str) -> dict[str, float]:
             stack.enter_context(far)
             listener = shared if number else slow_listener
             connection = stack.enter_context(cnx.SocketConnection.from_socket(near, listener=listener))
-            handler = (lambda data: time.sleep(0.01)) if not number else _stamp_to(latencies)
+            handler = _stamp_to(latencies) if number else (lambda data: time.sleep(0.01))
             stack.enter_context(cnx.subscribe(connection, SIGNALS.DATA_RECEIVED, handler))
             pairs.append(far)
-        end = perf_counter() + 3.0
+        end = perf_counter() + 2.0
         while perf_counter() < end:
             for number, far in enumerate(pairs):
                 if not number or number % 10 == int(perf_counter() * 10) % 10:
                     far.send(str(perf_counter()).encode())
                     time.sleep(0.001)
-    return {"p99": statistics.quantiles(latencies, n=100)[98] * 1e3}
+    return {"p99": percentile(99)(latencies) * 1e3}
 
 
 def _stamp_to(latencies: list[float]) -> Callable[[bytes], None]:

@@ -1,151 +1,139 @@
-"""Serial ports over a pty, beside bare ``os.read`` and ``os.write``, and beside pyserial."""
+"""Serial ports over a pty, beside bare ``os.read`` and ``os.write``, and beside pyserial.
+
+The other side of the pty is a process of its own, on the same core. Every way has a pty of its own.
+"""
 
 from __future__ import annotations
 
 import os
-import statistics
-import threading
 import tty
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import serial
+from serial.threaded import ReaderThread
 
 import cnx
-from tests.benchmarks.core import Countdown, round_trip, timed
-from tests.benchmarks.harness import Case, Target, case
-from tests.benchmarks.server import LINE
+from tests.benchmarks.harness import Case, Target, View, case, other_side, percentile
+from tests.benchmarks.measuring import QUESTION, SIGNALS, Countdown, ask, per_second, times_of
+from tests.benchmarks.peers import Lines
 
-LINES = 100_000
+LINES = 20
+"""Thousands of lines in one slice; one thousand where one line takes longer than a hundred of others."""
 
 
 @contextmanager
-def line() -> Iterator[tuple[int, str]]:
-    """Give the master side of a pty, and the name of the other side."""
-    master, slave = os.openpty()
-    tty.setraw(slave)
+def opened(name: str) -> Iterator[int]:
+    """Give the descriptor of a terminal."""
+    port = os.open(name, os.O_RDWR | os.O_NOCTTY)
     try:
-        yield master, os.ttyname(slave)
+        yield port
     finally:
-        os.close(master)
-        os.close(slave)
-
-
-@contextmanager
-def feeding(master: int, lines: int) -> Iterator[None]:
-    """Write lines into a pty from a thread."""
-
-    def feed() -> None:
-        block = memoryview(LINE * 1000)
-        for _ in range(lines // 1000):
-            rest = block
-            while rest:
-                rest = rest[os.write(master, rest) :]
-
-    thread = threading.Thread(target=feed, daemon=True)
-    thread.start()
-    yield
-    thread.join()
-
-
-@contextmanager
-def echoing(master: int) -> Iterator[None]:
-    """Answer every 50 bytes with 50 bytes."""
-
-    def answer() -> None:
-        try:
-            while True:
-                size = 0
-                while size < 50:
-                    size += len(os.read(master, 50 - size))
-                os.write(master, b"a" * 48 + b"\r\n")
-        except OSError:  # closed
-            return
-
-    threading.Thread(target=answer, daemon=True).start()
-    yield
+        os.close(port)
 
 
 @case("serial-lines")
 def serial_lines() -> Iterator[Case]:
     """Lines to a subscriber."""
-    made = Case("serial: lines of 100 bytes", "lines/s")
-    made.way("bare os.read, split, callback", lambda: timed(_bare_lines, LINES))
-    made.way("cnx, one subscriber", lambda: timed(_cnx_lines, LINES), Target(0.90, 1.0))
-    made.way("pyserial readline()", lambda: timed(lambda: _pyserial_lines(1000), 1000))
-    yield made
+    made = Case("serial: lines of 100 bytes", "lines/s", slices=5)
+    with other_side("terminal-lines", 4) as names, ExitStack() as stack:
+        first, second, third, fourth = names.split()
+        bare = partial(_bare_lines, stack.enter_context(opened(first)))
+        made.way("bare os.read, split, callback", per_second(bare, LINES, 1000))
+        connection = stack.enter_context(cnx.SerialConnection(second, framing=cnx.Delimited()))
+        counter = Countdown()
+        stack.enter_context(cnx.subscribe(connection, SIGNALS.MESSAGE_RECEIVED, counter.message))
+        ours = partial(_counted_lines, connection.write, counter)
+        made.way("cnx, one subscriber", per_second(ours, LINES, 1000), Target(0.90, 1.0))
+        port = stack.enter_context(serial.Serial(third))
+        made.way("pyserial readline()", per_second(partial(_pyserial_lines, port), 1, 1000))
+        protocol = stack.enter_context(ReaderThread(serial.Serial(fourth), Lines))
+        threaded = partial(_counted_lines, protocol.write, protocol.counter)
+        made.way("serial.threaded.ReaderThread, LineReader", per_second(threaded, LINES, 1000))
+        yield made
 
 
-def _bare_lines() -> None:
-    counter = Countdown(LINES)
+def _bare_lines(port: int, thousands: int) -> None:
+    counter = Countdown(thousands * 1000)
+    message = counter.message
     tail = b""
-    with line() as (master, name), feeding(master, LINES):
-        port = os.open(name, os.O_RDWR | os.O_NOCTTY)
-        while counter.left:
-            *whole, tail = (tail + os.read(port, 4096)).split(b"\r\n")
-            for each in whole:
-                counter.message(each)
-        os.close(port)
+    ask(partial(os.write, port), thousands)
+    while counter.left:
+        *whole, tail = (tail + os.read(port, 4096)).split(b"\r\n")
+        for each in whole:
+            message(each)
 
 
-def _cnx_lines() -> None:
-    counter = Countdown(LINES)
-    with line() as (master, name):
-        connection = cnx.SerialConnection(name, framing=cnx.Delimited())
-        with connection, cnx.subscribe(connection, connection.Signals.MESSAGE_RECEIVED, counter.message):
-            with feeding(master, LINES):
-                counter.done.wait()
+def _counted_lines(write: Callable[[bytes], Any], counter: Countdown, thousands: int) -> None:
+    counter.begin(thousands * 1000)
+    ask(write, thousands)
+    counter.done.wait()
 
 
-def _pyserial_lines(lines: int) -> None:
-    with line() as (master, name), serial.Serial(name) as port, feeding(master, lines):
-        for _ in range(lines):
-            port.readline()
+def _pyserial_lines(port: serial.Serial, thousands: int) -> None:
+    ask(port.write, thousands)
+    for _ in range(thousands * 1000):
+        port.readline()
+
+
+@case("serial-write")
+def serial_write() -> Iterator[Case]:
+    """Writes of 50 bytes; what was written is read from the other side at once, which is not timed."""
+    made = Case("serial: write of 50 bytes, p50", "us", slices=10)
+    with ExitStack() as stack:
+        masters = []
+        names = []
+        for _ in range(3):
+            master, slave = os.openpty()
+            tty.setraw(slave)
+            stack.callback(os.close, master)
+            stack.callback(os.close, slave)
+            masters.append(master)
+            names.append(os.ttyname(slave))
+        bare = stack.enter_context(opened(names[0]))
+        ours = stack.enter_context(cnx.SerialConnection(names[1]))
+        pyserial = stack.enter_context(serial.Serial(names[2]))
+        write = ours.write
+        made.way("bare os.write", partial(_write_times, lambda: os.write(bare, QUESTION), masters[0]))
+        target = Target(1.5, 1.3, upper=True)
+        made.way("cnx write()", partial(_write_times, lambda: write(QUESTION), masters[1]), target)
+        made.way("pyserial write()", partial(_write_times, lambda: pyserial.write(QUESTION), masters[2]))
+        yield made
+
+
+def _write_times(write: Callable[[], Any], master: int) -> list[float]:
+    times = []
+    for _ in range(200):
+        began = perf_counter()
+        write()
+        times.append((perf_counter() - began) * 1e6)
+        os.read(master, 4096)
+    return times
 
 
 @case("serial-request")
 def serial_request() -> Iterator[Case]:
-    """Writes of 50 bytes, and requests and replies of 50 bytes each."""
-    with ExitStack() as stack:
-        master, name = stack.enter_context(line())
-        answering, echo_name = stack.enter_context(line())
-        stack.enter_context(echoing(answering))
-        bare, bare_echo = (os.open(each, os.O_RDWR | os.O_NOCTTY) for each in (name, echo_name))
-        stack.callback(os.close, bare)
-        stack.callback(os.close, bare_echo)
-        ours, our_echo = (stack.enter_context(cnx.SerialConnection(each)) for each in (name, echo_name))
-        pyserial = stack.enter_context(serial.Serial(name))
-        data = b"q" * 48 + b"\r\n"
-        made = Case("serial: write of 50 bytes, p50", "us")
-        writes: dict[str, tuple[Callable[[], Any], Target | None]] = {
-            "bare os.write": (lambda: os.write(bare, data), None),
-            "cnx write()": (lambda: ours.write(data), Target(1.5, 1.3, upper=True)),
-            "pyserial write()": (lambda: pyserial.write(data), None),
-        }
-        for way, (write, target) in writes.items():
-            made.way(way, lambda write=write: _write_p50(write, master), target)
-        yield made
-        made = Case("serial: request and reply, p50", "us")
-        made.way("bare os.write, os.read", lambda: round_trip(lambda: _bare_request(bare_echo, data), 50, 1000))
-        asked = lambda: (our_echo.write(data), our_echo.readexactly(50))  # noqa: E731
-        made.way("cnx write(), readexactly()", lambda: round_trip(asked, 50, 1000), Target(1.25, 1.1, upper=True))
+    """Requests and replies of 50 bytes each."""
+    with other_side("terminal-echo", 3) as names, ExitStack() as stack:
+        first, second, third = names.split()
+        bare = stack.enter_context(opened(first))
+        ours = stack.enter_context(cnx.SerialConnection(second))
+        pyserial = stack.enter_context(serial.Serial(third))
+        way = "cnx write(), readexactly()"
+        made = Case("serial: request and reply", "us", slices=10)
+        made.views = [View("p50", percentile(50), {way: Target(1.25, 1.1, upper=True)}), View("p99", percentile(99))]
+        made.way("bare os.write, os.read", times_of(partial(_bare_request, bare), 200))
+        made.way(way, times_of(lambda: (ours.write(QUESTION), ours.readexactly(50)), 200))  # type: ignore[func-returns-value]
+        asked = lambda: (pyserial.write(QUESTION), pyserial.read(50))  # noqa: E731
+        made.way("pyserial write(), read()", times_of(asked, 200))
         yield made
 
 
-def _bare_request(port: int, data: bytes) -> None:
-    os.write(port, data)
+def _bare_request(port: int) -> None:
+    os.write(port, QUESTION)
     size = 0
     while size < 50:
         size += len(os.read(port, 50 - size))
-
-
-def _write_p50(write: Callable[[], Any], master: int) -> float:
-    times = []
-    for _ in range(2000):
-        began = perf_counter()
-        write()
-        times.append(perf_counter() - began)
-        os.read(master, 4096)
-    return statistics.median(times) * 1e6
