@@ -25,6 +25,7 @@ extensions = [
     "command_help",
     "lifecycle",
     "m2_tables",
+    "plain_attributes",
     "private_names",
 ]
 exclude_patterns = ["_build", "examples"]

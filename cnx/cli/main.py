@@ -12,7 +12,7 @@ def main() -> None:
     """Run the command line; say what to install where its libraries are missing."""
     missing = [name for name in ("click", "rich", "matplotlib") if importlib.util.find_spec(name) is None]
     if missing:
-        sys.exit(f"cnx: the command line needs {', '.join(missing)}: python -m pip install 'cnx[cli]'")
+        sys.exit(f"cnx: the command line needs more: {sys.executable} -m pip install {' '.join(missing)}")
     from cnx.cli.commands import cnx
 
     cnx(prog_name="cnx")

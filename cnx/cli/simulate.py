@@ -53,7 +53,7 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
-@simulate.command()
+@simulate.command(short_help="Run ThermoTek chillers.")
 @click.option("--tcp", metavar="HOST:PORT", help="Listen there; port 0 takes a free one.")
 @click.option("--pty", is_flag=True, help="Be a serial port.")
 @click.option("--id", "device_ids", type=click.IntRange(1, 32), multiple=True, help="Device id; more than one: a bus.")
