@@ -11,7 +11,7 @@ import click
 from click.decorators import FC
 
 from cnx.cli.chiller_output import show
-from cnx.cli.console import clean_exit, stop_signal
+from cnx.cli.console import clean_exit, shown, stop_signal
 from cnx.clients.chiller import ChillerClient, ChillerMonitor
 from cnx.clients.chiller.protocol import parse_text
 
@@ -146,7 +146,7 @@ def watch(record: TextIO | None, interval: float, rounds: int | None, url: str, 
     from cnx.cli.chiller_watch import watch_unit
 
     unit = client(url, device_id)
-    with clean_exit(), stop_signal() as stopped:
+    with clean_exit(), stop_signal() as stopped, shown(stopped):
         monitor = ChillerMonitor(unit, watchdog_interval=min(interval, 5.0), telemetry_interval=interval)
         watch_unit(monitor, stopped, rounds=rounds, record=record, as_json=as_json)
 

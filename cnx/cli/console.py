@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import select
 import signal
+import stat
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,7 +19,7 @@ from cnx.errors import CnxError
 from cnx.transport_connection import TransportConnection
 from cnx.urls import connection
 
-__all__ = ["clean_exit", "open_url", "stamp", "stop_signal"]
+__all__ = ["clean_exit", "open_url", "shown", "stamp", "stop_signal"]
 
 
 @contextmanager
@@ -51,6 +54,45 @@ def stop_signal() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def shown(stop: threading.Event) -> Iterator[None]:
+    """Set ``stop`` when nobody reads the output any more, as with ``| head -1``.
+
+    Handlers print on other threads, where a closed pipe ends nothing; and while nothing comes, nobody would notice it.
+    """
+    output = _output_pipe()
+    if output is None:
+        yield
+        return
+    until, over = os.pipe()
+    thread = threading.Thread(target=_await_end, args=(output, until, stop), name="cnx output", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        os.close(over)
+        thread.join()
+        os.close(until)
+
+
+def _output_pipe() -> int | None:
+    """Return the descriptor of the output if it is a pipe that can be watched."""
+    try:
+        descriptor = sys.stdout.fileno()
+        kind = os.fstat(descriptor).st_mode
+    except (OSError, ValueError):  # closed, or made up
+        return None
+    return descriptor if hasattr(select, "poll") and (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)) else None
+
+
+def _await_end(output: int, until: int, stop: threading.Event) -> None:
+    poll = select.poll()
+    for descriptor in (output, until):
+        poll.register(descriptor, 0)  # errors and hang-ups are always told
+    if output in dict(poll.poll()):
+        stop.set()
 
 
 def open_url(url: str) -> TransportConnection:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from cnx.cli.console import clean_exit, stamp, stop_signal
+from cnx.cli.console import clean_exit, shown, stamp, stop_signal
 from cnx.cli.m2_recording import Recorder, columns_of, read_recording
 from cnx.cli.simulate import run_simulator
 from cnx.clients.m2 import COMMANDS, TELEMETRY, CommandStatus, Kind, M2Client, MsgType, kind_of
@@ -162,7 +162,7 @@ def simulate_m2(host: str, command_port: int, telemetry_port: int, strict: bool,
 def follow(client: M2Client, take: Callable[[Any], object], count: int | None, topics: tuple[str, ...] = ()) -> None:
     """Give messages to ``take`` until there were enough, or until interrupted; connect again after a loss."""
     numbers = itertools.count(1)
-    with stop_signal() as stop:
+    with stop_signal() as stop, shown(stop):
 
         def on_message(message: Any) -> None:
             if stop.is_set() or (topics and not (isinstance(message, dict) and message.get("id") in topics)):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
 import click
 
 from cnx.backoff import Backoff
-from cnx.cli.console import clean_exit, open_url, stamp, stop_signal
+from cnx.cli.console import clean_exit, open_url, shown, stamp, stop_signal
 from cnx.connection import Connection
 from cnx.lifecycle import State
 from cnx.manager import ConnectionManager
 from cnx.signals import subscribe
 
 __all__ = ["monitor"]
+
+ONCE = Backoff(first=3600.0, cap=3600.0, jitter=0.0, attempts=1)
+"""One attempt, and after a loss no other before the command has ended."""
 
 
 @click.command()
@@ -32,18 +36,20 @@ def monitor(url: str, as_hex: bool, log: TextIO | None, once: bool) -> None:
     """
     watched = open_url(url)
     form: Callable[[bytes], str] = (lambda data: data.hex(" ")) if as_hex else text_of
-    with clean_exit(), stop_signal() as stop:
+    with clean_exit(), stop_signal() as stop, shown(stop):
         show = _Printer(log, stop)
         signals = Connection.Signals
         subscribe(watched, signals.CONNECTED, lambda: show(f"* connected to {watched.address}"))
         subscribe(watched, signals.DATA_RECEIVED, lambda data: show(f"  {form(data)}"))
         subscribe(watched, signals.DISCONNECTED, lambda reason: show(f"* disconnected: {reason}"))
-        manager = ConnectionManager(watched, backoff=Backoff(attempts=1) if once else None)
+        lost: deque[BaseException] = deque(maxlen=1)
+        subscribe(watched, signals.RAISE_ALARM, lost.append)
+        manager = ConnectionManager(watched, backoff=ONCE if once else None)
 
-        def on_change(old: State, new: State, reason: BaseException | None) -> None:
+        def on_change(new: State, reason: BaseException | None) -> None:
             if new is State.DISCONNECTED or (once and new is State.RECOVERING):
                 stop.set()
-            elif old is State.CONNECTING and new is State.RECOVERING:  # after a loss, "disconnected" has been said
+            elif new is State.RECOVERING and reason not in lost:  # else "disconnected" tells it
                 show(f"* recovering: {reason}")
 
         subscribe(manager, manager.Signals.STATE_CHANGED, on_change)

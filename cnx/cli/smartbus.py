@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 import click
 
-from cnx.cli.console import clean_exit, stop_signal
+from cnx.cli.console import clean_exit, shown, stop_signal
 from cnx.cli.simulate import run_simulator
 from cnx.cli.smartbus_output import Output
 from cnx.cli.smartbus_url import client_at
@@ -66,7 +66,7 @@ def on_bus(function: Decorated) -> Decorated:
 @click.option("--count", type=click.IntRange(1), help="End after so many packets.")
 def listen(client: SmartBusClient, output: Output, count: int | None) -> None:
     """Show data and who comes and goes, and stay connected until interrupted."""
-    with stop_signal() as stop:
+    with stop_signal() as stop, shown(stop):
         left = iter(range(count - 1, -1, -1)) if count else None
 
         def on_message(message: Any) -> None:
