@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import ssl
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -204,6 +206,23 @@ def test_url_is_text(url: Any) -> None:
     """Anything else is a ``TypeError``."""
     with pytest.raises(TypeError, match="URL is text"):
         connection(url)
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import cnx",
+        "import cnx.connection",
+        "from cnx.connection import Connection; import cnx",
+        "import cnx.urls, cnx.connection, cnx",
+        "import importlib, cnx; assert importlib.import_module('cnx.connection').Connection is cnx.Connection",
+    ],
+)
+def test_function_is_found_whatever_was_imported(imports: str) -> None:
+    """``cnx.connection`` is the function, although a module, whose classes are all in ``cnx``, has the same name."""
+    program = f"{imports}; print(cnx.connection('tcp://h:1'), cnx.connect.__module__)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "<SocketConnection h:1 not connected> cnx.urls\n", done.stderr
 
 
 def test_unknown_arguments_are_refused() -> None:

@@ -41,12 +41,12 @@ class Running:
 
     def end(self) -> tuple[int, str, str]:
         """Wait for its end, and return its exit code, the rest of what it printed, and its messages."""
-        printed, messages = self._process.communicate(timeout=20)
+        printed, messages = self._process.communicate(timeout=60)
         return self._process.returncode, printed, messages
 
     def wait(self) -> tuple[int, str]:
         """Wait for its end where nobody reads what it prints, and return its exit code and its messages."""
-        code = self._process.wait(timeout=20)
+        code = self._process.wait(timeout=60)
         return code, self.messages.read()
 
 

@@ -48,7 +48,7 @@ def test_on_a_terminal(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=settings) as process:
         os.close(slave)
         shown = all_from(master)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
     os.close(master)
     assert shown.count("cnx demo: tcp://127.0.0.1:") > 4
     assert "recovering" in shown
