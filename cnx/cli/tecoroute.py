@@ -15,13 +15,13 @@ from cnx.clients.tecoroute import TecorouteSimulator, UdpConnector
 from cnx.clients.tecoroute.simulator import KEEPALIVES
 from cnx.clients.tecoroute.simulator_faults import FAULTS
 from cnx.clients.tecoroute.simulator_service import MODELS, Accounts, Model
-from cnx.errors import CnxError
 from cnx.lifecycle import State
 from cnx.signals import subscribe
 
 __all__ = ["simulate_tecoroute", "tecoroute"]
 
 PASSWORD = "TECOROUTE_PASSWORD"
+PASSWORD_LIMIT = 4096
 
 
 @click.group()
@@ -81,12 +81,23 @@ def find_password(password: str | None, file: TextIO | None) -> str:
     if password is not None:
         return password
     if file is not None:
-        return file.read().removesuffix("\n").removesuffix("\r")
+        return read_password(file)
     if PASSWORD in os.environ:
         return os.environ[PASSWORD]
     if not sys.stdin.isatty():
         raise click.UsageError(f"no password: use --password-file or the environment variable {PASSWORD}")
     return str(click.prompt("Password", hide_input=True, err=True))
+
+
+def read_password(file: TextIO) -> str:
+    """Return the content of a password file without its line end; raises UsageError for what can be no password."""
+    try:
+        content = file.read(PASSWORD_LIMIT + 1)
+    except UnicodeDecodeError:
+        raise click.UsageError(f"the password file {file.name} is no text in UTF-8") from None
+    if len(content) > PASSWORD_LIMIT:
+        raise click.UsageError(f"the password file {file.name} has more than {PASSWORD_LIMIT} characters")
+    return content.removesuffix("\n").removesuffix("\r")
 
 
 def serve(udp: UdpConnector, once: bool) -> None:
@@ -97,20 +108,21 @@ def serve(udp: UdpConnector, once: bool) -> None:
         def run() -> None:
             try:
                 udp.run(once=once)
-            except (CnxError, OSError) as error:
+            except Exception as error:
                 failures.append(error)
             finally:
                 stop.set()
 
         signals = udp.connector.Signals
-        subscribe(udp.connector, signals.CONNECTED, lambda: say(f"connected to {udp.name}"))
+        subscribe(udp.connector, signals.CONNECTED, lambda: say(f"connected to {udp.name}, for UDP at {udp.address}"))
         subscribe(udp.connector, signals.RAISE_ALARM, lambda reason: say(f"lost: {reason}"))
         subscribe(udp.manager, udp.manager.Signals.STATE_CHANGED, report)
         runner = threading.Thread(target=run, name="cnx tecoroute", daemon=True)
         runner.start()
         stop.wait()
-        udp.close()
-        runner.join()
+        while runner.is_alive():  # a signal may come before run() has begun
+            udp.close()
+            runner.join(0.1)
     if failures:
         raise failures[0]
     counts = udp.statistics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from time import monotonic
 from typing import Any
 
@@ -13,14 +13,14 @@ from cnx.clients.tecoroute.client_login import Credentials
 from cnx.clients.tecoroute.client_pace import OPENINGS, Pace
 from cnx.clients.tecoroute.client_rules import Rules
 from cnx.clients.tecoroute.client_session import Session
-from cnx.clients.tecoroute.client_statistics import Statistics
 from cnx.clients.tecoroute.client_tunnel import Tunnel
 from cnx.clients.tecoroute.client_window import Pending
 from cnx.clients.tecoroute.protocol import checked_datagram, data_request
 from cnx.clients.tecoroute.protocol_epsnet import message_id
 from cnx.clients.tecoroute.protocol_http import Response
 from cnx.deadline import Deadline, checked_timeout
-from cnx.errors import Cancelled, LimitExceeded, NotConnected, TimedOut, because
+from cnx.errors import Cancelled, CnxError, ProtocolError
+from cnx.framing import shorten
 from cnx.outlet import Outlet
 from cnx.signals import Signal
 
@@ -56,6 +56,7 @@ class Connector(Tunnel):
         silence_limit: seconds that an answer may be missing while nothing else comes, before the link is ended;
             ``None`` for no limit. Keepalives count only if the service has answered one.
         strict: a login step succeeds only with HTTP status 200; otherwise the status does not matter.
+        step_timeout: seconds for each step of the login, within ``connect_timeout`` for all; ``None`` for no limit.
         pace: gives out the turns to open; by default all connectors of a process together open one per second.
         **settings: see :class:`~cnx.socket_connection.SocketConnection`.
 
@@ -88,15 +89,23 @@ class Connector(Tunnel):
         keepalive_interval: float = 10.0,
         silence_limit: float | None = 30.0,
         strict: bool = True,
+        step_timeout: float | None = 5.0,
         pace: Pace = OPENINGS,
         **settings: Any,
     ) -> None:
         credentials = Credentials(username, password, plc, application)
-        self._rules = Rules(latency_threshold, latency_count, max_outstanding, keepalive_interval, silence_limit)
+        rules = Rules(latency_threshold, latency_count, max_outstanding, keepalive_interval, silence_limit)
         self._silence_limit = math.inf if silence_limit is None else silence_limit
-        self._session: Session | None = None
-        self.statistics = Statistics()
-        super().__init__(credentials, tecoroute_host, tecoroute_port, strict=strict, pace=pace, **settings)
+        super().__init__(
+            credentials,
+            rules,
+            tecoroute_host,
+            tecoroute_port,
+            strict=strict,
+            step_timeout=step_timeout,
+            pace=pace,
+            **settings,
+        )
         self._name = name or f"{plc} at {self.address}"
         self._datagrams = Outlet(self, self.PlcSignals.DATAGRAM_RECEIVED, "datagram")
         self._latencies = Outlet(self, self.PlcSignals.LATENCY_MEASURED, "seconds")
@@ -137,7 +146,12 @@ class Connector(Tunnel):
         self.disconnect()
 
     def send(
-        self, message: bytes, *, timeout: float | None = None, on_answer: Callable[[bytes], object] | None = None
+        self,
+        message: bytes,
+        *,
+        timeout: float | None = None,
+        on_answer: Callable[[bytes], object] | None = None,
+        asker: Hashable | None = None,
     ) -> None:
         """Send a datagram, without waiting for the answer.
 
@@ -149,14 +163,17 @@ class Connector(Tunnel):
             timeout: seconds to wait until it can be sent.
             on_answer: called with the answer, on the thread that brings it. Without it, the answer is told by
                 ``DATAGRAM_RECEIVED`` or, if nobody is subscribed, kept for :meth:`receive`.
+            asker: who asks, where several share the connector: who sends a message id again after a second has given
+                up the request before, so that an answer of theirs that was lost does not shift those of the others.
 
         Raises:
             TimedOut: it could not be sent in time, and was not.
             LimitExceeded: 1000 datagrams wait to be received, or a handler would wait for answers that it holds up.
-            NotConnected, ConnectorError: there is no link.
+            RuntimeError: it interrupts another call of the same thread that sends.
+            ConnectorError: there is no link; a ConnectorNotConnected if it was not lost.
         """
         datagram = checked_datagram(message)
-        pending = Pending(message_id(datagram), keepalive=not datagram, on_answer=on_answer)
+        pending = Pending(message_id(datagram), keepalive=not datagram, on_answer=on_answer, asker=asker)
         self._up().send(data_request(datagram), pending, self._patience(timeout))
 
     def request(self, message: bytes, timeout: float | None = None) -> bytes:  # type: ignore[override]
@@ -167,16 +184,14 @@ class Connector(Tunnel):
         Raises:
             TimedOut: no answer in time; if it still comes, it is only counted.
             ConnectorResponseError: the service answered with an error.
-            NotConnected, ConnectorError: there is no link, or it ended.
+            RuntimeError: called in a handler, on the thread that would bring the answer.
+            ConnectorError: there is no link, or it ended; a ConnectorNotConnected if it was not lost.
         """
         datagram = checked_datagram(message)
         if not datagram:
             raise ValueError("an empty datagram has no answer; send() it to keep the session alive")
         pending = Pending(message_id(datagram), awaited=True)
-        deadline = Deadline(self._patience(timeout))
-        session = self._up()
-        session.send(data_request(datagram), pending, deadline.remaining())
-        return session.wait_for_answer(pending, deadline)
+        return self._up().ask(data_request(datagram), pending, self._patience(timeout))
 
     def receive(self, timeout: float | None = None) -> bytes:
         """Return the next datagram from the PLC that no :meth:`request` and no ``on_answer`` got.
@@ -185,22 +200,22 @@ class Connector(Tunnel):
 
         Raises:
             TimedOut: none came in time.
-            NotConnected, ConnectorError: there is no link, or it ended.
+            RuntimeError: there is none, and it was called in a handler, on the thread that would bring it.
+            ConnectorError: there is no link, or it ended; a ConnectorNotConnected if it was not lost.
         """
         return self._up().receive(self._patience(timeout))
 
     # -- how the connection is driven ------------------------------------------------------------------------------
 
     def prepare(self, deadline: Deadline) -> None:
-        """Log in, and start a session."""
+        """Log in, and have the session looked after."""
         super().prepare(deadline)
-        if self._session is not None and self._session.drop_unread():
-            log.warning("%s: what came over the last link, and was not received, is dropped", self.name)
-        self._session = Session(self._current(), self._rules, self.statistics)
         self._timer = self.schedule(min(self._rules.keepalive_interval, self._silence_limit), self._look_after)
 
     def on_message(self, response: Response) -> None:
         """Take an answer of the service."""
+        if not response.is_whole:
+            raise ProtocolError(f"an answer was cut short: the next one begins inside of it: {shorten(response.body)}")
         session = self._up()
         news = session.accept(response)
         if response.status != 200:
@@ -210,18 +225,7 @@ class Connector(Tunnel):
         if news.seconds is not None:
             self._judge(session, news.seconds)
 
-    def on_disconnected(self, reason: BaseException) -> None:
-        """Wake whoever waits for an answer."""
-        if self._session is not None:
-            self._session.end(reason)
-
     # -- inside ----------------------------------------------------------------------------------------------------
-
-    def _up(self) -> Session:
-        """Return the present session, or the last one, which says why it ended."""
-        if self._session is None:
-            raise NotConnected(f"{self.name} is not connected{because(self.last_error)}")
-        return self._session
 
     def _patience(self, timeout: float | None) -> float | None:
         return self.timeout if timeout is None else checked_timeout(timeout)
@@ -249,7 +253,9 @@ class Connector(Tunnel):
 
     def _look_after(self) -> None:
         """Keep the session alive, and end it if the service has gone silent; on the thread that listens."""
-        session, now = self._up(), monotonic()
+        session, now = self._session, monotonic()
+        if session is None or session.reason is not None:
+            return  # the link is about to be told of
         silence, idle = session.latency.silence(now), now - session.last_sent
         if silence >= self._silence_limit:
             self.raise_alarm(ConnectorLatencyError(f"no answer at all for {silence:.1f} s"))
@@ -258,11 +264,10 @@ class Connector(Tunnel):
             self._keep_alive(session)
             idle = 0.0
         wait = min(self._rules.keepalive_interval - idle, self._silence_limit - silence)
-        self._timer.cancel()
-        self._timer = self.schedule(max(wait, SOONEST_LOOK), self._look_after)
+        self._timer.delay = max(wait, SOONEST_LOOK)
 
     def _keep_alive(self, session: Session) -> None:
         try:
             session.send(KEEPALIVE, Pending(keepalive=True), KEEPALIVE_PATIENCE)
-        except (TimedOut, LimitExceeded) as error:  # something is on its way, so the session is alive
+        except CnxError as error:  # something is on its way, so the session is alive; or the link has just ended
             log.debug("%s: no keepalive: %s", self.name, error)

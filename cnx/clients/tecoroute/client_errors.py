@@ -7,22 +7,25 @@
     │   ├── ConnectorUserError                                  ... for the user, the password or the application
     │   └── ConnectorPlcError                                   ... for the PLC
     ├── ConnectorConnectionError  ConnectError, ConnectionLost  the service cannot be reached, or the link ended
+    │   └── ConnectorNotConnected NotConnected                  ... because it was asked to, or there was none
     ├── ConnectorLatencyError ... ConnectionLost                the service answered too slowly, or not at all
     └── ConnectorResponseError .. DeviceError                   the service answered a request with an error
 """
 
 from __future__ import annotations
 
-from cnx.errors import AccessDenied, CnxError, ConnectError, ConnectionLost, DeviceError
+from cnx.errors import AccessDenied, Cancelled, CnxError, ConnectError, ConnectionLost, DeviceError, NotConnected
 
 __all__ = [
     "ConnectorConnectionError",
     "ConnectorError",
     "ConnectorLatencyError",
+    "ConnectorNotConnected",
     "ConnectorPlcError",
     "ConnectorRefusal",
     "ConnectorResponseError",
     "ConnectorUserError",
+    "raise_if_ended",
 ]
 
 REFUSED_PAUSE = 600.0
@@ -68,6 +71,10 @@ class ConnectorConnectionError(ConnectorError, ConnectError, ConnectionLost):
     maybe_sent: bool = False
 
 
+class ConnectorNotConnected(ConnectorConnectionError, NotConnected):
+    """There is no link: not yet, or not any more since it was asked to end."""
+
+
 class ConnectorLatencyError(ConnectorError, ConnectionLost):
     """The service answered too slowly several times in a row, or not at all for too long; the link was ended."""
 
@@ -85,3 +92,16 @@ class ConnectorResponseError(ConnectorError, DeviceError):
 
     def __reduce__(self) -> tuple[type[ConnectorResponseError], tuple[str, int]]:
         return type(self), (str(self), self.status)
+
+
+def raise_if_ended(address: str, reason: BaseException | None) -> None:
+    """Raise the error for whoever uses a link that ended; ``reason`` is ``None`` while it has not."""
+    if reason is None:
+        return
+    kind: type[ConnectorError] = ConnectorConnectionError
+    if isinstance(reason, ConnectorLatencyError):
+        kind = ConnectorLatencyError
+    elif isinstance(reason, (Cancelled, NotConnected)):
+        kind = ConnectorNotConnected
+    why = "" if isinstance(reason, ConnectorError) and " is not connected" in str(reason) else f": {reason}"
+    raise kind(f"{address} is not connected{why}") from reason  # which does not grow with every alarm raised with it

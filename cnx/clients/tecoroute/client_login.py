@@ -34,13 +34,20 @@ class Credentials:
         protocol.checked_application(self.application)
 
 
-def log_in(credentials: Credentials, ask: Callable[[str, bytes], Response], *, strict: bool) -> None:
+def log_in(
+    credentials: Credentials,
+    ask: Callable[[str, bytes], Response],
+    *,
+    strict: bool,
+    hide: Callable[[bytes], object] = lambda secret: None,
+) -> None:
     """Take the three steps of the login.
 
     Args:
         credentials: who.
         ask: sends the request of a step and returns the answer.
         strict: only answers with HTTP status 200 are good; otherwise the status does not matter.
+        hide: is told what must not be shown, before it is sent.
 
     Raises:
         ConnectorUserError, ConnectorPlcError: the service refused.
@@ -52,6 +59,7 @@ def log_in(credentials: Credentials, ask: Callable[[str, bytes], Response], *, s
     if strict and salt.status != 200:
         raise ConnectorConnectionError(f"the service answered INDEX.XML with {shown(salt)}")
     proof = protocol.password_proof(protocol.text_of(salt), who.password)
+    hide(proof)
     prove(who, ask("IAM.TXT", protocol.user_request(proof)), strict=strict)
     plc = hidden(who.plc)
     choose(who, plc, ask("PLC.TXT", protocol.plc_request(plc)), strict=strict)

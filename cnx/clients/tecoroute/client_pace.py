@@ -7,6 +7,7 @@ from time import monotonic
 
 from cnx.clients.tecoroute.client_errors import ConnectorConnectionError
 from cnx.deadline import Deadline, checked_timeout
+from cnx.registry import Registry
 
 __all__ = ["OPENINGS", "Pace"]
 
@@ -20,8 +21,13 @@ class Pace:
 
     def __init__(self, interval: float) -> None:
         self.interval = checked_timeout(interval, "interval") or 0.0
-        self._lock = threading.Lock()
         self._next = 0.0
+        self._renew()
+        _paces.add(self)
+
+    def _renew(self) -> None:
+        """Begin with a free lock, also in a forked child process, where its owner does not exist."""
+        self._lock = threading.RLock()  # for a signal handler that opens a connector, too
 
     def wait(self, deadline: Deadline) -> None:
         """Wait for a turn.
@@ -49,6 +55,13 @@ class Pace:
         error.retry_after = turn - now
         raise error
 
+
+def _renew(paces: list[Pace]) -> None:
+    for pace in paces:
+        pace._renew()
+
+
+_paces: Registry[Pace] = Registry(_renew)
 
 OPENINGS = Pace(1.0)
 """The turns of this process, for all connectors that are not given others."""

@@ -9,7 +9,7 @@ from threading import get_ident
 from time import monotonic
 from typing import NamedTuple
 
-from cnx.clients.tecoroute.client_errors import ConnectorConnectionError, ConnectorLatencyError, ConnectorResponseError
+from cnx.clients.tecoroute.client_errors import ConnectorConnectionError, ConnectorResponseError, raise_if_ended
 from cnx.clients.tecoroute.client_latency import Latency
 from cnx.clients.tecoroute.client_rules import Rules
 from cnx.clients.tecoroute.client_statistics import Statistics
@@ -66,7 +66,6 @@ class Session:
         self._unread: deque[bytes] = deque()
         self._changed = Monitor()
         self._sender = 0  # ident of the thread whose turn to write it is
-        self._listener = 0  # ident of the thread that brings the answers
 
     @property
     def address(self) -> str:
@@ -82,44 +81,49 @@ class Session:
             TimedOut: there was no room in time, or the service did not take it; nothing was sent.
             LimitExceeded: too many datagrams wait to be received, or there is no room and the calling thread is the
                 one that brings the answers.
-            RuntimeError: the same thread is to wait for the answer.
+            RuntimeError: the same thread is to wait for the answer, or was interrupted while it sends.
             ConnectorError: the link has ended.
         """
         if pending.awaited:
             self._refuse_to_wait()
-        deadline = Deadline(timeout)
+        me = get_ident()
+        if self._sender == me:
+            raise RuntimeError("what interrupts a thread that sends must not send on the same connector")
         try:
-            self._begin(pending, deadline)
-            self._write(request, deadline)
+            with self._changed.lock:
+                claimed = self._claim(pending)
+            if not claimed:
+                timeout = self._wait_for_turn(pending, Deadline(timeout))
+            self._write(request, timeout)
         except BaseException:
             with self._changed.lock:
                 self._window.discard(pending)
             raise
         finally:
-            if self._sender == get_ident():
+            if self._sender == me:  # nothing is called here: an interrupt must not leave it behind
                 self._sender = 0
                 self._changed.notify()
         self._statistics.count_sent(pending.keepalive)
 
-    def _begin(self, pending: Pending, deadline: Deadline) -> None:
-        """Take the turn and a place for the answer."""
-        with self._changed.lock:
-            claimed = self._claim(pending)
-        while not claimed:
+    def _wait_for_turn(self, pending: Pending, deadline: Deadline) -> float | None:
+        """Wait for the turn and a place for the answer, and take both; return the seconds that are left."""
+        while not self._changed.wait_for(lambda: self._claim(pending), self._patience(deadline)):
             if deadline.expired:
-                raise TimedOut(f"{len(self._window)} requests to {self.address} wait for answers; nothing was sent")
-            claimed = self._changed.wait_for(lambda: self._claim(pending), self._patience(deadline))
+                waiting = f"{len(self._window)} requests to {self.address} wait for answers"
+                busy = "another message is being sent" if self._sender else waiting
+                raise TimedOut(f"{busy}; nothing was sent")
+        return deadline.remaining()
 
     def _claim(self, pending: Pending) -> bool:
         """Take the turn and a place for the answer if both are free; the lock is held."""
-        self._check_up()
+        raise_if_ended(self.address, self.reason or self.link.reason)
         if len(self._unread) >= UNREAD_LIMIT and not pending.keepalive:
             raise LimitExceeded(f"{UNREAD_LIMIT} datagrams from {self.address} wait to be received; nothing was sent")
         now = monotonic()
         if self._sender:
             return False
         if not self._window.has_room(now):
-            if self._listener == get_ident():
+            if self.link.is_inside():
                 raise LimitExceeded(f"{self._window.size} requests wait for answers, which come on this very thread")
             return False
         self._sender = get_ident()
@@ -133,19 +137,19 @@ class Session:
         self.latency.sent(now, answered=not pending.keepalive or self._window.keepalives_answered is True)
         self.last_sent = now
 
-    def _patience(self, deadline: Deadline) -> float | None:
+    def _patience(self, deadline: Deadline) -> float:
         """Return how long to wait for a change: until the deadline, or until a place becomes free by itself."""
         left = deadline.remaining()
         with self._changed.lock:
-            expiry = max(0.0, self._window.next_expiry - monotonic())
-        wait = expiry if left is None else min(left, expiry)
-        return None if wait == math.inf else wait
+            full = not self._sender and len(self._window) >= self._window.size
+            expiry = max(0.0, self._window.next_expiry - monotonic()) if full else math.inf
+        return min(math.inf if left is None else left, expiry, ANSWER_TIMEOUT)  # it may have become full meanwhile
 
-    def _write(self, request: bytes, deadline: Deadline) -> None:
+    def _write(self, request: bytes, timeout: float | None) -> None:
         link = self.link
         before = link.sent
         try:
-            link.write(request, deadline.remaining())
+            link.write(request, timeout)
         except ConnectionError as error:
             lost = ConnectorConnectionError(f"the message cannot be sent: {error}")
             refused = error.__cause__ is link.reason and link.sent == before  # the link had ended already
@@ -158,7 +162,6 @@ class Session:
         """Note an answer."""
         now = monotonic()
         with self._changed.lock:
-            self._listener = get_ident()
             seconds = self.latency.received(now)
             if response.status != 200:
                 datagram, pending = None, self._note_error(response)
@@ -210,21 +213,32 @@ class Session:
 
     # -- for those who wait ----------------------------------------------------------------------------------------
 
-    def wait_for_answer(self, pending: Pending, deadline: Deadline) -> bytes:
-        """Return the answer to a request that was sent.
+    def ask(self, request: bytes, pending: Pending, timeout: float | None) -> bytes:
+        """Send a request and return the answer; if it comes too late, it is only counted.
 
         Raises:
-            TimedOut: it did not come in time; if it comes later it is only counted.
+            TimedOut: there was no room, or no answer, in time.
+            RuntimeError: the calling thread is the one that would bring the answer.
             ConnectorError: the service answered with an error, or the link ended.
         """
+        deadline = Deadline(timeout)
+        try:
+            self.send(request, pending, timeout)
+            return self._wait_for_answer(pending, deadline)
+        finally:  # also when it is interrupted: a request that nobody waits for must not keep its place for ever
+            with self._changed.lock:
+                if pending.answer is None:
+                    pending.error = pending.error or TimedOut("it was given up")
+                    self._window.give_up(pending, monotonic())
+
+    def _wait_for_answer(self, pending: Pending, deadline: Deadline) -> bytes:
         self._changed.wait_for(lambda: pending.answer or pending.error or self.reason, deadline.remaining())
         with self._changed.lock:
             if pending.answer is not None:
                 return pending.answer
             if pending.error is None:
-                self._check_up()
-                pending.error = TimedOut(f"no answer of the PLC came from {self.address} in time")
-                pending.expires = monotonic() + ANSWER_TIMEOUT
+                raise_if_ended(self.address, self.reason)
+                raise TimedOut(f"no answer of the PLC came from {self.address} in time")
             raise pending.error
 
     def receive(self, timeout: float | None) -> bytes:
@@ -253,24 +267,28 @@ class Session:
         self._refuse_to_wait()
         self._changed.wait_for(lambda: self.reason, None)
         if not isinstance(self.reason, Cancelled):
-            self._check_up()
+            raise_if_ended(self.address, self.reason)
 
     def _pop(self) -> tuple[bytes, ...]:
         """Take a datagram, if there is one; the lock is held."""
         if self._unread:
             return (self._unread.popleft(),)
-        self._check_up()
+        raise_if_ended(self.address, self.reason)
         return ()
 
     def _refuse_to_wait(self) -> None:
-        if self._listener == get_ident():
+        if self.link.is_inside():
             raise RuntimeError("a handler must not wait for what comes on the very thread that it runs on")
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def end(self, reason: BaseException) -> None:
-        """End the session, and wake whoever waits."""
-        self.reason = reason
+        """End the session, and wake whoever waits; the first reason counts."""
+        self.reason = self.reason or reason
+        self._changed.notify()
+
+    def wake_senders(self) -> None:
+        """Let those who wait to send see that the link ends, which is told only after what came before."""
         self._changed.notify()
 
     def drop_unread(self) -> int:
@@ -280,8 +298,3 @@ class Session:
             self._unread.clear()
         self._statistics.dropped += dropped
         return dropped
-
-    def _check_up(self) -> None:
-        if self.reason is not None:
-            kind = ConnectorLatencyError if isinstance(self.reason, ConnectorLatencyError) else ConnectorConnectionError
-            raise kind(f"{self.address} is not connected: {self.reason}") from self.reason

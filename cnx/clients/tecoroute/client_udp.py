@@ -12,19 +12,23 @@ from typing import Any
 
 from cnx.backoff import Backoff
 from cnx.clients.tecoroute.client import Connector
+from cnx.clients.tecoroute.client_errors import ConnectorConnectionError, ConnectorError
 from cnx.clients.tecoroute.client_statistics import UdpStatistics
 from cnx.clients.tecoroute.client_udp_port import Address, Allowed, UdpPort
 from cnx.deadline import checked_timeout
 from cnx.errors import Cancelled, LimitExceeded, TimedOut
 from cnx.lifecycle import State
 from cnx.manager import ConnectionManager
-from cnx.signals import Subscription, subscribe
+from cnx.monitor import Monitor
+from cnx.signals import subscribe_weakly
 from cnx.socket_connection import checked_host
 
 __all__ = ["UdpConnector"]
 
 HELD_LIMIT = 100
 """Datagrams that are held while the tunnel is down."""
+
+ENDED = (State.DISCONNECTED, State.TORNDOWN)
 
 
 class UdpConnector:
@@ -76,10 +80,15 @@ class UdpConnector:
         self.statistics = UdpStatistics()
         self._held: deque[tuple[float, bytes, Address]] = deque()
         self._port: UdpPort | None = None
-        self._subscriptions: list[Subscription] = []
-        self._opening = threading.RLock()
-        self._ended = threading.Event()
-        self._reason: BaseException | None = None
+        self._opening = threading.RLock()  # one at a time opens; close() does not wait for that
+        self._changed = Monitor()  # guards the two below
+        self._closings = 0
+        for signal, method in (
+            (self.connector.Signals.CONNECTED, self._on_connected),
+            (self.connector.PlcSignals.DATAGRAM_RECEIVED, self._on_unmatched),
+        ):
+            subscribe_weakly(self.connector, signal, method)
+        subscribe_weakly(self.manager, self.manager.Signals.STATE_CHANGED, self._on_state)
 
     def __repr__(self) -> str:
         state = f"on {self.address}" if self.is_running else "closed"
@@ -108,22 +117,19 @@ class UdpConnector:
         Raises:
             ConnectorConnectionError: the port cannot be had; nothing was connected.
         """
-        with self._opening:
-            if self._port is None:
-                self._open_port()
-                self.manager.connect(wait=False)
+        self._open(self._closings)
 
     def close(self) -> None:
-        """Close the tunnel and the port. Returns in bounded time, from any thread."""
-        port, self._port = self._port, None
+        """Close the tunnel and the port, also while they are being opened. Returns in bounded time, from any thread."""
+        with self._changed.lock:
+            self._closings += 1
+            port, self._port = self._port, None
+        self._changed.notify()
         self.manager.disconnect()
         self.connector.disconnect()
         if port is not None:
             port.close()
-        while self._subscriptions:
-            self._subscriptions.pop().cancel()
-        self._held.clear()
-        self._ended.set()
+            self._held.clear()
 
     def run(self, *, once: bool = False) -> None:
         """Open, and return when :meth:`close` was called.
@@ -132,20 +138,25 @@ class UdpConnector:
             once: end as soon as the tunnel cannot be brought up or is lost, instead of trying again.
 
         Raises:
-            ConnectorConnectionError: the port cannot be had.
+            ConnectorConnectionError: the port cannot be had, or is open already and it is to run once.
             ConnectorError: the tunnel cannot be brought up, and trying again is pointless or not wanted.
         """
+        closings = self._closings
+        if once:
+            self._open_port(closings)
+        else:
+            self._open(closings)
         try:
-            if once:
-                self._open_port()
+            if once and self._closings == closings:
                 self.connector.run()
-                return
-            self.open()
-            self._ended.wait()
+            else:
+                self._wait_until_ended(closings)
+        except ConnectorError:
+            if self._closings == closings:
+                raise
         finally:
-            self.close()
-        if self._reason is not None and not isinstance(self._reason, Cancelled):
-            raise self._reason
+            if self._closings == closings:
+                self.close()
 
     def __enter__(self) -> UdpConnector:
         self.open()
@@ -158,23 +169,59 @@ class UdpConnector:
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
-    def _open_port(self) -> None:
-        self._ended.clear()
-        self._reason = None
-        self._port = port = UdpPort(self._host, self._port_number, self._on_datagrams)
-        self._allowed.warn_if_open(str(port.address[0]))
-        connector = self.connector
-        self._subscriptions += [
-            subscribe(connector, connector.Signals.CONNECTED, port.poke),
-            subscribe(connector, connector.PlcSignals.DATAGRAM_RECEIVED, self._on_unmatched),
-            subscribe(self.manager, self.manager.Signals.STATE_CHANGED, self._on_state),
-        ]
+    def _open(self, closings: int) -> None:
+        """Open the port and have the tunnel brought up, unless that was done, or close() is called meanwhile."""
+        with self._opening:
+            if self._port is not None:
+                return
+            try:
+                self._open_port(closings)
+                if self._closings == closings:
+                    self.manager.connect(wait=False)
+                if self._closings != closings:
+                    self.manager.disconnect()
+            except BaseException:  # such as KeyboardInterrupt: the caller does not know that it is open
+                self.close()
+                raise
 
-    def _on_state(self, new: State, reason: BaseException | None) -> None:
-        """End run() when the manager has given up."""
-        if new in (State.DISCONNECTED, State.TORNDOWN):
-            self._reason = reason
-            self._ended.set()
+    def _open_port(self, closings: int) -> None:
+        """Open the port, unless close() is called meanwhile."""
+        port = UdpPort(self._host, self._port_number, self._on_datagrams)
+        with self._opening:
+            if self._port is not None:
+                raise ConnectorConnectionError(f"cannot listen on UDP {self.address}, as this connector does already")
+            try:
+                port.open()
+                with self._changed.lock:
+                    kept = self._closings == closings
+                    if kept:
+                        self._port = port
+            except BaseException:
+                port.close()
+                raise
+        if not kept:
+            port.close()
+            return
+        self._allowed.warn_if_open(str(port.address[0]))
+
+    def _wait_until_ended(self, closings: int) -> None:
+        """Wait for close(), or raise why the manager has given up."""
+        self._changed.wait_for(lambda: self._closings != closings or self.manager.state in ENDED, None)
+        reason = self.manager.reason
+        if reason is not None and self._closings == closings and not isinstance(reason, Cancelled):
+            raise reason
+
+    def _on_state(self) -> None:
+        """Let run() see whether the manager has given up."""
+        self._changed.notify()
+
+    def _on_connected(self) -> None:
+        """Have what is held forwarded; or end a tunnel that came up while close() was called."""
+        port = self._port
+        if port is None:
+            self.connector.disconnect()
+        else:
+            port.poke()
 
     def _on_unmatched(self, datagram: bytes) -> None:
         """Count what the PLC says to nobody."""
@@ -211,7 +258,8 @@ class UdpConnector:
         if port is None:
             return False
         try:
-            self.connector.send(datagram, timeout=patience, on_answer=functools.partial(self._on_answer, port, address))
+            back = functools.partial(self._on_answer, port, address)
+            self.connector.send(datagram, timeout=patience, on_answer=back, asker=address)
             statistics.forwarded += 1
         except (TimedOut, LimitExceeded):
             statistics.expired += 1

@@ -51,26 +51,36 @@ class Allowed:
 
 
 class UdpPort:
-    """An open UDP port, from its creation to :meth:`close`. Thread-safe.
+    """A UDP port, from :meth:`open` to :meth:`close`. Thread-safe.
 
     Args:
         host: address or name to listen on.
         port: 0 to 65535; 0 for any free one.
         on_datagrams: called on the port's thread with new datagrams and their senders; also with an empty list,
             after :meth:`poke`.
-
-    Raises:
-        ConnectorConnectionError: the port cannot be had.
     """
 
     def __init__(self, host: str, port: int, on_datagrams: Callable[[list[tuple[bytes, Address]]], None]) -> None:
+        self._where = host, port
         self._on_datagrams = on_datagrams
-        self._socket = bind(host, port)
-        self.address: Address = self._socket.getsockname()
-        self._waker, self._wakened = socket.socketpair()
+        self._sockets: list[socket.socket] = []
+        self._lock = threading.RLock()  # guards the two below: whether thread or close() has to close the sockets
+        self._closing = False
+        self._running = False
+        self._thread: threading.Thread | None = None
+
+    def open(self) -> None:
+        """Open it, once; whoever is interrupted in this has to close it.
+
+        Raises:
+            ConnectorConnectionError: the port cannot be had.
+        """
+        self._sockets.append(bind(*self._where))
+        self.address: Address = self._sockets[0].getsockname()
+        self._sockets += socket.socketpair()
+        self._socket, self._waker, self._wakened = self._sockets
         self._waker.setblocking(False)
         self._wakened.setblocking(False)
-        self._closing = False
         name = f"cnx tecoroute udp {self.address[0]}:{self.address[1]}"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -91,12 +101,26 @@ class UdpPort:
 
     def close(self) -> None:
         """Close the port and end the thread; waits for it at most 2 s, and not for itself."""
-        self._closing = True
-        self.poke()
-        if threading.current_thread() is not self._thread:
-            self._thread.join(JOIN_TIMEOUT)
+        with self._lock:
+            self._closing = True
+            running = self._running
+        if running:
+            self.poke()
+        else:
+            for sock in self._sockets:
+                sock.close()
+        thread = self._thread
+        if thread is not None and threading.current_thread() is not thread:
+            with contextlib.suppress(RuntimeError):  # its start was interrupted; it sees that it has nothing to do
+                thread.join(JOIN_TIMEOUT)
 
     def _run(self) -> None:
+        with self._lock:
+            self._running = not self._closing
+        if self._running:
+            self._serve()
+
+    def _serve(self) -> None:
         with selectors.DefaultSelector() as selector, self._socket, self._waker, self._wakened:
             selector.register(self._socket, selectors.EVENT_READ)
             selector.register(self._wakened, selectors.EVENT_READ)
@@ -108,13 +132,17 @@ class UdpPort:
                 try:
                     self._on_datagrams(datagrams)
                 except Exception:
-                    log.exception("%s: datagrams were not handled", self._thread.name)
+                    log.exception("UDP %s: datagrams were not handled", self.address)
 
     def _receive(self) -> list[tuple[bytes, Address]]:
         datagrams: list[tuple[bytes, Address]] = []
-        with contextlib.suppress(BlockingIOError, ConnectionError):  # no more; or about an answer that was refused
+        try:
             while len(datagrams) < BATCH:
                 datagrams.append(self._socket.recvfrom(LARGEST))
+        except (BlockingIOError, ConnectionError):
+            pass  # no more; or about an answer that was refused
+        except OSError as error:  # the network is down, or the system has no memory: the port has to stay
+            log.warning("UDP %s: nothing can be received at the moment: %s", self.address, error)
         return datagrams
 
 

@@ -7,7 +7,7 @@ and lenient where it would not (line ends of LF alone, HTTP/1.0, no header field
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cnx.buffer import ReceiveBuffer
 from cnx.errors import LimitExceeded, ProtocolError
@@ -24,6 +24,8 @@ BODY_LIMIT = 65536
 WIRE_LIMIT = HEAD_LIMIT + 2 * BODY_LIMIT
 CHUNK_LINE_LIMIT = 256
 
+START = b"HTTP/1."
+
 STATUS_LINE = re.compile(r"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r]*)?")
 REQUEST_LINE = re.compile(r"([A-Z]+) (/[!-~]*) HTTP/1\.[01]")
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -36,10 +38,28 @@ NEW_LINE = re.compile(rb"\r?\n")
 
 @dataclass(frozen=True)
 class Response:
-    """An answer of the service."""
+    """An answer of the service.
+
+    Attributes:
+        status: the HTTP status.
+        body: what it carries.
+        behind: the first bytes that stood behind it when it was complete, up to seven; empty if nothing did.
+    """
 
     status: int
     body: bytes = b""
+    behind: bytes = field(default=b"", compare=False, repr=False)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it does not hold the beginning of the next answer, as one does that was cut short."""
+        if START.startswith(self.behind):
+            return True
+        taken = range(1, len(START))
+        split = any(
+            self.body.endswith(START[:n]) and self.behind.startswith(START[n:][: len(self.behind)]) for n in taken
+        )
+        return not split and START not in self.body
 
     def encode(self) -> bytes:
         """Return the bytes on the wire."""
@@ -95,13 +115,13 @@ class ResponseReader(Framing):
     def _take(self, buffer: ReceiveBuffer, head: Head, status: int) -> Response | None:
         if status in (204, 304):
             buffer.skip(head.size)
-            return Response(status)
+            return Response(status, b"", buffer.peek(len(START)))
         if not head.has_body:
             raise ProtocolError(f"an answer without a length, so its end cannot be told: {shorten(head.start)}")
         if head.fields.get("content-encoding", "identity") != "identity":
             raise ProtocolError(f"an answer in {head.fields['content-encoding']!r}, which nobody asked for")
         body = take_body(buffer, head)
-        return None if body is None else Response(status, body)
+        return None if body is None else Response(status, body, buffer.peek(len(START)))
 
 
 class RequestReader(Framing):

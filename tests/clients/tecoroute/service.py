@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
+
+import pytest
 
 from cnx.clients.tecoroute import Connector, Pace, TecorouteSimulator
 from cnx.clients.tecoroute.protocol import decode
@@ -87,3 +91,35 @@ class Caller(threading.Thread):
         if self._error is not None:
             raise self._error
         return self._result
+
+
+class Interrupted(BaseException):
+    """What an alarm raises."""
+
+
+may_be_swallowed = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""For tests with many alarms: one that strikes in a callback of the garbage collector is reported by that, and over."""
+
+
+@contextmanager
+def alarm(seconds: float) -> Iterator[None]:
+    """Interrupt the block with an exception after a time, or soon after it if a thread is being started then.
+
+    ``Thread.start`` of the standard library does not bear an exception: its lock may stay held, the thread stuck.
+    """
+
+    def strike(number: int, frame: FrameType | None) -> None:
+        while frame is not None:
+            if frame.f_code is threading.Thread.start.__code__:
+                signal.setitimer(signal.ITIMER_REAL, 0.0002)
+                return
+            frame = frame.f_back
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, strike)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)

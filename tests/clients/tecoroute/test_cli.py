@@ -99,7 +99,7 @@ def test_connects_again() -> None:
     with TecorouteSimulator() as simulator:
         options = [*service_options(simulator), "-P", "0"]
         with command("tecoroute", "connect", "-m", "udp", *options, TECOROUTE_PASSWORD="ferda1") as process:
-            read_until(process, "connected to")
+            read_until(process, ", for UDP at 127.0.0.1:")
             simulator.drop_sessions()
             read_until(process, "lost: ")
             read_until(process, "connected to")
@@ -163,6 +163,19 @@ def read_terminal(master: int, text: bytes) -> bytes:
         assert select.select([master], [], [], PATIENCE * 3)[0], f"no {text!r} in {shown!r}"
         shown += os.read(master, 4096)
     return shown
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"x" * 5000], ids=["not UTF-8", "too long"])
+def test_password_file_that_is_none(content: bytes, tmp_path: Path) -> None:
+    """A file that cannot hold a password is a usage error, which does not show what is in it."""
+    secret = tmp_path / "password"
+    secret.write_bytes(content)
+    with command("tecoroute", "connect", "-m", "udp", *ACCOUNT, "-P", "0", "--password-file", str(secret)) as process:
+        code, messages = end_of(process)
+    assert code == 2
+    assert str(secret) in messages
+    assert "Traceback" not in messages
+    assert "xxx" not in messages
 
 
 @pytest.mark.parametrize(

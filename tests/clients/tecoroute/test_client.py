@@ -17,6 +17,7 @@ from cnx.clients.tecoroute import (
     ConnectorConnectionError,
     ConnectorError,
     ConnectorLatencyError,
+    ConnectorNotConnected,
     ConnectorPlcError,
     ConnectorResponseError,
     ConnectorUserError,
@@ -137,6 +138,27 @@ def test_silent_login_step(step: str) -> None:
         connector_to(simulator).connect(timeout=0.2)
 
 
+@pytest.mark.parametrize("step", STEPS)
+def test_each_step_has_its_time(step: str) -> None:
+    """Without a limit for the whole attempt, a step that is not answered still ends it."""
+    simulator = TecorouteSimulator(faults={step: "none"})
+    with simulator, pytest.raises(ConnectorConnectionError, match=step[1:]):
+        connector_to(simulator, step_timeout=0.1, connect_timeout=None).connect()
+
+
+def test_proofs_are_not_in_the_history() -> None:
+    """What proves the password is not shown, as passwords could be tried out against it."""
+    simulator = TecorouteSimulator()
+    with connected(simulator) as connector:
+        connector.disconnect()
+        connector.connect()
+        proofs = [request.body.decode().strip() for request in simulator.record.snapshot("/IAM.TXT")]
+        shown = str(connector.history())
+    assert len(proofs) == 2
+    assert "IAM.TXT" in shown
+    assert [proof for proof in proofs if proof in shown] == []
+
+
 @pytest.mark.parametrize("fault", ["chunked-by-one", "continue-first", "line-feeds", "byte-by-byte", "version-1.0"])
 def test_login_in_unusual_form(fault: str) -> None:
     """Answers of the login may come in any form that HTTP has."""
@@ -196,8 +218,9 @@ def test_not_connected() -> None:
     """Nothing can be sent or received before connecting."""
     connector = Connector("u", "p", "x", "Mosaic", "127.0.0.1", 9)
     for call in (lambda: connector.send(b"x"), lambda: connector.receive(0), lambda: connector.request(b"x", 0)):
-        with pytest.raises(cnx.NotConnected, match="not connected"):
+        with pytest.raises(ConnectorNotConnected, match="not connected") as caught:
             call()
+        assert isinstance(caught.value, cnx.NotConnected)
     assert connector.http_time is None
     assert not connector.is_running
 
@@ -223,6 +246,7 @@ def test_not_connected() -> None:
         ({"silence_limit": 0}, ValueError),
         ({"latency_threshold": "1"}, TypeError),
         ({"connect_timeout": -1}, ValueError),
+        ({"step_timeout": -1}, ValueError),
     ],
     ids=str,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -335,16 +336,18 @@ def test_senders_of_many_threads() -> None:
 
 
 class BrokenLink:
-    """A link whose next write fails, after so many bytes; ``before`` says that it had ended already."""
+    """A link whose next write fails, after so many bytes; ``before`` says that it ended just before."""
 
     def __init__(self, sent: int, *, before: bool) -> None:
+        self.transport = SimpleNamespace(address="the broken link")
         self.sent = 0
-        self.reason = cnx.ConnectionLost("the peer is gone")
+        self.reason: BaseException | None = None
         self._will_send = sent
         self._before = before
 
     def write(self, data: bytes, timeout: float | None) -> None:
         """Fail."""
+        self.reason = cnx.ConnectionLost("the peer is gone")
         self.sent += self._will_send
         if self._before or self._will_send:
             raise cnx.ConnectionLost("not connected") from self.reason

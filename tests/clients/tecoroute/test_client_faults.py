@@ -6,7 +6,6 @@ import pytest
 
 import cnx
 from cnx.clients.tecoroute import ConnectorConnectionError, TecorouteSimulator
-from cnx.clients.tecoroute.protocol import decode, encode
 from cnx.clients.tecoroute.simulator_faults import FAULTS
 from tests.clients.tecoroute.service import PATIENCE, connected, epsnet
 
@@ -44,7 +43,7 @@ LINK_ENDS = {
     "reset": [FIRST],
     "length-and-chunked": [FIRST],
     "not-http": [FIRST],
-    "cut-short": [FIRST, SECOND[:-1] + decode(encode(SECOND)[:-1] + b"H")[-1:]],
+    "cut-short": [FIRST],
 }
 
 
@@ -67,10 +66,7 @@ def test_faults_that_a_link_survives(fault: str, delivered: list[bytes]) -> None
 
 @pytest.mark.parametrize(("fault", "delivered"), LINK_ENDS.items(), ids=LINK_ENDS)
 def test_faults_that_end_a_link(fault: str, delivered: list[bytes]) -> None:
-    """Of three answers the second is spoiled beyond repair; what came before is delivered, then comes the error.
-
-    An answer that is cut short while others follow takes from the next one; nobody can tell before that one ends.
-    """
+    """Of three answers the second is spoiled beyond repair; what came before is delivered, then comes the error."""
     with connected(TecorouteSimulator(faults={2: fault}, delay=0.02)) as connector:
         for datagram in (FIRST, SECOND, THIRD):
             connector.send(datagram)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -18,9 +20,21 @@ from cnx.clients.tecoroute import (
     TecorouteSimulator,
     UdpConnector,
     client_udp,
+    client_window,
 )
+from cnx.clients.tecoroute.client_udp_port import UdpPort
 from cnx.testing import wait_until
-from tests.clients.tecoroute.service import AT_ONCE, PATIENCE, Caller, epsnet, manual_service, wait_for_data
+from tests.clients.tecoroute.service import (
+    AT_ONCE,
+    PATIENCE,
+    Caller,
+    Interrupted,
+    alarm,
+    epsnet,
+    manual_service,
+    may_be_swallowed,
+    wait_for_data,
+)
 
 SOON = cnx.Backoff(first=0.01, cap=0.05)
 
@@ -336,3 +350,112 @@ def test_unknown_host() -> None:
     udp = UdpConnector("no-such-host.invalid", username="u", password="p", plc="x")
     with pytest.raises(ConnectorConnectionError, match=r"no-such-host.invalid"):
         udp.open()
+
+
+def test_close_while_it_opens() -> None:
+    """close() at any moment of run(), also with once, ends it, and leaves neither port nor tunnel open."""
+    moments = random.Random(4)
+    with TecorouteSimulator() as simulator:
+        udp = udp_to(simulator)
+        for turn in range(40):
+            seen = len(simulator.record.snapshot())
+            caller, step = Caller(udp.run, once=bool(turn % 2)), moments.randrange(4)
+            if step:
+                assert simulator.record.wait_for(lambda requests, to=seen + step: len(requests) >= to, PATIENCE)
+            while caller.is_alive():  # it may not have begun when close() is called
+                udp.close()
+                caller.join(0.01)
+            caller.outcome()
+            assert not udp.is_running
+            assert not udp.connector.connected
+
+
+def test_opening_and_closing_of_many_threads() -> None:
+    """Whatever the order in which threads open and close, all is closed in the end."""
+    with TecorouteSimulator() as simulator:
+        udp = udp_to(simulator)
+
+        def open_and_close() -> None:
+            for _ in range(15):
+                udp.open()
+                udp.close()
+
+        for caller in [Caller(open_and_close) for _ in range(3)]:
+            caller.outcome()
+        udp.close()
+        assert not udp.is_running
+        assert not udp.connector.connected
+        assert udp.manager.state is cnx.State.DISCONNECTED
+
+
+def test_second_run_once() -> None:
+    """A second run(once=True) is refused, as the port is taken, and the first goes on; a second run() joins it."""
+    simulator = TecorouteSimulator()
+    with simulator:
+        udp = udp_to(simulator)
+        first = Caller(udp.run)
+        until(lambda: udp.connector.connected)
+        with pytest.raises(ConnectorConnectionError, match="already"):
+            udp.run(once=True)
+        second = Caller(udp.run)
+        with program(udp) as sock:
+            sock.send(epsnet(1))
+            assert sock.recv(65535) == epsnet(1)
+        udp.close()
+        first.outcome()
+        second.outcome()
+
+
+def test_tunnel_that_comes_up_after_the_port_was_closed() -> None:
+    """A tunnel without its port is ended as soon as it is up."""
+    with TecorouteSimulator() as simulator:
+        udp = udp_to(simulator)
+        udp.connector.try_connect()
+        until(lambda: not udp.connector.connected)
+        assert simulator.record.wait_for(lambda requests: len(requests) == 3, PATIENCE)
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_lost_answer_does_not_shift_the_others(repeats: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs that use one message id for everything get their own answers again after one was lost."""
+    monkeypatch.setattr(client_window, "REPEATED_AFTER", 0.0)
+    simulator = manual_service()
+    with serving(simulator) as udp, program(udp) as one, program(udp) as two:
+        for turn in range(repeats):  # the answers to these are lost
+            one.send(epsnet(0x1234, b"%d?" % turn))
+            wait_for_data(simulator, turn + 1)
+        one.send(epsnet(0x1234))
+        wait_for_data(simulator, repeats + 1)
+        simulator.push(epsnet(0x1234, b"1!"))
+        assert one.recv(65535) == epsnet(0x1234, b"1!")
+        two.send(epsnet(0x1234))
+        wait_for_data(simulator, repeats + 2)
+        simulator.push(epsnet(0x1234, b"2!"))
+        assert two.recv(65535) == epsnet(0x1234, b"2!")
+
+
+def test_port_that_cannot_be_opened_leaves_nothing() -> None:
+    """A port that was never opened, or could not be, can be closed."""
+    port = UdpPort("127.0.0.1", 0, lambda datagrams: None)
+    port.close()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = UdpPort("127.0.0.1", taken.getsockname()[1], lambda datagrams: None)
+        with pytest.raises(ConnectorConnectionError):
+            port.open()
+        port.close()
+
+
+@may_be_swallowed
+def test_interrupted_opening() -> None:
+    """Wherever an alarm interrupts open(), closing leaves nothing behind."""
+    moments = random.Random(5)
+    with TecorouteSimulator() as simulator:
+        udp = udp_to(simulator)
+        udp.open()
+        udp.close()
+        for _ in range(40):
+            with contextlib.suppress(Interrupted), alarm(moments.uniform(0.0001, 0.002)):
+                udp.open()
+            udp.close()
+            assert not udp.is_running

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnx.clients.tecoroute.client_window import Pending, Window
+from cnx.errors import TimedOut
 from tests.clients.tecoroute.service import epsnet
 
 
@@ -86,6 +87,56 @@ def test_late_answer_to_a_keepalive() -> None:
     assert taken is not None
     assert taken.keepalive
     assert window.keepalives_answered is True
+
+
+def test_requests_that_expired_come_last() -> None:
+    """An answer belongs to a request that still has its place, rather than to one with the same id that lost it."""
+    lost, fresh = Pending(b"\x00\x01"), Pending(b"\x00\x01")
+    window = window_of(lost)
+    window.add(fresh, 9.0)
+    assert window.take(epsnet(1), 11.0) is fresh
+    assert len(window) == 0
+    window = window_of(lost)
+    assert window.take(epsnet(1), 11.0) is lost
+
+
+def test_lost_answer_costs_one_more_request() -> None:
+    """With one message id for all: after a request without an answer, the next one is in doubt, and later ones work."""
+    first, second, third = (Pending(b"\x00\x01", awaited=True) for _ in range(3))
+    window = window_of(first)
+    given_up(window, first)
+    window.add(second, 2.0)
+    assert window.take(epsnet(1), 2.1) is first  # which cannot be told from a late one
+    given_up(window, second)
+    assert len(window) == 0
+    window.add(third, 4.0)
+    assert window.take(epsnet(1), 4.1) is third
+
+
+def test_late_answer_costs_nothing() -> None:
+    """With one message id for all: an answer that is only late leaves the next one to the next request."""
+    first, second = (Pending(b"\x00\x01", awaited=True) for _ in range(2))
+    window = window_of(first)
+    given_up(window, first)
+    window.add(second, 2.0)
+    assert window.take(epsnet(1), 2.1) is first
+    assert window.take(epsnet(1), 2.2) is second
+
+
+def given_up(window: Window, pending: Pending) -> None:
+    """Let nobody wait for an answer any more, at the time 2."""
+    pending.error = TimedOut("no answer")
+    window.give_up(pending, 2.0)
+
+
+def test_repeated_requests() -> None:
+    """Who repeats a message id after a second has given up the request before; the requests of others stay."""
+    old, others, soon, again = (Pending(b"\x00\x01", asker=asker) for asker in "abaa")
+    window = window_of(old, others)
+    window.add(soon, 0.5)
+    assert len(window) == 3
+    window.add(again, 1.2)
+    assert [window.take(epsnet(1), 1.3) for _ in range(4)] == [others, soon, again, None]
 
 
 def test_discard() -> None:

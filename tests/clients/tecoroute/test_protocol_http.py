@@ -118,6 +118,29 @@ def test_largest_body_in_the_smallest_chunks() -> None:
     assert take_all_split(data, [1000]) == [Response(200, body)]
 
 
+@pytest.mark.parametrize("missing", [*range(1, 20), 40])
+def test_answer_that_was_cut_short(missing: int) -> None:
+    """An answer that took the beginning of the next one is told from one that is whole, whatever stands behind."""
+    answer = Response(200, bytes(range(100))).encode()
+    [cut] = ResponseReader().take_all(filled(answer[:-missing] + answer))
+    assert not cut.is_whole
+    first, second = ResponseReader().take_all(filled(answer + answer))
+    assert first.is_whole
+    assert second.is_whole
+    for rest in (b"", b"H", b"HTTP/1", b"HTTP/1.0 200", b"SSH-2.0", b"\r\n"):
+        [good] = ResponseReader().take_all(filled(answer + rest))
+        assert good.is_whole
+        assert good == first
+
+
+def test_answer_that_was_cut_short_byte_by_byte() -> None:
+    """One byte behind it is enough to see that an answer was cut short; without any, nobody can."""
+    answer = Response(200, bytes(range(100))).encode()
+    for behind, whole in ((0, True), (1, False), (2, False)):
+        [cut] = ResponseReader().take_all(filled(answer[:-3] + answer[: 3 + behind]))
+        assert cut.is_whole is whole
+
+
 @pytest.mark.parametrize("status", [204, 304])
 def test_answers_without_a_body(status: int) -> None:
     """Some answers have no body, whatever their fields say."""
