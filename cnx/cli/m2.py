@@ -21,6 +21,7 @@ from cnx.clients.m2.simulator import M2Simulator
 from cnx.connection import Connection
 from cnx.deadline import Deadline
 from cnx.errors import DeviceError
+from cnx.lifecycle import State
 from cnx.manager import ConnectionManager
 from cnx.signals import subscribe
 
@@ -141,8 +142,11 @@ def plot(recording: Path, columns: tuple[str, ...], output: Path | None) -> None
         raise click.UsageError(f"{recording}: {error}") from error
     path = output or recording.with_suffix(".svg")
     with clean_exit():
-        draw(path, times, {name: series[name] for name in chosen})
-    click.echo(path)
+        try:
+            draw(path, times, {name: series[name] for name in chosen})
+        except ValueError as error:
+            raise click.UsageError(f"{path}: {error}") from error
+        click.echo(path)
 
 
 @click.command("m2")
@@ -160,23 +164,43 @@ def simulate_m2(host: str, command_port: int, telemetry_port: int, strict: bool,
 
 
 def follow(client: M2Client, take: Callable[[Any], object], count: int | None, topics: tuple[str, ...] = ()) -> None:
-    """Give messages to ``take`` until there were enough, or until interrupted; connect again after a loss."""
+    """Give messages to ``take`` until there were enough, or until interrupted; connect again after a loss.
+
+    Raises:
+        OSError: ``take`` raised it: nobody reads the pipe, or the disk is full.
+        CnxError: there is no use in connecting again.
+    """
     numbers = itertools.count(1)
+    failures: list[BaseException] = []
     with stop_signal() as stop, shown(stop):
 
         def on_message(message: Any) -> None:
             if stop.is_set() or (topics and not (isinstance(message, dict) and message.get("id") in topics)):
                 return
-            take(message)
+            try:
+                take(message)
+            except OSError as error:
+                failures.append(error)
+                stop.set()
             if next(numbers) == count:
                 stop.set()
 
+        def on_change(old: State, new: State, reason: BaseException | None) -> None:
+            if new is State.RECOVERING:
+                click.echo(f"* {reason}; trying again", err=True)
+            elif new is State.DISCONNECTED:
+                stop.set()
+
         subscribe(client, Connection.Signals.MESSAGE_RECEIVED, on_message)
-        subscribe(client, Connection.Signals.RAISE_ALARM, lambda reason: click.echo(f"* {reason}", err=True))
         manager = ConnectionManager(client)
+        subscribe(manager, manager.Signals.STATE_CHANGED, on_change)
         manager.connect(wait=False)
         stop.wait()
+        if manager.state is State.DISCONNECTED and manager.reason is not None:
+            failures.append(manager.reason)
         manager.teardown()
+    if failures:
+        raise failures[0]
 
 
 def show_as(as_json: bool) -> Callable[[Any], None]:

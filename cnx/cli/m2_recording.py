@@ -100,11 +100,13 @@ def columns_of(series: Mapping[str, Sequence[float]], chosen: Sequence[str]) -> 
     Raises:
         ValueError: there is none, or there are too many to tell apart.
     """
+    unknown = [key for key in chosen if not any(name == key or name.startswith(f"{key}.") for name in series)]
     if chosen:
         found = [name for name in series if any(name == key or name.startswith(f"{key}.") for key in chosen)]
     else:
         found = [name for name, values in series.items() if len(set(values)) > 1]
-    if not 1 <= len(found) <= MOST_COLUMNS:
+    if unknown or not 1 <= len(found) <= MOST_COLUMNS:
         topics = ", ".join(sorted({name.partition(".")[0] for name in series}))
-        raise ValueError(f"{len(found)} columns to draw; name 1 to {MOST_COLUMNS} of them, or topics: {topics}")
+        problem = f"no column {unknown[0]!r}" if unknown else f"{len(found)} columns to draw"
+        raise ValueError(f"{problem}; name 1 to {MOST_COLUMNS} columns, or topics: {topics}")
     return found

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from cnx.cli.commands import cnx
 from cnx.clients.m2 import M2Client
 from cnx.clients.m2.simulator import M2Simulator
+from tests.cli.running import running
 
 Run = Callable[..., Result]
 
@@ -132,9 +133,21 @@ def test_columns_that_are_not_there(tmp_path: Path) -> None:
     """A column that the recording does not have is told, with what it has."""
     path = tmp_path / "a.csv"
     path.write_text("time,position.x\n1,1\n2,2\n")
-    result = run("plot", path, "position.y")
+    result = run("plot", path, "position.x", "position.y")
     assert result.exit_code == 2
+    assert "no column 'position.y'" in result.output
     assert "topics: position" in result.output
+
+
+def test_a_picture_in_no_known_format(tmp_path: Path) -> None:
+    """An ending that says no format of pictures is told, without a traceback."""
+    path = tmp_path / "a.csv"
+    path.write_text("time,position.x\n1,1\n2,2\n")
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        plot(path, "--output", tmp_path / "a.xyz")
+    assert caught.value.returncode == 2
+    assert "'xyz' is not supported" in caught.value.stderr
+    assert "Traceback" not in caught.value.stderr
 
 
 def test_refused() -> None:
@@ -142,6 +155,35 @@ def test_refused() -> None:
     result = run("command", "clearErrors", "--port", 1)
     assert result.exit_code == 1
     assert "127.0.0.1:1" in result.output
+
+
+@pytest.mark.parametrize("command", [["listen"], ["telemetry"], ["telemetry", "--record", "rows.csv"]])
+def test_following_a_controller_that_is_not_there(tmp_path: Path, command: list[str]) -> None:
+    """It is told that nothing answers, and tried again until interrupted."""
+    if "--record" in command:
+        command = [*command[:-1], str(tmp_path / command[-1])]
+    with running("m2", *command, "--port", 1) as process:
+        line = process.messages.readline()
+        assert line == "* cannot connect to 127.0.0.1:1: 127.0.0.1: Connection refused; trying again\n"
+        code, _, messages = process.stop()
+    assert (code, messages) == (0, "")
+
+
+def test_nobody_reads(ports: tuple[int, int]) -> None:
+    """As with ``| head -1``: it ends, without complaint."""
+    with running("m2", "telemetry", "--port", ports[1]) as process:
+        assert "powerStatusRaw" in process.line()
+        process.output.close()
+        assert process.wait() == (0, "")
+
+
+def test_a_full_disk(ports: tuple[int, int]) -> None:
+    """A recording that cannot be written ends with the reason."""
+    with running("m2", "telemetry", "--record", "/dev/full", "--port", ports[1]) as process:
+        code, _, messages = process.end()
+    assert code == 1
+    assert "No space left on device" in messages
+    assert "Traceback" not in messages
 
 
 def test_simulate() -> None:
