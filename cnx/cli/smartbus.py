@@ -17,12 +17,11 @@ import click
 
 from cnx.cli.console import clean_exit, shown, stop_signal
 from cnx.cli.simulate import run_simulator
+from cnx.cli.smartbus_listen import listen_until
 from cnx.cli.smartbus_output import Output
 from cnx.cli.smartbus_url import client_at
-from cnx.clients.smartbus import BusServer, BusSignals, CmdType, Flow, SmartBusClient
+from cnx.clients.smartbus import BusServer, CmdType, Flow, SmartBusClient
 from cnx.errors import TimedOut
-from cnx.manager import ConnectionManager
-from cnx.signals import subscribe
 
 __all__ = ["simulate_smartbus", "smartbus"]
 
@@ -67,19 +66,7 @@ def on_bus(function: Decorated) -> Decorated:
 def listen(client: SmartBusClient, output: Output, count: int | None) -> None:
     """Show data and who comes and goes, and stay connected until interrupted."""
     with stop_signal() as stop, shown(stop):
-        left = iter(range(count - 1, -1, -1)) if count else None
-
-        def on_message(message: Any) -> None:
-            if not stop.is_set():
-                output.packet(client, message)
-                if left is not None and next(left) == 0:
-                    stop.set()
-
-        subscribe(client, client.Signals.MESSAGE_RECEIVED, on_message)
-        for signal, event in ((BusSignals.PEER_CONNECTED, "connected"), (BusSignals.PEER_DISCONNECTED, "gone")):
-            subscribe(client, signal, functools.partial(output.presence, event))
-        with ConnectionManager(client):
-            stop.wait()
+        listen_until(stop, client, output, count)
 
 
 @smartbus.command()
@@ -142,7 +129,7 @@ def send(
     as_hex: bool,
 ) -> None:
     """Send TEXT to a client, or to every one: CLIENT 255, and UNIT 255 for all units. Nobody says that it arrived."""
-    data = bytes.fromhex(text) if as_hex else text.encode(client.encoding)
+    data = parse_hex(text) if as_hex else text.encode(client.encoding)
     with client:
         client.send(cmd, cmd_type, unit, client_id, client_type, data)
         client.ping(client.access_point, 0, 1)  # the server has taken everything before its answer
@@ -253,6 +240,14 @@ def parse_value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def parse_hex(text: str) -> bytes:
+    """Return the bytes that hexadecimal digits are; raises ValueError."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise ValueError(f"TEXT is no hexadecimal digits, two for each byte: {text!r}") from error
 
 
 def parse_user(text: str) -> tuple[str, str]:

@@ -45,9 +45,9 @@ def checked_parts(parts: SplitResult) -> dict[str, Any]:
 def checked_query(query: str) -> dict[str, Any]:
     """Return the options in the query as arguments of the client; raises ValueError."""
     known: dict[str, tuple[str, Callable[[str], Any]]] = {
-        "unit": ("unit_id", int),
-        "client": ("client_id", int),
-        "type": ("client_type", int),
+        "unit": ("unit_id", number),
+        "client": ("client_id", number),
+        "type": ("client_type", number),
         "backup": ("backup", address),
         "info": ("info", str),
         "encoding": ("encoding", str),
@@ -61,6 +61,13 @@ def checked_query(query: str) -> dict[str, Any]:
     if "unit_id" not in settings:
         raise ValueError("our unit id is missing: ?unit=20, from 16 to 47")
     return settings
+
+
+def number(text: str) -> int:
+    """Return the number that ``text`` is; raises ValueError."""
+    if not text.isascii() or not text.isdecimal():
+        raise ValueError(f"unit, client and type are numbers, not {text!r}")
+    return int(text)
 
 
 def address(text: str) -> tuple[str, int]:

@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from cnx.cli.commands import cnx
 from cnx.clients.smartbus import BusServer, Packet
 from cnx.clients.smartbus.protocol_flows import Notify
 from cnx.signals import subscribe
+from tests.cli.running import running
 from tests.clients.smartbus.office import RecordingServer
 from tests.clients.smartbus.peer import PATIENCE, endpoint
 from tests.clients.smartbus.scene import client_of
@@ -133,7 +135,7 @@ def test_listen(office: RecordingServer) -> None:
         ("smartbus://host:99999/?unit=20", "Port out of range"),
         ("smartbus://host:1/", "unit id is missing"),
         ("smartbus://host:1/?unit=12", "16 to 47"),
-        ("smartbus://host:1/?unit=x", "invalid literal"),
+        ("smartbus://host:1/?unit=x", "unit, client and type are numbers, not 'x'"),
         ("smartbus://host:1/?unit=20&type=1", "2 to 255"),
         ("smartbus://host:1/?unit=20&colour=red", "unknown option colour"),
         ("smartbus://host:1/?unit=20&backup=host", "not HOST:PORT"),
@@ -160,7 +162,8 @@ def test_wrong_password(office: RecordingServer, tmp_path: Path) -> None:
 def test_bad_values(office: RecordingServer) -> None:
     """What cannot be sent is an error of usage."""
     assert run(office, "send", "20", "1", "9", "x").exit_code == 2
-    assert run(office, "send", "21", "1", "9", "zz", "--hex").exit_code == 2
+    result = run(office, "send", "21", "1", "9", "zz", "--hex")
+    assert (result.exit_code, "TEXT is no hexadecimal digits" in result.stderr) == (2, True)
     assert run(office, "invoke", "0", "0", "p" * 40, "flow").exit_code == 2
 
 
@@ -190,3 +193,40 @@ def test_simulate_with_bad_options(options: tuple[str, ...]) -> None:
     """Files and modules that are not there are errors of usage."""
     result = CliRunner().invoke(cnx, ["simulate", "smartbus", "--port", "0", *options])
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("backup", ["", "&backup=127.0.0.1:{port}"])
+def test_listen_is_interrupted_while_there_is_no_server(backup: str) -> None:
+    """It says what is the matter, goes on trying, and ends by Ctrl-C."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        port = taken.getsockname()[1]
+        url = f"smartbus://127.0.0.1:{port}/?unit=20{backup.format(port=port)}"
+        with running("smartbus", "listen", "--url", url) as command:
+            assert "Connection refused" in command.messages.readline()
+            assert command.stop() == (0, "", "")
+
+
+def test_listen_ends_when_nobody_reads(office: RecordingServer) -> None:
+    """As in ``cnx smartbus listen | head -1``."""
+    office.users = None
+    address = office.urls[0].removeprefix("tcp://")
+    with running("smartbus", "listen", "--url", f"smartbus://{address}/?unit=20") as command:
+        with client_of(endpoint(office.urls[0])[1], 21, 1) as other:
+            assert "21/1 type 9" in command.line()
+            command.output.close()
+            other.send(1, 3, 20, 0, 9, "nobody sees this")
+            assert command.wait() == (0, "")
+
+
+def test_listen_is_refused(office: RecordingServer, tmp_path: Path) -> None:
+    """A wrong password ends it, and is not repeated."""
+    file = tmp_path / "password"
+    file.write_text("mistaken")
+    address = office.urls[0].removeprefix("tcp://")
+    url = f"smartbus://ann@{address}/?unit=20"
+    with running("smartbus", "listen", "--url", url, "--password-file", file) as command:
+        code, printed, messages = command.end()
+    assert (code, printed) == (1, "")
+    assert "wrong password (-6)" in messages
+    assert "mistaken" not in messages
