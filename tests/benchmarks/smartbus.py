@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import json
 import os
 import socket
@@ -29,6 +30,7 @@ IDLE = 3.0
 """Of one round: packets, pings, seconds."""
 
 DATA = bytes(100)
+newcomers = itertools.count(2)
 SENDER, RECEIVER, SERVER = Address(20, 1, 9), Address(21, 1, 9), Address(0, 0, 1)
 PING = Packet(SystemCmd.PING, 1, SENDER, SERVER, DATA)
 
@@ -66,6 +68,11 @@ def idle() -> Iterator[Case]:
         target = Target(0.02, 0.01, upper=True) if library() else None
         made.way("cnx SmartBusClient", lambda: float(run("client_idle", port)), target)
         yield made
+
+
+def newcomer() -> Address:
+    """Return ids that nobody had lately: the server may not have noticed yet that the last one has left."""
+    return SENDER._replace(client=next(newcomers) % 128)
 
 
 def client_at(port: int, address: Address) -> SmartBusClient:
@@ -122,16 +129,19 @@ def bare_pings(port: int, *, register: bool) -> float:
         def exchange(data: bytes) -> None:
             sock.sendall(data)
             while framing.take(buffer) is None:
-                buffer.append(sock.recv(65536))
+                received = sock.recv(65536)
+                if not received:
+                    raise EOFError("the server closed the connection")
+                buffer.append(received)
 
         if register:
-            exchange(bytes(Register().packet(SENDER, SERVER)))
+            exchange(bytes(Register().packet(newcomer(), SERVER)))
         return median_of(lambda: exchange(request))
 
 
 def client_pings(port: int) -> float:
     """Ping by the client."""
-    with client_at(port, SENDER) as client:
+    with client_at(port, newcomer()) as client:
         return median_of(lambda: client.ping(*SERVER, DATA))
 
 
