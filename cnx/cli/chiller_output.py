@@ -20,7 +20,6 @@ UNITS = {
     "flow": "l/min",
     "tec_currents": "A",
     "fan_speeds": "Hz",
-    "uptime": "s",
 }
 """Units of what is printed for people."""
 
@@ -39,6 +38,8 @@ def show(value: Any, as_json: bool) -> None:
 
 def row(name: str, item: Any) -> tuple[str, str]:
     """Return name and value with its unit, as people read them."""
+    if name == "uptime" and item is not None:
+        return name, str(timedelta(seconds=item))
     unit = UNITS.get(name, "") if item is not None else ""
     return name.replace("_", " "), f"{in_words(item)} {unit}".rstrip()
 

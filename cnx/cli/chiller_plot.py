@@ -49,7 +49,8 @@ def draw(recording: Path, output: Path) -> None:
             axes.axvline(begin, color="#e06666", linewidth=1)  # to be seen when the span is short
             labelled = True
         names = " " + alarms.replace(";", "\n ").replace("_", " ").lower()
-        top.annotate(names, (begin, 0.98), xycoords=("data", "axes fraction"), va="top", size=8)
+        paper = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}
+        top.annotate(names, (begin, 0.98), xycoords=("data", "axes fraction"), va="top", size=8, bbox=paper)
     for axes in (top, middle, bottom):
         axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=5, frameon=False)

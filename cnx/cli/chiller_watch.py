@@ -18,6 +18,7 @@ from cnx.cli.chiller_record import Recorder
 from cnx.cli.console import stamp
 from cnx.clients.chiller import ChillerMonitor, Telemetry
 from cnx.clients.chiller.client_watch import ChillerWatch
+from cnx.lifecycle import State
 from cnx.manager import ConnectionManager
 from cnx.signals import subscribe
 
@@ -31,24 +32,37 @@ Signals = ChillerWatch.Signals
 def watch_unit(
     monitor: ChillerMonitor, stop: threading.Event, *, rounds: int | None, record: TextIO | None, as_json: bool
 ) -> None:
-    """Watch until ``stop`` is set or the rounds are over."""
+    """Watch until ``stop`` is set or the rounds are over.
+
+    Raises:
+        OSError: what is found cannot be printed or recorded: nobody reads, or the disk is full.
+    """
     console = Console()
     view = JsonView() if as_json else LiveView(monitor, console) if console.is_terminal else LineView()
     recorder = None if record is None else Recorder(record, monitor)
-    done = 0
+    done, failures, one_at_a_time = 0, list[OSError](), threading.Lock()
 
     def tell(signal: Any, **arguments: Any) -> None:
         nonlocal done
         telemetry = arguments.get("telemetry")
-        if recorder is not None and signal is not Signals.WARNING_CHANGED:
-            recorder.write(telemetry)
-        view.tell(signal, arguments)
+        try:
+            with one_at_a_time:
+                if recorder is not None and signal is not Signals.WARNING_CHANGED:
+                    recorder.write(telemetry)
+                view.tell(signal, arguments)
+        except OSError as error:
+            failures.append(error)
         done += telemetry is not None
-        if done == rounds:
+        if done == rounds or failures:
             stop.set()
+
+    def tell_attempt(old: State, new: State, reason: BaseException | None) -> None:
+        if old is State.CONNECTING and new is State.RECOVERING:  # a loss is news of the monitor
+            tell(Signals.STATUS_CHANGED, status=None, previous=None, reason=reason)
 
     manager = ConnectionManager(monitor.chiller.line)
     subscriptions = [subscribe(monitor, signal, tell) for signal in Signals]
+    subscriptions.append(subscribe(manager, manager.Signals.STATE_CHANGED, tell_attempt))
     try:
         manager.connect(wait=False)
         with view, monitor:
@@ -57,6 +71,8 @@ def watch_unit(
         manager.teardown()
         for subscription in subscriptions:
             subscription.cancel()
+    if failures:
+        raise failures[0]
 
 
 class LineView:

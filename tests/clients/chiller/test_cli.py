@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import signal
+import subprocess
+import sys
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +25,8 @@ from cnx.cli.commands import cnx
 from cnx.clients.chiller import Alarms, ControlState, Warnings
 from cnx.clients.chiller.simulator import ChillerSimulator
 from tests.clients.chiller.bench import Clock
+
+TIMEOUT = 120.0
 
 
 @pytest.fixture
@@ -127,6 +132,38 @@ def test_dangerous_commands_ask(simulator: ChillerSimulator, text: str) -> None:
     assert (unit.supervision.alarms, unit.thresholds[21]) == (Alarms.FAN_FAILURE, 30.0)
     assert run(simulator, "command", text, answer="y\n").exit_code == 0
     assert (unit.supervision.alarms, unit.thresholds[21]) != (Alarms.FAN_FAILURE, 30.0)
+
+
+def watching(url: str) -> subprocess.Popen[str]:
+    """Run ``cnx chiller watch`` in a process of its own."""
+    command = [sys.executable, "-m", "cnx", "chiller", "watch", "--interval", "0.01", "--url", url]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_watch_into_a_closed_pipe(simulator: ChillerSimulator) -> None:
+    """When nobody reads any more, as after ``| head -1``, watching ends without a word."""
+    with watching(simulator.urls[0]) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "state standby" in process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(TIMEOUT) == 0
+        assert process.stderr.read() == ""
+
+
+def test_watch_where_nobody_is() -> None:
+    """Why there is no link is news, too; an interrupt ends the waiting."""
+    with watching("tcp://127.0.0.1:1") as process:
+        assert process.stdout is not None
+        assert "no answer: cannot connect to 127.0.0.1:1" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(TIMEOUT) == 0
+
+
+def test_full_disk(simulator: ChillerSimulator) -> None:
+    """A recording that cannot be written ends watching with one line."""
+    result = run(simulator, "watch", "--interval", "0.01", "--record", "/dev/full")
+    assert (result.exit_code, "No space left" in result.stderr) == (1, True)
 
 
 def test_watch_in_lines(simulator: ChillerSimulator) -> None:
