@@ -8,20 +8,26 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import cycle
 from time import perf_counter
 
 from cnx.clients.chiller import ChillerBus, ChillerClient
+from cnx.clients.chiller.protocol import format_reply, parse_text
 from cnx.clients.chiller.simulator import ChillerSimulator
 from tests.benchmarks.harness import CORE, Case, Target, case, pin
 
 COMMANDS = 3000
 """Commands of one round."""
 
-ASK, ANSWER = b".0104rSupplyT46\r", b"#01040rSupplyT+021059\r"
+QUESTION = parse_text("04rSupplyT")
+ASK = QUESTION.frame
+ANSWERS = [format_reply(QUESTION, data=f"{tenths:+05d}") for tenths in range(205, 245)]
+"""What a unit says that holds its temperature within 2 degrees: not always the same."""
+
 WATCHDOG, STANDBY = b".0101WatchDog01\r", b"#01010WatchDog1000E7\r"
 IDS = range(2, 33)
 BAUDRATE = 9600
-LINE_SECONDS = (len(ASK) + len(ANSWER)) * 10 / BAUDRATE
+LINE_SECONDS = (len(ASK) + len(ANSWERS[0])) * 10 / BAUDRATE
 
 
 @case("chiller")
@@ -32,7 +38,7 @@ def commands() -> Iterator[Case]:
     with unit() as port:
         made.way("bare socket, same frames", lambda: bare(port))
         made.way("cnx ChillerClient", lambda: client(port))
-        made.way("what the client adds to it", lambda: client(port) - bare(port), Target(1.5, 1.0, upper=True))
+        made.way("what the client adds to it", lambda: client(port) - bare(port), Target(1.0, 0.5, upper=True))
         yield made
 
 
@@ -99,8 +105,9 @@ def serve() -> None:
         connection, _ = listener.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with connection:
+            answers = cycle(ANSWERS)
             while command := connection.recv(64):
-                connection.sendall(ANSWER if command == ASK else STANDBY)
+                connection.sendall(next(answers) if command == ASK else STANDBY)
 
 
 if __name__ == "__main__":
