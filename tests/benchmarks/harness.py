@@ -39,7 +39,10 @@ class Target:
 
 @dataclass(frozen=True)
 class View:
-    """What is made of the figures of a round: a name, the function, and the targets by the name of the way."""
+    """What is made of the figures of a slice: a name, the function, and the targets by the name of the way.
+
+    The median of the slices of a round counts; so what another program takes away from a few of them is not seen.
+    """
 
     name: str
     of: Callable[[list[float]], float]
@@ -54,7 +57,7 @@ class Case:
         unit: of the figures that the ways return.
         absolute: targets are about the figures themselves, in place of the ratios.
         slices: how often the ways take turns in one round.
-        views: what is told of the figures of a round; their median if there are none.
+        views: what is told of the figures of a slice, where there are many.
         ways: by name; each does a slice of the work and returns a figure, or many.
         targets: by the name of the way, for the median.
     """
@@ -75,7 +78,7 @@ class Case:
 
     def all_views(self) -> list[View]:
         """Return what is told of the figures."""
-        return self.views or [View("", statistics.median, self.targets)]
+        return self.views or [View("", statistics.fmean, self.targets)]
 
 
 @dataclass(frozen=True)
@@ -126,18 +129,18 @@ def run_case(name: str, rounds: int) -> Iterator[list[Result]]:
         taken = [_round(made, made.slices) for _ in range(rounds)]
         gc.unfreeze()
         for view in made.all_views():
-            figures = {way: [view.of(one[way]) for one in taken] for way in made.ways}
+            figures = {way: [statistics.median(map(view.of, one[way])) for one in taken] for way in made.ways}
             bare = next(iter(figures.values()))
             yield [_result(made, view, way, values, bare) for way, values in figures.items()]
 
 
-def _round(made: Case, slices: int) -> dict[str, list[float]]:
-    figures: dict[str, list[float]] = {way: [] for way in made.ways}
+def _round(made: Case, slices: int) -> dict[str, list[list[float]]]:
+    figures: dict[str, list[list[float]]] = {way: [] for way in made.ways}
     for number in range(slices):
         ways = list(made.ways.items())
         for way, run in reversed(ways) if number % 2 else ways:
             found = run()
-            figures[way] += found if isinstance(found, list) else [found]
+            figures[way].append(found if isinstance(found, list) else [found])
     return figures
 
 

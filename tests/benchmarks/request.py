@@ -18,7 +18,7 @@ from tests.benchmarks.measuring import QUESTION, SIGNALS, bare_socket, connected
 Ways = dict[str, Callable[[], Any]]
 
 REQUESTS = 400
-BUSY_REQUESTS = 60
+BUSY_REQUESTS = 100
 """In one slice."""
 
 BARE, READING, REQUEST, HEARD = (
@@ -67,7 +67,7 @@ def busy() -> Iterator[Case]:
 
     Every way then waits for the interpreter lock once or twice, for about 5 ms each (``sys.getswitchinterval``).
     """
-    made = Case("request and reply beside a busy thread", "us", slices=5)
+    made = Case("request and reply beside a busy thread", "us", slices=3)
     way = {READING: at_most(1.05, 1.02)}
     made.views = [View("mean", statistics.fmean, way), View("p99", percentile(99), {READING: at_most(1.4, 1.1)})]
     with server("echo", core=1) as port, ExitStack() as stack:

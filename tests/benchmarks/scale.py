@@ -219,7 +219,7 @@ def _second(control: socket.socket) -> float:
 @case("cycle")
 def cycle() -> Iterator[Case]:
     """Connecting and disconnecting."""
-    made = Case("connect and disconnect", "us", slices=10)
+    made = Case("connect and disconnect", "us", slices=5)
     way = "cnx"
     made.views = [View("p50", statistics.median, {way: at_most(3, 2)}), View("p99", percentile(99))]
     with server("silent") as port:
@@ -239,10 +239,10 @@ def cycle() -> Iterator[Case]:
             connection.try_connect()
             connection.disconnect()
 
-        made.way("bare create_connection, close", times_of(bare, 20))
-        made.way(way, times_of(ours, 20))
+        made.way("bare create_connection, close", times_of(bare, 50))
+        made.way(way, times_of(ours, 50))
         with cnx.SocketConnection("127.0.0.1", port, listener=listener):
-            made.way("cnx, on a shared listener that is there", times_of(shared, 20))
+            made.way("cnx, on a shared listener that is there", times_of(shared, 50))
             yield made
 
 
