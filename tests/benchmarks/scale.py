@@ -26,6 +26,7 @@ SECONDS = 4.0
 SETTLED = 0.5
 
 EACH, SHARED, UNHEARD = "cnx, a thread each", "cnx, shared listener", "cnx, shared listener, nobody subscribed"
+MONITORED = "asyncio, as ts_tcpip"
 
 
 def at_most(must: float, aim: float) -> Target:
@@ -150,7 +151,7 @@ WAYS: dict[str, Callable[[int], AbstractContextManager[None]]] = {
     EACH: partial(crowd, shared=False),
     SHARED: partial(crowd, shared=True),
     "asyncio streams": partial(asyncio_crowd, as_ts_tcpip=False),
-    "asyncio, as ts_tcpip": partial(asyncio_crowd, as_ts_tcpip=True),
+    MONITORED: partial(asyncio_crowd, as_ts_tcpip=True),
 }
 IDLE_WAYS: dict[str, Callable[[int], AbstractContextManager[None]]] = {
     **WAYS,
@@ -199,13 +200,20 @@ def crowd_case() -> Iterator[Case]:
     made = Case(f"{COUNT} connections, 1 message/s each", "us/message")
     with ExitStack() as stack:
         for way, make in WAYS.items():
+            if way == MONITORED:  # its monitors would run in everybody's turn
+                made.way(way, lambda: isolated("tests.benchmarks.scale", "monitored")["processor time"])
+                continue
             port = stack.enter_context(server("ticks", COUNT))
-            context = make(port)
-            if way != "asyncio, as ts_tcpip":  # whose monitors would run in everybody's turn
-                stack.enter_context(context)
-                control = stack.enter_context(bare_socket(port))
-                made.way(way, partial(_second, control), at_most(1.7, 1.4) if way == SHARED else None)
+            stack.enter_context(make(port))
+            control = stack.enter_context(bare_socket(port))
+            made.way(way, partial(_second, control), at_most(1.7, 1.4) if way == SHARED else None)
         yield made
+
+
+def monitored() -> dict[str, float]:
+    """Measure the way of ts_tcpip in this process."""
+    with server("ticks", COUNT) as port, WAYS[MONITORED](port), bare_socket(port) as control:
+        return {"processor time": _second(control)}
 
 
 def _second(control: socket.socket) -> float:
