@@ -101,7 +101,7 @@ class Worker:
 
     def join(self, timeout: float) -> None:
         """Wait for the end of the thread."""
-        if self._thread.ident is not None and not self.is_current():
+        if self._thread.is_alive() and not self.is_current():  # it has an ident before it can be joined
             self._thread.join(timeout)
 
     def is_current(self) -> bool:

@@ -79,7 +79,7 @@ class Pair:
         if timeout and not any(link.is_inside() for link in self._links):
             end = monotonic() + timeout
             self._changed.wait_for(lambda: self._ender is not ender, timeout)
-            if self._ender is not ender and ender.ident is not None:
+            if self._ender is not ender and ender.is_alive():
                 ender.join(max(0.0, end - monotonic()))
 
     def wait_for(self, ping: Ping, timeout: float) -> None:
