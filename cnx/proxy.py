@@ -74,10 +74,14 @@ class Proxy(Simulator):
         try:
             transport = self._open(deadline)
         except (ConnectError, ConnectionError, TimeoutError) as error:
-            log.warning("%s: no server for %s: %s", self.name, session.address, error)
+            self.on_unreachable(session, error)
             return None
         session.when_ended(transport.shutdown)
         return transport
+
+    def on_unreachable(self, session: Session, error: Exception) -> None:
+        """Log that the server cannot be reached for a client, which is reset; override it to do more."""
+        log.warning("%s: no server for %s: %s", self.name, session.address, error)
 
 
 def pass_back(transport: Transport, session: Session) -> None:

@@ -32,7 +32,7 @@ MARKS = {True: ("ok", "green"), None: ("note", "yellow"), False: ("FAILED", "red
     "--password-file", type=click.File(encoding="utf-8"), help="File with the password for a login; - for stdin."
 )
 def doctor(url: str, timeout: float, patience: float, send: str, password_file: TextIO | None) -> None:
-    r"""Find out what is wrong with URL, step by step.
+    """Find out what is wrong with URL, step by step.
 
     The steps are name, addresses, TLS, certificate, first bytes, and a round trip with --send. A URL that begins with
     smartbus or tecoroute has a login in place of the last two. The password comes from --password-file or the
@@ -42,7 +42,7 @@ def doctor(url: str, timeout: float, patience: float, send: str, password_file: 
 
     \b
     cnx doctor tls://device.example:4443
-    cnx doctor tcp://127.0.0.1:5025 --send '*IDN?\n'
+    cnx doctor tcp://127.0.0.1:5025 --send '*IDN?\\n'
     cnx doctor 'smartbus://user@bus.example:8089/?unit=20'
     cnx doctor tecoroute://user@route.tecomat.com:61682/AB_1234
     """

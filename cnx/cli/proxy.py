@@ -8,8 +8,18 @@ from cnx.cli.console import clean_exit
 from cnx.cli.simulate import run_simulator
 from cnx.faults import KINDS, Fault, faults, parse
 from cnx.proxy import Proxy
+from cnx.simulation import Session
 
-__all__ = ["proxy"]
+__all__ = ["OutspokenProxy", "proxy"]
+
+
+class OutspokenProxy(Proxy):
+    """A proxy that tells the user where its server cannot be reached."""
+
+    def on_unreachable(self, session: Session, error: Exception) -> None:
+        """Tell it, beside the log."""
+        super().on_unreachable(session, error)
+        click.echo(f"no server for the client {session.address}: {error}", err=True)
 
 
 def parsed(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[Fault, ...]:
@@ -36,7 +46,7 @@ def proxy(listen: str, target: str, chosen: tuple[Fault, ...], seed: int) -> Non
     """
     with clean_exit():
         try:
-            between = Proxy(target)
+            between = OutspokenProxy(target)
             between.listen(listen)
         except (TypeError, ValueError) as error:
             raise click.UsageError(str(error)) from error

@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from cnx.cli.console import clean_exit, open_url, stop_signal
+from cnx.cli.proxy import OutspokenProxy
 from cnx.cli.simulate import run_simulator
 from cnx.connection import Connection
 from cnx.history import load
+from cnx.lifecycle import State
 from cnx.manager import ConnectionManager
-from cnx.proxy import Proxy
 from cnx.replay import Replay
 from cnx.signals import subscribe
 from cnx.simulation import Session
@@ -23,7 +24,16 @@ from cnx.transports.transport import Transport
 __all__ = ["record", "replay"]
 
 
-class RecordingProxy(Proxy):
+class RecordedTransport(TappedTransport):
+    """Shows what goes out before it does, so that no answer is written down before its request."""
+
+    def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
+        """Show and write it."""
+        self._tap(">", bytes(data))
+        return self.inner.write(data, timeout)
+
+
+class RecordingProxy(OutspokenProxy):
     """A proxy for one client at a time that writes down what it passes on."""
 
     def __init__(self, target: str, tape: Tape) -> None:
@@ -34,10 +44,12 @@ class RecordingProxy(Proxy):
         """Open the server for one client, and write down what goes over it."""
         self._tape.say("opened")
         transport = super().reach(session)
-        if transport is None:
-            self._tape.say(f"failed: {self.target} cannot be reached")
-            return None
-        return TappedTransport(transport, self._tape.note)
+        return None if transport is None else RecordedTransport(transport, self._tape.note)
+
+    def on_unreachable(self, session: Session, error: Exception) -> None:
+        """Write it down, too."""
+        super().on_unreachable(session, error)
+        self._tape.say(f"failed: {error}")
 
     def serve(self, session: Session) -> None:
         """Serve one client, and write down its end."""
@@ -85,6 +97,13 @@ def record_alone(url: str, file: Path) -> None:
         subscribe(watched, signals.DATA_RECEIVED, lambda data: tape.note("<", data))
         subscribe(watched, signals.DISCONNECTED, lambda reason: tape.say(f"disconnected: {reason}"))
         manager = ConnectionManager(watched)
+
+        def on_change(old: State, new: State, reason: BaseException | None) -> None:
+            if old is State.CONNECTING and new is State.RECOVERING:  # a loss is written down as an end
+                tape.say(f"failed: {reason}")
+                click.echo(f"trying again, after: {reason}", err=True)
+
+        subscribe(manager, manager.Signals.STATE_CHANGED, on_change)
         manager.connect(wait=False)
         stop.wait()
         manager.teardown()

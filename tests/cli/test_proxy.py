@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from cnx.cli.commands import cnx
 from tests.cli.running import running
 from tests.echo import Echo, dial
+from tests.situations import closed_port
 
 
 def test_faults_are_at_work() -> None:
@@ -36,6 +37,17 @@ def spoil(seed: int) -> bytes:
     ):
         client.send(bytes(100))
         return client.receive_exactly(100)
+
+
+def test_dead_server_is_told() -> None:
+    """Why a client was reset is said where the proxy runs."""
+    with running("proxy", "tcp://127.0.0.1:0", f"tcp://127.0.0.1:{closed_port()}") as command:
+        with dial(command.line()) as client, pytest.raises(OSError, match="reset"):
+            client.receive()
+        code, _, messages = command.stop()
+    assert code == 0
+    assert messages.startswith("no server for the client 127.0.0.1:")
+    assert "refused" in messages
 
 
 def test_listening_for_everybody_is_told() -> None:

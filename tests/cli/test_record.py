@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from cnx.cli.commands import cnx
+from cnx.cli.record import RecordedTransport
 from cnx.history import History, load
 from cnx.recorder import Record
 from cnx.simulation import Session, Simulator
+from cnx.transports.sockets import SocketTransport
 from tests.cli.running import running
 from tests.echo import dial, eventually
+from tests.situations import closed_port
 
 HUGE = os.urandom(200_000)
 
@@ -79,6 +83,40 @@ def test_alone(tmp_path: Path) -> None:
     assert told[:2] == ["* opened", r"< b'HELLO\n'"]
     assert told[2].startswith("* disconnected: ")
     assert told[-1] == "* disconnected: teardown() was called"
+
+
+def test_request_is_written_down_before_its_answer() -> None:
+    """However quick the answer is."""
+    noted: list[str] = []
+
+    class Noting(SocketTransport):
+        def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
+            noted.append("sent")
+            return super().write(data, timeout)
+
+    near, far = socket.socketpair()
+    with far:
+        transport = RecordedTransport(
+            Noting(near, "far"), lambda direction, data: noted.append(f"{direction} {data!r}")
+        )
+        assert transport.write(b"ask", None) == 3
+        assert far.recv(10) == b"ask"
+        transport.close()
+    assert noted == ["> b'ask'", "sent"]
+
+
+def test_dead_device_is_told(tmp_path: Path) -> None:
+    """Where the device is not there, the user is told, and so is the reader of the file."""
+    url = f"tcp://127.0.0.1:{closed_port()}"
+    file, alone = tmp_path / "talk.txt", tmp_path / "alone.txt"
+    with running("record", url, file, "--listen", "tcp://127.0.0.1:0") as command:
+        with dial(command.line()) as client, pytest.raises(OSError, match="reset"):
+            client.receive()
+        assert "no server for the client" in command.stop()[2]
+    assert "* failed: " in file.read_text()
+    with running("record", url, alone) as command:
+        assert eventually(lambda: alone.exists() and "* failed: " in alone.read_text())
+        assert command.stop()[2].startswith("trying again, after: ")
 
 
 @pytest.mark.parametrize(
