@@ -201,6 +201,13 @@ class TestCommand:
         assert "refuses connections" in result.output
         assert "is the program running" in result.output
 
+    def test_without_verification(self, stack: ExitStack) -> None:
+        """That nobody looks at a certificate is said loudly, where it was asked for."""
+        url = served(stack, name="elsewhere.example")
+        result = CliRunner().invoke(cnx, ["doctor", f"{url}?verify=no"])
+        assert result.exit_code == 0, result.output
+        assert f"WARNING: the certificate of {url.removeprefix('tls://')} is NOT verified" in result.output
+
     def test_wrong_usage(self) -> None:
         """What is no URL is told as such."""
         assert CliRunner().invoke(cnx, ["doctor", "http://127.0.0.1"]).exit_code == 2

@@ -6,6 +6,7 @@ import logging
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from cnx.clients.tecoroute import Connector, Pace, TecorouteSimulator
 from cnx.clients.tecoroute.simulator_service import Accounts
 from cnx.simulation import Simulator
 from cnx.urls import connection
+from tests.cli.running import running
 from tests.echo import PATIENCE
 
 CANARY = "kanarek-7d1f"
@@ -78,3 +80,28 @@ def test_password_in_a_url_is_not_repeated(scheme: str) -> None:
     with pytest.raises(ValueError) as caught:  # what matters is what it does not say
         connection(f"{scheme}://user:{CANARY}@host:1/x")
     assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+def command_lines() -> str:
+    """Return the command lines of all processes, as every user sees them."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it ends just now
+            found.append(file.read_text(errors="replace").replace("\0", " "))
+    return "\n".join(found)
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="only Linux shows processes as files")
+def test_password_is_in_no_process_list(tmp_path: Path) -> None:
+    """A password that a command is given in a file is not in the command line of any process, nor printed."""
+    file = tmp_path / "password"
+    file.write_text(CANARY)
+    simulator = TecorouteSimulator(Accounts(users={"user": CANARY}))
+    with simulator:
+        host, port = simulator.listen_tcp().removeprefix("tcp://").split(":")
+        service = ["--tecoroute-host", host, "--tecoroute-port", port, "-u", "user", "-l", "AB_1234"]
+        with running("-vv", "tecoroute", "connect", "-m", "udp", "-P", "0", "-S", str(file), *service) as command:
+            assert simulator.record.wait_for(lambda requests: len(requests) > 2, PATIENCE)
+            shown = command_lines() + "".join(map(str, command.stop()))
+    assert "tecoroute connect" in shown
+    assert CANARY not in shown

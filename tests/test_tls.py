@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import ssl
 import threading
@@ -148,12 +149,21 @@ def test_system_authorities_are_the_default() -> None:
     assert "ALERT" in told[0]
 
 
-def test_own_context_without_verification() -> None:
-    """Who gives a context decides; also by URL."""
+def test_own_context_without_verification(caplog: pytest.LogCaptureFixture) -> None:
+    """Who gives a context decides; also by URL. It is said loudly."""
     with tls_server(echo, server_context("elsewhere")) as port:
         made = connection(f"tls://127.0.0.1:{port}?verify=no&timeout=10")
         with made:
             assert made.request(b"hello\r\n") == b"hello\r\n"
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert any(f"127.0.0.1:{port}" in warning and "NOT verified" in warning for warning in warnings)
+
+
+def test_verified_server_gives_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """All is well, so nothing is said."""
+    with tls_server(echo) as port, SocketConnection("localhost", port, tls=client_context()) as made:
+        assert made.request(b"hello\r\n", timeout=PATIENCE) == b"hello\r\n"
+    assert "NOT verified" not in caplog.text
 
 
 def test_url_with_authority(tmp_path: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import ssl
 import stat
 import sys
 import threading
@@ -96,12 +97,16 @@ def _await_end(output: int, until: int, stop: threading.Event) -> None:
 
 
 def open_url(url: str) -> TransportConnection:
-    """Return a connection to ``url``, or fail with the usage of the command."""
+    """Return a connection to ``url``, or fail with the usage of the command; warn of TLS that is not verified."""
     try:
         made: TransportConnection = connection(url)
-        return made
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    context = getattr(made, "tls", None)
+    if context is not None and context.verify_mode is ssl.CERT_NONE:
+        warning = f"WARNING: the certificate of {made.address} is NOT verified: whoever is in between can read all"
+        click.secho(warning, fg="red", err=True)
+    return made
 
 
 def _reason(error: CnxError | OSError) -> str:

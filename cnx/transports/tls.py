@@ -8,6 +8,7 @@ from different threads are as free as on the bare socket.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import ssl
 import threading
@@ -21,6 +22,8 @@ from cnx.transports.sockets import SocketTransport
 from cnx.transports.transport import CHUNK, Transport
 
 __all__ = ["TlsTransport", "open_tls"]
+
+log = logging.getLogger(__name__)
 
 _FEED = CHUNK - 20 * 1024
 """Bytes that the engine is given at once: with a record that was incomplete they decrypt to no more than one CHUNK, so
@@ -215,7 +218,7 @@ class TlsTransport(Transport):
 
 
 def open_tls(inner: SocketTransport, context: ssl.SSLContext, name: str | None, deadline: Deadline) -> TlsTransport:
-    """Start TLS on an open socket, which is closed if that fails."""
+    """Start TLS on an open socket, which is closed if that fails; warn where nobody looks at the certificate."""
     try:
         transport = TlsTransport(inner, context, name)
         transport.handshake(deadline)
@@ -227,4 +230,6 @@ def open_tls(inner: SocketTransport, context: ssl.SSLContext, name: str | None, 
     except BaseException:
         inner.close()
         raise
+    if context.verify_mode is ssl.CERT_NONE:
+        log.warning("%s: the certificate is NOT verified: whoever is in between can read and change all", inner.address)
     return transport
