@@ -130,9 +130,8 @@ class Server:
             session.end(Ending.CLOSE)
 
     def unplug(self) -> None:
-        """Be away until ``plug()``."""
-        self._plugged.clear()
-        self._vanish()
+        """Be away until ``plug()``, if it runs."""
+        self._leave()
 
     def plug(self) -> None:
         """Be there again."""
@@ -159,20 +158,22 @@ class Server:
                 self._timers.start(after, self._be_away, plan, seconds)
 
     def _be_away(self, plan: Plan, seconds: float) -> None:
-        with self._lock:
-            if plan is not self._plan:
-                return
-            self._plugged.clear()
-        self._vanish()
-        self._timers.start(seconds, self.plug)
+        if self._leave(plan):
+            self._timers.start(seconds, self.plug)
 
-    def _vanish(self) -> None:
+    def _leave(self, plan: Plan | None = None) -> bool:
+        """Be away, and return whether that may be: the server runs, and ``plan`` is still in force."""
         with self._lock:
+            # After a stop nobody would wake the threads that wait for the end of this.
+            if not self._running or plan not in (None, self._plan):
+                return False
+            self._plugged.clear()
             endpoints, sessions = list(self._endpoints), list(self._sessions)
         for endpoint in endpoints:
             endpoint.wake()
         for session in sessions:
             session.end(Ending.RESET)
+        return True
 
     def _spawn(self, what: str, address: str, target: Callable[..., None], *arguments: object) -> None:
         """Start a thread that ``stop()`` joins. The caller holds the lock."""

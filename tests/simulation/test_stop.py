@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from cnx.faults import Ending
 from cnx.simulation import Session, Simulator
+from cnx.simulation.endpoints import TcpEndpoint
+from cnx.simulation.server import Server
 from tests.echo import PATIENCE, Echo, datagrams, dial, eventually, reachable, threads_of_cnx
 from tests.simulation.kinds import KINDS, Flood, connect, listen, served
 
@@ -44,6 +47,27 @@ class TestStop:
             getattr(simulator, how)()
             assert not threads_of_cnx()
             assert caplog.text == ""
+
+    def test_unplugged_while_it_stops(self, caplog: pytest.LogCaptureFixture) -> None:
+        """An outage that begins in the middle of a stop does not hold it up."""
+        late = threading.Event()
+
+        class Slow(TcpEndpoint):
+            def close(self) -> None:
+                late.wait(PATIENCE)
+                super().close()
+
+        class Late(Echo):
+            def on_stop(self) -> None:
+                server.unplug()
+                late.set()
+
+        server = Server("late", 10, Late())
+        server.add(Slow("127.0.0.1", 0, None))
+        server.start()
+        server.stop(Ending.CLOSE)
+        assert not threads_of_cnx()
+        assert caplog.text == ""
 
     def test_from_a_session(self, caplog: pytest.LogCaptureFixture) -> None:
         """serve() may stop its own simulator."""
