@@ -12,7 +12,16 @@ from typing import Any
 
 import pytest
 
-from cnx import CnxError, Connection, ConnectionLost, ConnectionManager, SocketConnection, SocketOptions, subscribe
+from cnx import (
+    CnxError,
+    Connection,
+    ConnectionLost,
+    ConnectionManager,
+    PeerClosed,
+    SocketConnection,
+    SocketOptions,
+    subscribe,
+)
 from cnx.faults import faults, half_open
 from cnx.testing import connection_pair, serial_pair
 from tests.echo import PATIENCE, Echo, eventually
@@ -248,6 +257,7 @@ def test_peer_vanishes_while_sending(far_away: tuple[str, socket.socket]) -> Non
             run("ip", "-n", name, "link", "set", "far", "down")
             client.write(b"is anybody there?")
     assert isinstance(reasons[0], ConnectionLost)
+    assert not isinstance(reasons[0], PeerClosed)
 
 
 def test_peer_vanishes_while_idle(far_away: tuple[str, socket.socket]) -> None:
@@ -258,6 +268,7 @@ def test_peer_vanishes_while_idle(far_away: tuple[str, socket.socket]) -> None:
         with end_of(client) as reasons:
             run("ip", "-n", name, "link", "set", "far", "down")
     assert isinstance(reasons[0], ConnectionLost)
+    assert not isinstance(reasons[0], PeerClosed)
 
 
 def test_peer_vanishes_and_nothing_is_sent(far_away: tuple[str, socket.socket]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -181,6 +182,29 @@ def test_orderly_end_of_a_socket() -> None:
                 transport.read_now(10)
             with pytest.raises(PeerClosed):
                 transport.read_into(memoryview(bytearray(3)), PATIENCE)
+
+
+def test_peer_that_the_system_gave_up_on_is_lost() -> None:
+    """TCP_USER_TIMEOUT and keepalive are told once, as an error; that is neither silence nor an orderly end."""
+
+    class GivenUp(socket.socket):
+        def recv(self, *arguments: Any) -> bytes:
+            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+        send = recv
+
+    near, far = socket.socketpair()
+    with far:
+        transport = SocketTransport(GivenUp(fileno=near.detach()), "far")
+        for call in (
+            transport.read_now,
+            lambda size: transport.read(size, 1.0),
+            lambda size: transport.write(b"x", 1.0),
+        ):
+            with pytest.raises(ConnectionLost, match="timed out") as caught:
+                call(10)
+            assert not isinstance(caught.value, PeerClosed)
+        transport.close()
 
 
 def test_reading_into_memory() -> None:

@@ -17,7 +17,8 @@ __all__ = ["SocketOptions", "SocketTransport"]
 
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _WAITALL = getattr(socket, "MSG_WAITALL", 0)
-_WOULD_BLOCK = (BlockingIOError, TimeoutError)
+# Windows tells the end of SO_RCVTIMEO as a TimeoutError; elsewhere that is ETIMEDOUT, told once: the link is broken.
+_WOULD_BLOCK = (BlockingIOError, TimeoutError) if sys.platform == "win32" else (BlockingIOError,)
 
 
 @dataclass(frozen=True)
