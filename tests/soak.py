@@ -69,7 +69,7 @@ class Soaker:
 
     def _recovered(self) -> bool:
         try:
-            return self.thing.exchange(1 << 40, TIMEOUT)
+            return self.thing.exchange(1 << 40, PATIENCE)  # no fault is left that could be told from a busy machine
         except CnxError as error:
             self._give_up(error)
             return False
