@@ -19,10 +19,11 @@ import pytest
 from cnx import ConnectionManager, NotConnected, SocketConnection, subscribe
 from cnx.testing import PATIENCE, connection_pair, serial_pair, wait_until
 from tests.situations import full_backlog
+from tests.things import THINGS
 
 
-def in_child(action: Callable[[], object]) -> int:
-    """Run something in a forked child; return its exit code."""
+def fork(action: Callable[[], object]) -> int:
+    """Run something in a forked child; return its process id."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork: that is what is tested
         child = os.fork()
@@ -32,7 +33,17 @@ def in_child(action: Callable[[], object]) -> int:
             action()
             code = 0
         os._exit(code)
+    return child
+
+
+def exit_code(child: int) -> int:
+    """Wait for the end of a child; return its exit code."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def in_child(action: Callable[[], object]) -> int:
+    """Run something in a forked child; return its exit code."""
+    return exit_code(fork(action))
 
 
 def test_child_has_no_link_and_leaves_the_parent_its_own() -> None:
@@ -52,6 +63,35 @@ def test_child_has_no_link_and_leaves_the_parent_its_own() -> None:
         assert peer.recv(100) == b"from the parent"
         peer.sendall(b"to the parent")
         wait_until(lambda: told == [b"to the parent"], "the data")
+
+
+@pytest.mark.parametrize("kind", THINGS)
+def test_every_kind_connects_anew_in_a_child(kind: str, tmp_path: Path) -> None:
+    """The child has no link; the parent keeps its own; when that one is closed, the child can make one for itself."""
+    thing = THINGS[kind](tmp_path)
+    thing.simulator.start()
+    thing.connection.connect(PATIENCE)
+    assert thing.exchange(1, PATIENCE)
+    ours, theirs = socket.socketpair()
+    theirs.settimeout(PATIENCE)
+
+    def take_over() -> None:
+        assert not thing.connection.connected
+        assert theirs.recv(1) == b"x"
+        thing.connection.connect(PATIENCE)
+        assert thing.exchange(2, PATIENCE)
+        thing.connection.teardown()
+        assert not thing.connection.connected
+
+    with ours, theirs:
+        child = fork(take_over)
+        assert thing.exchange(3, PATIENCE)
+        thing.connection.teardown()
+        if kind in ("smartbus", "m2"):  # which let nobody in who is there already
+            wait_until(lambda: not thing.simulator.sessions, "the end of the session")
+        ours.sendall(b"x")
+        assert exit_code(child) == 0
+    thing.simulator.stop()
 
 
 def test_child_connects_anew() -> None:

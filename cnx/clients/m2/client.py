@@ -78,10 +78,13 @@ class M2Client(SocketConnection):
         self.message_rate: int | None = None
         self.last_sequence_id = -1
         self._sequence = sequence_numbers() if sequence is None else sequence
-        self._numbering = threading.RLock()  # its holder sends, so that commands go out in the order of their numbers
         if callback is not None:
             self._callback = callback, callback_args
             self.on_message = self._call_back
+
+    def _let_go(self) -> None:
+        super()._let_go()
+        self._numbering = threading.RLock()  # its holder sends, so that commands go out in the order of their numbers
 
     def write_message(
         self,

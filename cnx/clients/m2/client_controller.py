@@ -63,16 +63,19 @@ class M2Controller(TwoPorts):
         connect_timeout: float | None = 10.0,
         **settings: Any,
     ) -> None:
-        super().__init__(name=name, connect_timeout=connect_timeout)
         settings["sequence"] = sequence_numbers() if sequence is None else sequence
         names = [f"{name} {port}" if name else None for port in (command_port, telemetry_port)]
         self.commands = Port(host, command_port, self, self._take_command_message, name=names[0], **settings)
         self.telemetries = Port(host, telemetry_port, self, self._take_telemetry, name=names[1], **settings)
+        self._event_outlet = Outlet(self, M2Signals.EVENT, "message")
+        self._telemetry_outlet = Outlet(self, M2Signals.TELEMETRY, "message")
+        super().__init__(name=name, connect_timeout=connect_timeout)
+
+    def _let_go(self) -> None:
+        super()._let_go()
         self._pending = PendingCommands(self.commands, self._on_result)
         self._events = Topics(EVENTS, self.commands.check_may_wait)
         self._telemetry = Topics(TELEMETRY, self.telemetries.check_may_wait)
-        self._event_outlet = Outlet(self, M2Signals.EVENT, "message")
-        self._telemetry_outlet = Outlet(self, M2Signals.TELEMETRY, "message")
 
     # -- commands --------------------------------------------------------------------------------------------------
 

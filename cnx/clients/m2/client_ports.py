@@ -108,8 +108,8 @@ class TwoPorts(Connection):
     commands: Port
     telemetries: Port
 
-    def __init__(self, *, name: str | None = None, connect_timeout: float | None = 10.0) -> None:
-        super().__init__(name=name, connect_timeout=connect_timeout)
+    def _let_go(self) -> None:
+        super()._let_go()
         self._lock = threading.RLock()
         self._up = False
         self._reason: BaseException | None = None  # why the last connection ended

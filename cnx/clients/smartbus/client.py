@@ -81,26 +81,30 @@ class SmartBusClient(Requests, Incoming, Connection):
         connect_timeout: float | None = 10.0,
         **settings: Any,
     ) -> None:
-        super().__init__(name=name, connect_timeout=connect_timeout)
         self.local_address = checked_identity(unit_id, client_id, client_type)
         self.encoding = checked_encoding(encoding)
-        self.access_point = UNKNOWN_UNIT
         self._identity = Identity(self.local_address, user, password, info)
         Register(0, user, password, info).payload()  # refuses texts that are too long
         settings.setdefault("listener", Listener(f"smartbus {self.local_address}"))
+        self._notices = itertools.count(1)
         self._pings = PingTable()
         settings.update(
             owner=self, pings=self._pings, pulse=pulse or Pulse(), limit=limit, connect_timeout=connect_timeout
         )
         servers = [(host, port)] if backup is None else [(host, port), backup]
         self._links = tuple(BusLink(*server, index, self._identity, **settings) for index, server in enumerate(servers))
+        self._messages = Outlet(self, self.Signals.MESSAGE_RECEIVED, "message")
+        super().__init__(name=name, connect_timeout=connect_timeout)
+
+    def _let_go(self) -> None:
+        super()._let_go()
+        self.access_point = UNKNOWN_UNIT
         self._uplinks = Uplinks()
-        self._carrier: BusLink | Pair = self._links[0] if backup is None else Pair(self._links, self._uplinks)
+        self._carrier: BusLink | Pair = self._links[0] if len(self._links) == 1 else Pair(self._links, self._uplinks)
         tell = functools.partial(emit, self)
         self._calls = CallTable(f"smartbus {self.local_address}", tell)
-        self._notices = itertools.count(1)
         self._peers = PeerTable(tell)
-        self._messages = Outlet(self, self.Signals.MESSAGE_RECEIVED, "message")
+        self._pings.let_go()
 
     # -- state -----------------------------------------------------------------------------------------------------
 

@@ -121,6 +121,10 @@ class PingTable:
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Begin without pings, also in a forked child process, where the threads that wait do not exist."""
         self._lock = threading.Lock()
         self._waiting: dict[bytes, list[Ping]] = {}
         self._answers: dict[bytes, Ping] = {}
