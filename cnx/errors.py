@@ -104,6 +104,15 @@ def because(error: BaseException | None) -> str:
     return "" if error is None or isinstance(error, NotConnected) else f": {error}"
 
 
+def as_failure(reason: BaseException) -> BaseException:
+    """Return ``reason`` as what fails an attempt to connect, of which :meth:`raise_alarm` takes any exception."""
+    if isinstance(reason, (CnxError, OSError)):
+        return reason
+    failure = ConnectError(f"the attempt ended by an alarm: {reason!r}")
+    failure.__cause__ = reason
+    return failure
+
+
 class Cancelled(CnxError, ConnectionError):
     """The call was ended from elsewhere: ``disconnect()``, ``teardown()`` or the end of a ``with`` block."""
 

@@ -99,6 +99,8 @@ class Transmission(Life):
 
     def _forget_told(self) -> None:
         """Keep what comes from now on, in place of what nobody has read and everybody was told."""
+        if self._sink.keeping and not len(self.inbox):
+            return
         with self._lock:
             self._sink.keeping = True
             if not self._untold:

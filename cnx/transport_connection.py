@@ -13,7 +13,7 @@ from cnx.buffer import ReceiveBuffer
 from cnx.connection import STOP_TIMEOUT, Connection, Traffic
 from cnx.deadline import LONGEST, Deadline, Seconds, checked_interval
 from cnx.delivery import Delivery
-from cnx.errors import Cancelled, ConnectError, NotConnected, because
+from cnx.errors import Cancelled, ConnectError, NotConnected, as_failure, because
 from cnx.framing import LIMIT, Framing, checked_limit
 from cnx.heartbeat import Beat, Heartbeat
 from cnx.history import Archive, History
@@ -185,7 +185,7 @@ class TransportConnection(Connection):
                 deadline.check(f"preparing {self.name}")
                 link.start()
             if link.reason is not None:
-                raise link.reason
+                raise as_failure(link.reason)
             link.patience = None
         except BaseException as error:
             self._fresh = None

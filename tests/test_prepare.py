@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from cnx import Deadline, NotConnected, SocketConnection, TimedOut
+from cnx import ConnectError, Deadline, NotConnected, SocketConnection, TimedOut
 from cnx.testing import PATIENCE
 
 
@@ -73,3 +73,18 @@ def test_message_does_not_grow_with_alarms() -> None:
             assert not connection.try_connect(Deadline(PATIENCE))
             told.add(str(connection.last_error))
         assert told == {f"{connection.address} is not connected"}
+
+
+def test_alarm_of_any_kind_in_the_middle_fails_the_attempt() -> None:
+    """Whatever exception the alarm is raised with, the attempt fails with an error of the library, and tells why."""
+
+    class Alarmed(SocketConnection):
+        def prepare(self, deadline: Deadline) -> None:
+            self.raise_alarm(ValueError("a strange greeting"))
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        connection = Alarmed("127.0.0.1", listening.getsockname()[1])
+        assert not connection.try_connect()
+        assert isinstance(connection.last_error, ConnectError)
+        assert "a strange greeting" in str(connection.last_error)
+        assert isinstance(connection.last_error.__cause__, ValueError)
