@@ -42,9 +42,10 @@ class PlainView:
             click.echo(f"{row.time:5.1f} s  {manager.state.value:12} {supply}")
 
     def _show_notes(self) -> None:
-        for when, text in self._story.notes[self._shown :]:
+        new = self._story.notes[self._shown :]  # another thread may add some at any moment
+        for when, text in new:
             click.echo(f"{when:5.1f} s  * {text}")
-        self._shown = len(self._story.notes)
+        self._shown += len(new)
 
 
 class LiveView:

@@ -50,7 +50,9 @@ class Pair:
         if self._uplinks.announced:
             return
         failure = self._failure()
-        self.release(Cancelled("neither server let us in"), STOP_TIMEOUT)
+        # a link that comes up just now ends by this reason, which is a stop that was asked for only if somebody asked
+        asked = deadline.cancelled
+        self.release(Cancelled("the attempt was cancelled") if asked else self._reason(failure), STOP_TIMEOUT)
         deadline.check(f"connecting to {' and '.join(link.address for link in self._links)}")
         if failure is not None:
             raise failure
@@ -104,6 +106,9 @@ class Pair:
         if uplinks.announced or uplinks.reason is not None:
             return True
         return not uplinks.up and all(manager.state in FAILED for manager in self._managers)
+
+    def _reason(self, failure: BaseException | None) -> BaseException:
+        return self._uplinks.reason or failure or ConnectError("neither server let us in")
 
     def _failure(self) -> BaseException | None:
         """Return what is worth another attempt, if anything is; ``None`` if it was not the servers who failed."""

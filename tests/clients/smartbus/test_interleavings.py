@@ -8,6 +8,7 @@ time within which stopping has to be over is made so long that a wait which only
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import sys
 import threading
@@ -33,7 +34,7 @@ FILES = {str(HOME / "clients" / "smartbus" / f"client{part}.py") for part in (""
     str(HOME / f"{name}.py")
     for name in ("connection", "transport_connection", "life", "link", "listener", "manager", "recovery", "worker")
 }
-ROUNDS = 60
+ROUNDS = 200 if os.environ.get("CNX_FULL_MATRIX") else 20
 AFTERWARDS = 0.02
 """Seconds that the thread at the point gives the other one, which may have to wait for it."""
 

@@ -43,7 +43,7 @@ from tests.clients.tecoroute.service import (
     wait_for_data,
 )
 
-ROUNDS = 60
+ROUNDS = 200 if os.environ.get("CNX_FULL_MATRIX") else 20
 
 
 class AtTheEndOfTheLogin(Connector):
