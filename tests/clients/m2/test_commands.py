@@ -71,16 +71,16 @@ def test_the_usual_reply_counts(scripted: ScriptedController, monkeypatch: pytes
 
 def test_the_usual_reply_of_another_command(scripted: ScriptedController) -> None:
     """Of two commands under way, each reply ends its own, in whatever pieces the replies come."""
-    waiting: list[dict[str, Any]] = []
+
+    def note(controller: ScriptedController, message: dict[str, Any]) -> None:
+        if message["id"] == "cmd_clearErrors":  # only then it has read all, and says nothing more between our pieces
+            controller.say({"id": "interlock", "state": True})
+
     with connected(scripted) as client:
-        scripted.answer = lambda controller, message: waiting.append(message)
+        scripted.answer = note
         for split in (1, 20, 35, 36, 70, 71):
             with client.expect_event("interlock") as both:
                 first, second = (client.start_command("setMirrorHome") for _ in range(2))
-                scripted.answer = lambda controller, message: (
-                    waiting.append(message),
-                    controller.say({"id": "interlock", "state": True}),
-                )
                 third = client.start_command("clearErrors")
                 both.wait(DEADLINE)
             replies = b"".join(
