@@ -42,7 +42,7 @@ def spoil(seed: int) -> bytes:
 def test_dead_server_is_told() -> None:
     """Why a client was reset is said where the proxy runs."""
     with running("proxy", "tcp://127.0.0.1:0", f"tcp://127.0.0.1:{closed_port()}") as command:
-        with dial(command.line()) as client, pytest.raises(OSError, match="reset"):
+        with pytest.raises(OSError, match="reset"), dial(command.line()) as client:
             client.receive()
         code, _, messages = command.stop()
     assert code == 0

@@ -110,7 +110,7 @@ def test_dead_device_is_told(tmp_path: Path) -> None:
     url = f"tcp://127.0.0.1:{closed_port()}"
     file, alone = tmp_path / "talk.txt", tmp_path / "alone.txt"
     with running("record", url, file, "--listen", "tcp://127.0.0.1:0") as command:
-        with dial(command.line()) as client, pytest.raises(OSError, match="reset"):
+        with pytest.raises(OSError, match="reset"), dial(command.line()) as client:
             client.receive()
         assert "no server for the client" in command.stop()[2]
     assert "* failed: " in file.read_text()
