@@ -23,7 +23,7 @@ from cnx.clients.m2.protocol import (
 from cnx.clients.m2.protocol_fields import Command
 from cnx.clients.m2.protocol_table import command
 from cnx.clients.m2.protocol_topics import EVENTS, TELEMETRY
-from cnx.deadline import checked_timeout
+from cnx.deadline import checked_timeout, left_of
 from cnx.errors import ConnectionLost, NotConnected, ProtocolError, TimedOut
 from cnx.outlet import Outlet
 from cnx.signals import ANY, connections, emit
@@ -102,11 +102,7 @@ class M2Controller(TwoPorts):
         self.commands.check_may_wait("wait for a result")
         began = monotonic()
         pending = self._start(entry, checked, seconds)
-        if seconds is None:
-            return pending.outcome(None)
-        passed = monotonic() - began
-        # The same timeout again costs the socket nothing, another one a system call.
-        return pending.outcome(seconds if passed < seconds / 100 else max(0.0, seconds - passed))
+        return pending.outcome(left_of(seconds, began))
 
     def start_command(self, name: str, /, *, timeout: float | None = None, **parameters: Any) -> PendingCommand:
         """Send a command without waiting for its result; ``timeout`` is for the sending.
