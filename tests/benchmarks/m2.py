@@ -15,11 +15,14 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
-from cnx import Connection, subscribe
+from cnx import Connection, SocketConnection, subscribe
 from cnx.clients.m2 import M2Client, M2Controller, M2Lines, M2Signals
 from cnx.clients.m2.client import fastest_decoder
 from cnx.clients.m2.simulator import M2Simulator
+from tests.benchmarks.floor import FLOOR, Floor
 from tests.benchmarks.harness import CORE, Case, Target, case, pin
+
+Ways = tuple[Callable[[bytes], Any], Callable[[int], bytes]]
 
 MESSAGES = 200_000
 COMMANDS = 2000
@@ -54,7 +57,9 @@ def commands() -> Iterator[Case]:
     pin()
     made = Case("M2 command and result", "us")
     with other_side("simulator") as ports:
-        made.way("bare sockets, same bytes", lambda: bare_commands(*ports))
+        made.way("bare sockets, same bytes", lambda: bare_commands(*ports, bare_ways))
+        made.way(FLOOR, lambda: bare_commands(*ports, floor_ways))
+        made.way("cnx write(), read() alone, same bytes", lambda: core_commands(*ports))
         made.way("cnx M2Controller", lambda: client_commands(*ports), Target(1.4, 1.2, upper=True))
         yield made
 
@@ -96,9 +101,19 @@ def with_client(port: int, loads: Callable[[bytes], Any] | None, signal: object)
         return MESSAGES / (perf_counter() - began)
 
 
-def bare_commands(command_port: int, telemetry_port: int) -> float:
+def bare_ways(sock: socket.socket) -> Ways:
+    """Write and read with the socket itself."""
+    return sock.sendall, sock.recv
+
+
+def floor_ways(sock: socket.socket) -> Ways:
+    """Write and read with the least that a connection has to do."""
+    floor = Floor(sock.send, sock.recv)
+    return floor.write, floor.read
+
+
+def bare_commands(command_port: int, telemetry_port: int, ways: Callable[[socket.socket], Ways]) -> float:
     """Return the microseconds of a command over plain sockets, while a thread receives the telemetry."""
-    lines = [b'{"id": "cmd_setMirrorHome", "sequence_id": %d}\r\n' % number for number in range(1, COMMANDS + 1)]
     with (
         socket.create_connection(("127.0.0.1", command_port)) as sock,
         socket.create_connection(("127.0.0.1", telemetry_port)) as telemetry,
@@ -106,15 +121,31 @@ def bare_commands(command_port: int, telemetry_port: int) -> float:
         receiving = threading.Thread(target=receive_all, args=(telemetry,))
         receiving.start()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        began = perf_counter()
-        for line in lines:
-            sock.sendall(line)
-            while b'"success"' not in sock.recv(65536):
-                pass
-        passed = perf_counter() - began
+        passed = exchange(*ways(sock))
         telemetry.shutdown(socket.SHUT_RDWR)
         receiving.join()
-        return passed / COMMANDS * 1e6
+        return passed
+
+
+def core_commands(command_port: int, telemetry_port: int) -> float:
+    """Return the same over plain connections of cnx, where telemetry has a subscriber."""
+    with (
+        SocketConnection("127.0.0.1", command_port) as connection,
+        SocketConnection("127.0.0.1", telemetry_port) as telemetry,
+        subscribe(telemetry, Connection.Signals.DATA_RECEIVED, lambda data: None),
+    ):
+        return exchange(connection.write, connection.read)
+
+
+def exchange(write: Callable[[bytes], Any], read: Callable[[int], bytes]) -> float:
+    """Return the microseconds of a command."""
+    lines = [b'{"id": "cmd_setMirrorHome", "sequence_id": %d}\r\n' % number for number in range(1, COMMANDS + 1)]
+    began = perf_counter()
+    for line in lines:
+        write(line)
+        while b'"success"' not in read(65536):
+            pass
+    return (perf_counter() - began) / COMMANDS * 1e6
 
 
 def receive_all(sock: socket.socket) -> None:

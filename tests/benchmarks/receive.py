@@ -19,9 +19,13 @@ from pydispatch import dispatcher
 
 import cnx
 from tests.benchmarks import peers
+from tests.benchmarks.floor import FLOOR, Floor
 from tests.benchmarks.harness import Case, Target, case, server
 from tests.benchmarks.measuring import SIGNALS, Countdown, ask, bare_socket, connected, per_second
 from tests.benchmarks.server import JSON
+
+PIECE = 65536
+"""Bytes that the bare loop asks for."""
 
 MIB = 48
 LINES = 100
@@ -34,17 +38,28 @@ Take = Callable[[int], object]
 @case("bulk")
 def bulk() -> Iterator[Case]:
     """Bytes as fast as they come."""
-    made = Case("bulk, 64 KiB reads", "MB/s", slices=4)
+    made = Case("bulk", "MB/s", slices=4)
     with server("bulk") as port, ExitStack() as stack:
 
         def way(name: str, take: Take, mib: int, target: Target | None = None) -> None:
             made.way(name, per_second(take, mib, (1 << 20) / 1e6), target)
 
-        way("bare recv_into", partial(_bare_bulk, stack.enter_context(bare_socket(port))), MIB)
-        reading, heard = stack.enter_context(connected(port)), stack.enter_context(connected(port))
-        way("cnx read()", partial(_read_bulk, reading), MIB, Target(0.90, 0.95))
-        filling = stack.enter_context(connected(port))
-        way("cnx read_into()", partial(_into_bulk, filling), MIB, Target(0.90, 0.95))
+        way("bare recv_into, 64 KiB", partial(_bare_bulk, stack.enter_context(bare_socket(port))), MIB)
+        bones = stack.enter_context(bare_socket(port))
+        floor = Floor(bones.send, bones.recv)
+        way(f"{FLOOR}, 64 KiB", partial(_read_bulk, floor.write, floor.read, PIECE), MIB)
+        for name, size, target in (("64 KiB", PIECE, None), ("as much as comes", 1 << 20, Target(0.90, 0.95))):
+            reading = stack.enter_context(connected(port))
+            way(f"cnx read(), {name}", partial(_read_bulk, reading.write, reading.read, size), MIB, target)
+        for block, target in ((Block, None), (LargeBlock, Target(0.90, 0.95))):
+            size = ctypes.sizeof(block) >> 10
+            way(
+                f"cnx read_into(), {size} KiB",
+                partial(_into_bulk, stack.enter_context(connected(port)), block()),
+                MIB,
+                target,
+            )
+        heard = stack.enter_context(connected(port))
         counter = Countdown()
         stack.enter_context(cnx.subscribe(heard, SIGNALS.DATA_RECEIVED, counter.data))
         way("cnx, one subscriber", partial(_signal_bulk, heard, counter), MIB, Target(0.80, 0.88))
@@ -58,30 +73,35 @@ def bulk() -> Iterator[Case]:
 
 
 def _bare_bulk(sock: socket, mib: int) -> None:
-    view = memoryview(bytearray(65536))
+    view = memoryview(bytearray(PIECE))
     left = mib << 20
     ask(sock.sendall, mib)
     while left > 0:
         left -= sock.recv_into(view)
 
 
-def _read_bulk(connection: cnx.SocketConnection, mib: int) -> None:
+def _read_bulk(write: Callable[[bytes], Any], read: Callable[[int], bytes], size: int, mib: int) -> None:
     left = mib << 20
-    ask(connection.write, mib)
+    ask(write, mib)
     while left > 0:
-        left -= len(connection.read(65536))
+        left -= len(read(size))
 
 
 class Block(ctypes.Structure):
     """64 KiB."""
 
-    _fields_ = [("data", ctypes.c_char * 65536)]
+    _fields_ = [("data", ctypes.c_char * PIECE)]
 
 
-def _into_bulk(connection: cnx.SocketConnection, mib: int) -> None:
-    block = Block()
+class LargeBlock(ctypes.Structure):
+    """256 KiB."""
+
+    _fields_ = [("blocks", Block * 4)]
+
+
+def _into_bulk(connection: cnx.SocketConnection, block: ctypes.Structure, mib: int) -> None:
     ask(connection.write, mib)
-    for _ in range(mib * 16):
+    for _ in range((mib << 20) // ctypes.sizeof(block)):
         connection.read_into(block)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import cnx
 from tests.benchmarks import peers
+from tests.benchmarks.floor import FLOOR, Floor
 from tests.benchmarks.harness import Case, Target, View, case, percentile, server
 from tests.benchmarks.measuring import QUESTION, SIGNALS, bare_socket, connected, times_of
 
@@ -81,12 +82,14 @@ def busy() -> Iterator[Case]:
 
 def _ways(port: int, stack: ExitStack) -> Ways:
     """Return the bare loop, our own ways, and the usual one."""
-    plain, shared = stack.enter_context(bare_socket(port)), stack.enter_context(bare_socket(port))
+    plain, shared, bones = (stack.enter_context(bare_socket(port)) for _ in range(3))
+    floor = Floor(bones.send, bones.recv)
     quiet, asked, heard = (stack.enter_context(connected(port)) for _ in range(3))
     stack.enter_context(cnx.subscribe(heard, SIGNALS.DATA_RECEIVED, _take))
     hand_over = peers.HandOver(shared)
     return {
         BARE: lambda: (plain.sendall(QUESTION), plain.recv(65536)),  # type: ignore[func-returns-value]
+        FLOOR: lambda: (floor.write(QUESTION), floor.read(65536)),  # type: ignore[func-returns-value]
         READING: lambda: (quiet.write(QUESTION), quiet.readexactly(50)),  # type: ignore[func-returns-value]
         REQUEST: lambda: asked.request(QUESTION),
         HEARD: lambda: (heard.write(QUESTION), heard.readexactly(50)),  # type: ignore[func-returns-value]

@@ -247,7 +247,13 @@ def cycle() -> Iterator[Case]:
             connection.try_connect()
             connection.disconnect()
 
+        def threaded() -> None:
+            thread = threading.Thread(target=bare)
+            thread.start()
+            thread.join()
+
         made.way("bare create_connection, close", times_of(bare, 50))
+        made.way("floor: the same on a thread of its own", times_of(threaded, 50))
         made.way(way, times_of(ours, 50))
         with cnx.SocketConnection("127.0.0.1", port, listener=listener):
             made.way("cnx, on a shared listener that is there", times_of(shared, 50))

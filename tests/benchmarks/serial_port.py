@@ -6,6 +6,7 @@ The other side of the pty is a process of its own, on the same core. Every way h
 from __future__ import annotations
 
 import os
+import select
 import tty
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,6 +18,7 @@ import serial
 from serial.threaded import ReaderThread
 
 import cnx
+from tests.benchmarks.floor import FLOOR, Floor
 from tests.benchmarks.harness import Case, Target, View, case, other_side, percentile
 from tests.benchmarks.measuring import QUESTION, SIGNALS, Countdown, ask, per_second, times_of
 from tests.benchmarks.peers import Lines
@@ -86,7 +88,7 @@ def serial_write() -> Iterator[Case]:
     with ExitStack() as stack:
         masters = []
         names = []
-        for _ in range(3):
+        for _ in range(4):
             master, slave = os.openpty()
             tty.setraw(slave)
             stack.callback(os.close, master)
@@ -96,8 +98,10 @@ def serial_write() -> Iterator[Case]:
         bare = stack.enter_context(opened(names[0]))
         ours = stack.enter_context(cnx.SerialConnection(names[1]))
         pyserial = stack.enter_context(serial.Serial(names[2]))
-        write = ours.write
+        bones = stack.enter_context(opened(names[3]))
+        write, least = ours.write, Floor(partial(os.write, bones), partial(os.read, bones)).write
         made.way("bare os.write", partial(_write_times, lambda: os.write(bare, QUESTION), masters[0]))
+        made.way(FLOOR, partial(_write_times, lambda: least(QUESTION), masters[3]))
         target = Target(1.5, 1.3, upper=True)
         made.way("cnx write()", partial(_write_times, lambda: write(QUESTION), masters[1]), target)
         made.way("pyserial write()", partial(_write_times, lambda: pyserial.write(QUESTION), masters[2]))
@@ -117,8 +121,8 @@ def _write_times(write: Callable[[], Any], master: int) -> list[float]:
 @case("serial-request")
 def serial_request() -> Iterator[Case]:
     """Requests and replies of 50 bytes each."""
-    with other_side("terminal-echo", 3) as names, ExitStack() as stack:
-        first, second, third = names.split()
+    with other_side("terminal-echo", 4) as names, ExitStack() as stack:
+        first, second, third, fourth = names.split()
         bare = stack.enter_context(opened(first))
         ours = stack.enter_context(cnx.SerialConnection(second))
         pyserial = stack.enter_context(serial.Serial(third))
@@ -126,10 +130,24 @@ def serial_request() -> Iterator[Case]:
         made = Case("serial: request and reply", "us", slices=10)
         made.views = [View("p50", percentile(50), {way: Target(1.25, 1.1, upper=True)}), View("p99", percentile(99))]
         made.way("bare os.write, os.read", times_of(partial(_bare_request, bare), 200))
+        floor = _polling_floor(stack.enter_context(opened(fourth)))
+        made.way(f"{FLOOR}, poll", times_of(lambda: (floor.write(QUESTION), floor.read(50)), 200))  # type: ignore[func-returns-value]
         made.way(way, times_of(lambda: (ours.write(QUESTION), ours.readexactly(50)), 200))  # type: ignore[func-returns-value]
         asked = lambda: (pyserial.write(QUESTION), pyserial.read(50))  # noqa: E731
         made.way("pyserial write(), read()", times_of(asked, 200))
         yield made
+
+
+def _polling_floor(port: int) -> Floor:
+    """Return a floor that asks first, as a read of a terminal that blocks cannot be ended."""
+    poll = select.poll()
+    poll.register(port, select.POLLIN)
+
+    def receive(size: int) -> bytes:
+        poll.poll()
+        return os.read(port, size)
+
+    return Floor(partial(os.write, port), receive)
 
 
 def _bare_request(port: int) -> None:
