@@ -48,6 +48,7 @@ class Point(ctypes.BigEndianStructure):
     """Something to read."""
 
     _pack_ = 1
+    _layout_ = "ms"
     _fields_ = (("x", ctypes.c_uint8), ("y", ctypes.c_uint16))
 
     def __eq__(self, other: object) -> bool:
