@@ -201,10 +201,11 @@ class TestCommand:
         assert "refuses connections" in result.output
         assert "is the program running" in result.output
 
-    def test_without_verification(self, stack: ExitStack) -> None:
+    @pytest.mark.parametrize("asked", [("{}?verify=no",), ("{}", "--insecure"), ("{}?timeout=5", "--insecure")])
+    def test_without_verification(self, stack: ExitStack, asked: tuple[str, ...]) -> None:
         """That nobody looks at a certificate is said loudly, where it was asked for."""
         url = served(stack, name="elsewhere.example")
-        result = CliRunner().invoke(cnx, ["doctor", f"{url}?verify=no"])
+        result = CliRunner().invoke(cnx, ["doctor", *(each.format(url) for each in asked)])
         assert result.exit_code == 0, result.output
         assert f"WARNING: the certificate of {url.removeprefix('tls://')} is NOT verified" in result.output
 
@@ -212,3 +213,4 @@ class TestCommand:
         """What is no URL is told as such."""
         assert CliRunner().invoke(cnx, ["doctor", "http://127.0.0.1"]).exit_code == 2
         assert CliRunner().invoke(cnx, ["doctor", "tcp://127.0.0.1:1", "--send", "\\x"]).exit_code == 2
+        assert CliRunner().invoke(cnx, ["doctor", "smartbus://u@127.0.0.1/?unit=20", "--insecure"]).exit_code == 2

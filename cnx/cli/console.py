@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from types import FrameType
+from urllib.parse import urlsplit
 
 import click
 
@@ -20,7 +21,7 @@ from cnx.errors import CnxError
 from cnx.transport_connection import TransportConnection
 from cnx.urls import connection
 
-__all__ = ["clean_exit", "open_url", "shown", "stamp", "stop_signal"]
+__all__ = ["clean_exit", "insecure_option", "open_url", "shown", "stamp", "stop_signal"]
 
 
 @contextmanager
@@ -99,10 +100,15 @@ def _await_end(output: int, until: int, stop: threading.Event) -> None:
         stop.set()
 
 
-def open_url(url: str) -> TransportConnection:
+insecure_option = click.option(
+    "--insecure", is_flag=True, help="Do not verify the certificate of a tls URL: whoever is in between can read all."
+)
+
+
+def open_url(url: str, insecure: bool = False) -> TransportConnection:
     """Return a connection to ``url``, or fail with the usage of the command; warn of TLS that is not verified."""
     try:
-        made: TransportConnection = connection(url)
+        made: TransportConnection = connection(_unverified(url) if insecure else url)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     context = getattr(made, "tls", None)
@@ -110,6 +116,14 @@ def open_url(url: str) -> TransportConnection:
         warning = f"WARNING: the certificate of {made.address} is NOT verified: whoever is in between can read all"
         click.secho(warning, fg="red", err=True)
     return made
+
+
+def _unverified(url: str) -> str:
+    """Return the URL that says the same, and that the certificate is not to be verified."""
+    parts = urlsplit(url)
+    if parts.scheme != "tls":
+        raise click.BadParameter("only a tls URL leads to a certificate", param_hint="--insecure")
+    return parts._replace(query=f"{parts.query}&verify=no".lstrip("&")).geturl()
 
 
 def _reason(error: CnxError | OSError) -> str:

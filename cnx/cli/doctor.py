@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import click
 
-from cnx.cli.console import clean_exit, open_url
+from cnx.cli.console import clean_exit, insecure_option, open_url
 from cnx.cli.smartbus_url import client_at
 from cnx.cli.tecoroute import find_password
 from cnx.clients.tecoroute import Connector
@@ -31,7 +31,10 @@ MARKS = {True: ("ok", "green"), None: ("note", "yellow"), False: ("FAILED", "red
 @click.option(
     "--password-file", type=click.File(encoding="utf-8"), help="File with the password for a login; - for stdin."
 )
-def doctor(url: str, timeout: float, patience: float, send: str, password_file: TextIO | None) -> None:
+@insecure_option
+def doctor(
+    url: str, timeout: float, patience: float, send: str, password_file: TextIO | None, insecure: bool
+) -> None:
     """Find out what is wrong with URL, step by step.
 
     The steps are name, addresses, TLS, certificate, first bytes, and a round trip with --send. A URL that begins with
@@ -51,13 +54,15 @@ def doctor(url: str, timeout: float, patience: float, send: str, password_file: 
         raise click.BadParameter(f"a {scheme} server is asked by a login, not by bytes", param_hint="--send")
     if password_file is not None and scheme not in ("smartbus", "tecoroute"):
         raise click.BadParameter("only smartbus and tecoroute have a login", param_hint="--password-file")
+    if insecure and scheme in ("smartbus", "tecoroute"):
+        raise click.BadParameter(f"{scheme} has no certificate", param_hint="--insecure")
     with clean_exit():
         if scheme == "smartbus":
             steps = smartbus_steps(url, password_file, timeout)
         elif scheme == "tecoroute":
             steps = tecoroute_steps(url, password_file, timeout)
         else:
-            steps = examine(open_url(url), timeout=timeout, patience=patience, request=unescaped(send))
+            steps = examine(open_url(url, insecure), timeout=timeout, patience=patience, request=unescaped(send))
         findings = []
         for finding in steps:
             show(finding)

@@ -10,7 +10,7 @@ from typing import TextIO
 import click
 
 from cnx.backoff import Backoff
-from cnx.cli.console import clean_exit, open_url, shown, stamp, stop_signal
+from cnx.cli.console import clean_exit, insecure_option, open_url, shown, stamp, stop_signal
 from cnx.connection import Connection
 from cnx.lifecycle import State
 from cnx.manager import ConnectionManager
@@ -27,14 +27,15 @@ ONCE = Backoff(first=3600.0, cap=3600.0, jitter=0.0, attempts=1)
 @click.option("--hex", "as_hex", is_flag=True, help="Show bytes in hexadecimal; otherwise text, with escapes.")
 @click.option("--log", type=click.File("a", encoding="utf-8", lazy=False), help="Append the same lines to this file.")
 @click.option("--once", is_flag=True, help="End when the link ends, or cannot be made, in place of trying again.")
-def monitor(url: str, as_hex: bool, log: TextIO | None, once: bool) -> None:
+@insecure_option
+def monitor(url: str, as_hex: bool, log: TextIO | None, once: bool, insecure: bool) -> None:
     """Show what comes from URL, with time stamps, and stay connected until interrupted.
 
     \b
     cnx monitor tcp://127.0.0.1:4001
     cnx monitor 'serial:///dev/ttyUSB0?baudrate=115200' --hex --log bytes.txt
     """
-    watched = open_url(url)
+    watched = open_url(url, insecure)
     form: Callable[[bytes], str] = (lambda data: data.hex(" ")) if as_hex else text_of
     with clean_exit(), stop_signal() as stop, shown(stop):
         show = _Printer(log, stop)

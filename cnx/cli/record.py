@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cnx.cli.console import clean_exit, open_url, stop_signal
+from cnx.cli.console import clean_exit, insecure_option, open_url, stop_signal
 from cnx.cli.proxy import OutspokenProxy
 from cnx.cli.simulate import run_simulator
 from cnx.connection import Connection
@@ -18,6 +18,7 @@ from cnx.replay import Replay
 from cnx.signals import subscribe
 from cnx.simulation import Session
 from cnx.tape import Tape
+from cnx.transport_connection import TransportConnection
 from cnx.transports.tapped import TappedTransport
 from cnx.transports.transport import Transport
 
@@ -71,7 +72,8 @@ def made_tape(path: Path) -> Tape:
 @click.argument("url")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--listen", metavar="URL", help="Let one client at a time come in here, and pass on what it sends.")
-def record(url: str, file: Path, listen: str | None) -> None:
+@insecure_option
+def record(url: str, file: Path, listen: str | None, insecure: bool) -> None:
     """Write what goes over a link with URL to FILE, and stay connected until interrupted.
 
     FILE is text (.txt, .log) or a capture for Wireshark and "cnx replay" (.pcapng). With --listen, cnx stands between a
@@ -81,16 +83,17 @@ def record(url: str, file: Path, listen: str | None) -> None:
     cnx record tcp://192.168.0.10:4001 night.txt
     cnx record 'serial:///dev/ttyUSB0?baudrate=9600' session.pcapng --listen tcp://127.0.0.1:4001
     """
+    if insecure and listen is not None:
+        raise click.BadParameter("with --listen, no certificate is involved", param_hint="--insecure")
     with clean_exit():
         if listen is None:
-            record_alone(url, file)
+            record_alone(open_url(url, insecure), file)
         else:
             record_between(url, file, listen)
 
 
-def record_alone(url: str, file: Path) -> None:
+def record_alone(watched: TransportConnection, file: Path) -> None:
     """Connect, and write down what comes."""
-    watched = open_url(url)
     signals = Connection.Signals
     with made_tape(file) as tape, stop_signal() as stop:
         subscribe(watched, signals.CONNECTED, lambda: tape.say("opened"))
