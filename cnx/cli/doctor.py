@@ -32,9 +32,7 @@ MARKS = {True: ("ok", "green"), None: ("note", "yellow"), False: ("FAILED", "red
     "--password-file", type=click.File(encoding="utf-8"), help="File with the password for a login; - for stdin."
 )
 @insecure_option
-def doctor(
-    url: str, timeout: float, patience: float, send: str, password_file: TextIO | None, insecure: bool
-) -> None:
+def doctor(url: str, timeout: float, patience: float, send: str, password_file: TextIO | None, insecure: bool) -> None:
     """Find out what is wrong with URL, step by step.
 
     The steps are name, addresses, TLS, certificate, first bytes, and a round trip with --send. A URL that begins with
