@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -149,7 +151,9 @@ class ConnectionManager:
     def __repr__(self) -> str:
         return f"<ConnectionManager {self.state.value} of {self._connection!r}>"
 
-    def __del__(self) -> None:
+    def __del__(self, over: Callable[[], bool] = sys.is_finalizing) -> None:
+        if over():
+            return  # what is used here may be gone already
         recovery = getattr(self, "_recovery", None)  # the constructor may have refused its arguments
         if recovery is not None and recovery.state in (State.CONNECTING, State.RECOVERING):
             recovery.stop_working()

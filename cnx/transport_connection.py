@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from abc import abstractmethod
 from collections.abc import Callable
 from threading import get_ident
@@ -290,9 +291,9 @@ class TransportConnection(Connection):
             delivery.refresh()
             link.look_again()
 
-    def __del__(self) -> None:
+    def __del__(self, over: Callable[[], bool] = sys.is_finalizing) -> None:
         link = getattr(self, "_link", None)  # the constructor may have refused its arguments
-        if link is not None and link.reason is None:
+        if link is not None and link.reason is None and not over():  # when over, modules may be gone already
             try:
                 self._warn_abandoned()
             finally:
