@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 
 from cnx.errors import Cancelled, TimedOut
+from cnx.locks import Lock
 from cnx.monitor import Gate
 
 __all__ = ["LONGEST", "Deadline", "Seconds", "checked_interval", "checked_timeout", "left_of"]
@@ -83,7 +83,7 @@ class Deadline:
         self._end = None if self._seconds is None else monotonic() + self._seconds
         self._cancelled: Cancelled | None = None
         self._wakers: list[Callable[[], object]] = []
-        self._lock = threading.RLock()
+        self._lock = Lock()
 
     def __repr__(self) -> str:
         state = "cancelled" if self._cancelled else f"remaining={self.remaining()}"

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TypeVar
 
+from cnx.locks import Lock
+
 __all__ = ["Gate", "Monitor"]
 
 T = TypeVar("T")
@@ -50,7 +52,7 @@ class Monitor:
     __slots__ = ("gates", "lock")
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock = Lock()
         self.gates: list[Gate] = []
 
     def notify(self) -> None:

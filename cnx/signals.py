@@ -14,7 +14,6 @@ import functools
 import inspect
 import logging
 import os
-import threading
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -23,11 +22,13 @@ from pydispatch import dispatcher as dispatcher
 from pydispatch.robustapply import function as receiving_function
 from pydispatch.robustapply import robustApply as call_with_accepted
 
+from cnx.locks import Lock
+
 __all__ = ["Signal", "Subscription", "emit", "subscribe"]
 
 log = logging.getLogger(__name__)
 
-_tables = threading.RLock()  # PyDispatcher's tables are not safe against two threads that subscribe at once
+_tables = Lock()  # PyDispatcher's tables are not safe against two threads that subscribe at once
 if hasattr(
     os, "register_at_fork"
 ):  # a child must not inherit them half changed, nor locked by a thread it does not have

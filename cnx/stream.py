@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from time import monotonic
 from typing import Any
 
 from cnx.deadline import checked_timeout, left_of
-from cnx.errors import TimedOut
 from cnx.framing import checked_terminator
+from cnx.locks import Lock, within
 from cnx.reading import Reading
 from cnx.transport_connection import TransportConnection
 from cnx.writing import Writing, checked_data
@@ -32,7 +31,7 @@ class StreamConnection(TransportConnection, Reading, Writing):
 
     def _let_go(self) -> None:
         super()._let_go()
-        self._requesting = threading.RLock()
+        self._requesting = Lock()
 
     def request(self, data: bytes, separator: bytes | None = None, *, timeout: float | None = None) -> bytes:
         """Send ``data`` and return the reply up to ``separator`` (the terminator if omitted), which is included.
@@ -46,14 +45,10 @@ class StreamConnection(TransportConnection, Reading, Writing):
         message = data if type(data) is bytes else checked_data(data)
         patience = self.timeout if timeout is None else checked_timeout(timeout)
         began = monotonic()
-        if not self._requesting.acquire(timeout=-1 if patience is None else patience):
-            raise TimedOut(f"{self.name}: another request did not end in time; nothing was sent")
-        try:
+        with within(self._requesting, patience, "another request did not end in time; nothing was sent"):
             link = (self.reading and self._link) or self._reading_link()
             link.write(message, left_of(patience, began))
             return self._take_piece(link, end, left_of(patience, began))
-        finally:
-            self._requesting.release()
 
     @property
     def encoding(self) -> str:

@@ -6,8 +6,9 @@ import contextlib
 import os
 import select
 import socket
-import threading
 from typing import Protocol
+
+from cnx.locks import Lock
 
 __all__ = ["AWAY", "HANGUP", "INPUT", "NOTHING", "EpollWatch", "PollWatch", "Watch", "new_watch"]
 
@@ -91,7 +92,7 @@ class PollWatch(Watch):
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
         self._interests: dict[int, int] = {}
-        self._lock = threading.RLock()
+        self._lock = Lock()
 
     def add(self, fd: int) -> None:
         with self._lock:

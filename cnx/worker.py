@@ -11,6 +11,7 @@ from time import monotonic
 from cnx.backoff import Backoff
 from cnx.deadline import Deadline
 from cnx.errors import Cancelled, ConnectError, TornDown
+from cnx.locks import Lock
 
 __all__ = ["Retries", "Worker"]
 
@@ -76,7 +77,7 @@ class Worker:
         self._retries = retries
         self._pause = pause
         self._stop = Deadline()
-        self._starting = threading.RLock()
+        self._starting = Lock()
         self.over = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 

@@ -17,6 +17,7 @@ from time import monotonic
 
 from cnx.deadline import Deadline
 from cnx.errors import ConnectError, ConnectionLost, PeerClosed, TimedOut
+from cnx.locks import Lock
 from cnx.transports.resolver import reason_of
 from cnx.transports.sockets import SocketTransport
 from cnx.transports.transport import CHUNK, Transport
@@ -47,7 +48,7 @@ class TlsTransport(Transport):
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._engine = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
-        self._lock = threading.RLock()  # guards the engine and its two memories
+        self._lock = Lock()  # guards the engine and its two memories
         self._flushing = threading.Lock()  # its holder sends: records leave in the order they were made
         self._unsent = b""  # what the socket did not take yet; belongs to the holder of _flushing
         self._end: ConnectionLost | None = None  # met after bytes that had to be given out first

@@ -10,6 +10,7 @@ from types import TracebackType
 from cnx.clients.chiller.client_chiller import Chiller
 from cnx.clients.chiller.client_line import checked_seconds
 from cnx.clients.chiller.client_watch import ChillerWatch
+from cnx.locks import Lock
 from cnx.signals import Subscription, subscribe
 
 __all__ = ["ChillerMonitor"]
@@ -41,7 +42,7 @@ class ChillerMonitor(ChillerWatch):
         self.watchdog_interval = checked_seconds("watchdog_interval", watchdog_interval)
         self.telemetry_interval = checked_seconds("telemetry_interval", telemetry_interval)
         self._wake = threading.Event()
-        self._lock = threading.RLock()  # of starting and stopping, also by a signal handler
+        self._lock = Lock()  # of starting and stopping, also by a signal handler
         self._thread: threading.Thread | None = None
         self._last: threading.Thread | None = None
         self._subscriptions: list[Subscription] = []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from itertools import count
 from threading import get_ident
 
 from cnx.errors import TimedOut
+from cnx.locks import Lock
 from cnx.monitor import Gate
 
 __all__ = ["Turn", "Turns"]
@@ -37,7 +37,7 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # so that it cannot lock out a signal handler
+        self._lock = Lock()  # so that it cannot lock out a signal handler
         self._waiting: list[Turn] = []
         self._served: dict[int, int] = {}
         self._count = count(1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -20,7 +19,7 @@ from cnx.clients.m2.protocol import (
 )
 from cnx.clients.m2.protocol_enums import MsgType
 from cnx.deadline import Deadline, checked_timeout
-from cnx.errors import TimedOut
+from cnx.locks import Lock, within
 from cnx.socket_connection import SocketConnection
 
 __all__ = ["M2Client"]
@@ -84,7 +83,7 @@ class M2Client(SocketConnection):
 
     def _let_go(self) -> None:
         super()._let_go()
-        self._numbering = threading.RLock()  # its holder sends, so that commands go out in the order of their numbers
+        self._numbering = Lock()  # its holder sends, so that commands go out in the order of their numbers
 
     def write_message(
         self,
@@ -138,9 +137,7 @@ class M2Client(SocketConnection):
 
         For what was checked already; otherwise as :meth:`send_command`.
         """
-        if not self._numbering.acquire(timeout=-1 if timeout is None else timeout):
-            raise TimedOut(f"{self.name}: other commands were not sent within {timeout:g} s; {name} was not sent")
-        try:
+        with within(self._numbering, timeout, "other commands were not sent in time; nothing was sent"):
             number = next(self._sequence, None)
             if type(number) is not int or not 0 <= number <= MAX_SEQUENCE_ID:
                 raise ValueError(
@@ -151,8 +148,6 @@ class M2Client(SocketConnection):
             if note is not None:
                 note(number)
             (self._link or self._current()).write(line_of(number), timeout)
-        finally:
-            self._numbering.release()
 
     def receive(self, *, timeout: float | None = None) -> Any:
         """Return the next message; broken ones are logged and skipped."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from cnx.clients.m2.protocol_enums import CommandStatus
 from cnx.clients.m2.protocol_fields import Command
 from cnx.deadline import checked_timeout
 from cnx.errors import ConnectionLost, LimitExceeded, NotConnected, TimedOut
+from cnx.locks import Lock
 
 if TYPE_CHECKING:
     from cnx.clients.m2.client_ports import Port
@@ -104,7 +104,7 @@ class PendingCommands:
     def __init__(self, port: Port, on_done: Callable[[CommandResult], object]) -> None:
         self.port = port
         self._on_done = on_done
-        self._lock = threading.RLock()
+        self._lock = Lock()
         self._pending: dict[int, PendingCommand] = {}
 
     def check_room(self) -> None:

@@ -13,6 +13,7 @@ from cnx.connection import STOP_TIMEOUT, Connection, Traffic
 from cnx.deadline import Deadline
 from cnx.errors import ConnectionLost
 from cnx.link import Link
+from cnx.locks import Lock
 from cnx.signals import emit
 
 __all__ = ["Port", "TwoPorts"]
@@ -110,7 +111,7 @@ class TwoPorts(Connection):
 
     def _let_go(self) -> None:
         super()._let_go()
-        self._lock = threading.RLock()
+        self._lock = Lock()
         self._up = False
         self._reason: BaseException | None = None  # why the last connection ended
         self._open: set[Port] = set()  # those whose end was not told yet

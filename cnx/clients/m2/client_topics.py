@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from time import monotonic
 from types import TracebackType
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 from cnx.clients.m2.protocol_fields import Topic
 from cnx.deadline import checked_timeout
 from cnx.errors import ConnectionLost, TimedOut
+from cnx.locks import Lock
 from cnx.monitor import Monitor
 
 __all__ = ["Expectation", "Sample", "Topics"]
@@ -110,7 +110,7 @@ class Topics:
         self.changed = Monitor()
         self.check_may_wait = check_may_wait
         self._known = known
-        self._lock = threading.RLock()
+        self._lock = Lock()
         self._latest: dict[str, Sample] = {}
         self._expected: dict[str, list[Expectation]] = {}
 

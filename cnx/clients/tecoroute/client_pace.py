@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from time import monotonic
 
 from cnx.clients.tecoroute.client_errors import ConnectorConnectionError
 from cnx.deadline import Deadline, checked_timeout
+from cnx.locks import Lock
 from cnx.registry import Registry
 
 __all__ = ["OPENINGS", "Pace"]
@@ -27,7 +27,7 @@ class Pace:
 
     def _renew(self) -> None:
         """Begin with a free lock, also in a forked child process, where its owner does not exist."""
-        self._lock = threading.RLock()  # for a signal handler that opens a connector, too
+        self._lock = Lock()  # for a signal handler that opens a connector, too
 
     def wait(self, deadline: Deadline) -> None:
         """Wait for a turn.

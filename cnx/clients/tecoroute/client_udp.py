@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 from collections import deque
 from collections.abc import Iterable
 from time import monotonic
@@ -18,6 +17,7 @@ from cnx.clients.tecoroute.client_udp_port import Address, Allowed, UdpPort
 from cnx.deadline import checked_timeout
 from cnx.errors import Cancelled, LimitExceeded, TimedOut
 from cnx.lifecycle import State
+from cnx.locks import Lock
 from cnx.manager import ConnectionManager
 from cnx.monitor import Monitor
 from cnx.signals import subscribe_weakly
@@ -80,7 +80,7 @@ class UdpConnector:
         self.statistics = UdpStatistics()
         self._held: deque[tuple[float, bytes, Address]] = deque()
         self._port: UdpPort | None = None
-        self._opening = threading.RLock()  # one at a time opens; close() does not wait for that
+        self._opening = Lock()  # one at a time opens; close() does not wait for that
         self._changed = Monitor()  # guards the two below
         self._closings = 0
         for signal, method in (

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from cnx.clients.tecoroute.client_errors import ConnectorConnectionError
+from cnx.locks import Lock
 
 __all__ = ["Allowed", "UdpPort"]
 
@@ -64,7 +65,7 @@ class UdpPort:
         self._where = host, port
         self._on_datagrams = on_datagrams
         self._sockets: list[socket.socket] = []
-        self._lock = threading.RLock()  # guards the two below: whether thread or close() has to close the sockets
+        self._lock = Lock()  # guards the two below: whether thread or close() has to close the sockets
         self._closing = False
         self._running = False
         self._thread: threading.Thread | None = None
