@@ -169,8 +169,11 @@ class Link(Reception, Transmission):
             if leads:
                 self._reader = 0
                 self._leave()
-            if gate in self._changed.gates:
-                self._changed.gates.remove(gate)
+            if gate is not None:
+                try:
+                    self._changed.gates.remove(gate)
+                except ValueError:
+                    pass  # an interrupt came before it was there
 
     def read_waiting(self) -> None:
         """Move what waits into the inbox, without waiting for more; other threads that read keep their turn."""

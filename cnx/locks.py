@@ -1,8 +1,8 @@
 """Locks that an interrupt cannot leave locked.
 
-A signal handler, such as that of Ctrl-C, runs on the main thread where a function has returned, and may raise. So what is
-taken by ``acquire()`` and given back in a ``finally`` can stay locked: the handler may run between the two. CPython enters
-``with lock:`` in one step, and leaves it so; but 3.14 runs handlers after the lock was taken and before the block begins.
+A signal handler, such as that of Ctrl-C, runs on the main thread where a function has returned, and may raise. So what
+is taken by ``acquire()`` and given back in a ``finally`` can stay locked: the handler may run between the two. CPython
+enters and leaves ``with lock:`` in one step each; but 3.14 runs handlers after the lock was taken, before the block.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ else:
                 raise
 
 
-class within:  # noqa: N801  # reads as a statement
+class within:  # reads as a statement
     """Hold a lock that is had within some seconds::
 
         with within(lock, timeout, "nothing was sent"):
@@ -67,7 +67,7 @@ class within:  # noqa: N801  # reads as a statement
 
 
 def give_back(lock: Any) -> None:
-    """Release a lock if an interrupted ``acquire()`` took it: who has it already never waits, and so has it once more."""
+    """Release a lock if an interrupted ``acquire()`` took it; who has it already never waits, and has it once more."""
     try:
         lock.release()
     except RuntimeError:

@@ -77,5 +77,7 @@ class Monitor:
                     return found
                 gate.wait(left)
             finally:
-                if gate in self.gates:
+                try:  # not "if gate in": where threads are free, one that moves up meanwhile is overlooked
                     self.gates.remove(gate)
+                except ValueError:
+                    pass  # it never came there

@@ -91,9 +91,16 @@ class Recorder:
 
     def records(self, secrets: Iterable[bytes] = ()) -> list[Record]:
         """Return the records, the oldest first, with stars in place of each secret."""
-        records = [Record(*entry) for entry in self._ring.copy()]
+        records = [Record(*entry) for entry in self._entries()]
         wanted = sorted(filter(None, secrets), key=len, reverse=True)
         return list(cover(records, wanted, len(records) == self._ring.maxlen)) if wanted else records
+
+    def _entries(self) -> deque[tuple[float, str, bytes, int, str]]:
+        while True:
+            try:
+                return self._ring.copy()
+            except RuntimeError:  # where threads are free, another may have added one meanwhile
+                continue
 
 
 def masked(data: bytes, secrets: Iterable[bytes]) -> bytes:

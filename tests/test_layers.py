@@ -25,7 +25,7 @@ class Layer(NamedTuple):
     may_import: str
 
 
-BYTES = "errors monitor registry recorder watch deadline buffer framing json_lines signals outlet capture history tape"
+BYTES = "errors locks monitor registry recorder watch deadline buffer framing json_lines signals outlet capture history tape"
 LINKS = "life transmission reception link listener heartbeat"
 CORE = "connection reading writing delivery transport_connection stream"
 KINDS = "socket_connection serial_connection udp_connection urls"
@@ -35,20 +35,19 @@ LAYERS = [
     Layer("errors", ""),
     Layer("backoff", ""),
     Layer("buffer", ""),
-    Layer("watch", ""),
-    Layer("monitor", ""),
     Layer("registry", ""),
     Layer("recorder", ""),
-    Layer("deadline", "errors monitor"),
-    Layer("lifecycle", "errors monitor"),
-    Layer("signals", "errors monitor"),
+    Layer("locks", "errors"),
+    Layer("monitor", "locks errors"),
+    Layer("watch", "locks errors"),
+    Layer("deadline lifecycle signals", "monitor locks errors"),
     Layer("capture history tape", "recorder errors"),
     Layer("outlet", "signals"),
     Layer("framing json_lines", "buffer errors"),
-    Layer("transports transports.*", "transports.* deadline monitor recorder errors"),
+    Layer("transports transports.*", "transports.* deadline monitor locks recorder errors"),
     Layer(LINKS, "transports.transport deadline watch monitor registry recorder errors"),
     Layer(f"{CORE} {KINDS}", f"{BYTES} {LINKS} transports.*"),
-    Layer("worker recovery manager", "lifecycle backoff connection signals deadline monitor registry errors"),
+    Layer("worker recovery manager", "lifecycle backoff connection signals deadline monitor locks registry errors"),
     Layer("faults faults.*", "faults faults.* errors"),
     Layer("simulation simulation.*", "simulation simulation.* faults.* transports.* deadline monitor framing errors"),
     Layer("proxy replay", "simulation transports.* deadline monitor framing recorder errors"),

@@ -26,7 +26,6 @@ class Point(ctypes.BigEndianStructure):
 
     _pack_ = 1
     _layout_ = "ms"
-    _layout_ = "ms"
     _fields_ = (("x", ctypes.c_uint8), ("y", ctypes.c_uint16))
 
 

@@ -30,8 +30,8 @@ class SocketOptions:
         keepalive: idle seconds before the first probe, seconds between probes, and probes without an answer until
             the link counts as broken (SO_KEEPALIVE); ``None`` for no probes.
         user_timeout: seconds that sent bytes may stay unacknowledged before the link counts as broken
-            (TCP_USER_TIMEOUT; Linux). The system looks when it would send again, which may be as much later; a heartbeat
-            is more exact.
+            (TCP_USER_TIMEOUT; Linux). The system looks when it would send again, which may be as much later; a
+            heartbeat is more exact.
     """
 
     nodelay: bool = True

@@ -22,7 +22,6 @@ class Point(ctypes.Structure):
 
     _pack_ = 1
     _layout_ = "ms"
-    _layout_ = "ms"
     _fields_ = (("x", ctypes.c_uint8), ("y", ctypes.c_uint16))
 
 
