@@ -85,6 +85,11 @@ class BenchmarkTables(Directive):
         return made
 
 
+def version_of(python: str) -> list[int]:
+    """Return the numbers in what an interpreter is called, such as ``3.13t`` or ``3.11 Debian``."""
+    return [int(part) for part in python.split()[0].rstrip("t").split(".")]
+
+
 class BenchmarkVersions(Directive):
     """Put a table of what has a target, with a column for every file that the directive's pattern finds."""
 
@@ -94,7 +99,7 @@ class BenchmarkVersions(Directive):
         """Return the table."""
         folder = Path(self.state.document.current_source).parent
         found = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob(self.arguments[0])]
-        found.sort(key=lambda each: [int(part) for part in each["python"].rstrip("t").split(".")])
+        found.sort(key=lambda each: (version_of(each["python"]), each["python"]))
         by_version = [{(row["case"], row["way"]): row for row in each["results"]} for each in found]
         lines = []
         for (case, way), row in (by_version[0] if by_version else {}).items():

@@ -18,7 +18,7 @@ from rich.table import Table
 from tests.benchmarks.chart import draw
 from tests.benchmarks.harness import CASES, Result, pin, run_case
 
-CORE = ("receive", "request", "emit", "serial_port", "scale", "recovery", "recorder")
+CORE = ("receive", "request", "parts", "emit", "serial_port", "scale", "recovery", "recorder")
 CLIENTS = ("m2", "chiller", "smartbus")
 SHORT = ("bulk", "lines", "json", "request", "emit", "cycle", "serial-lines", "serial-write", "serial-request")
 
