@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
+from typing import Any
 
 from cnx.errors import Cancelled, TimedOut
 from cnx.locks import Lock
@@ -48,13 +49,20 @@ def checked_interval(seconds: float | None, what: str = "interval") -> float | N
 
 
 class Seconds:
-    """An attribute that is a timeout, checked when it is set. Reading it is as quick as reading any other."""
+    """An attribute that is a timeout, checked when it is set.
+
+    Inside cnx it is read with an underscore before its name, which is as quick as any other attribute. (What keeps its
+    value in the ``__dict__`` of the instance makes all attributes of that slower.)
+    """
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
+        self._name, self._hidden = name, f"_{name}"
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self if instance is None else getattr(instance, self._hidden)
 
     def __set__(self, instance: object, seconds: float | None) -> None:
-        instance.__dict__[self._name] = checked_timeout(seconds, self._name)
+        setattr(instance, self._hidden, checked_timeout(seconds, self._name))
 
 
 def left_of(seconds: float | None, began: float) -> float | None:

@@ -38,11 +38,25 @@ _LAST_WORDS = 0.1
 class Link(Reception, Transmission):
     """One life of a transport, for callers of reading methods, on top of its reception by an attendant. Thread-safe."""
 
-    def take_whole(self, whole: Callable[[bytes], object], timeout: float | None, size: int = CHUNK) -> bytes | None:
-        """Read once, where nothing waits and nobody else reads, and return what comes if it is ``whole``.
+    def take_whole(
+        self,
+        least: int,
+        most: int,
+        timeout: float | None,
+        *,
+        whole: Callable[[bytes], object] | None = None,
+        size: int = CHUNK,
+    ) -> bytes | None:
+        """Read once, where nothing waits and nobody else reads, and return what comes if it is all that is wanted.
 
         Otherwise what came is kept for :meth:`take`, and ``None`` is returned. This is the short way for a reply that
         comes in one piece.
+
+        Args:
+            least, most: bytes that it has to have.
+            timeout: seconds.
+            whole: says of what has so many whether it is what is wanted.
+            size: bytes to ask for.
 
         Raises:
             TimedOut: nothing came in time.
@@ -60,7 +74,7 @@ class Link(Reception, Transmission):
             data = self.transport.read(size, timeout)
             self.received += len(data)
             self._note("<", data)
-            found = whole(data)
+            found = least <= len(data) <= most and (whole is None or whole(data))
             tell = self._sink.wanted() and self.live
             if not found:
                 with self._lock:

@@ -52,6 +52,8 @@ class Reading:
     limit: int
     timeout: float | None
     reading: bool
+    _timeout: float | None
+    _limit: int
     _framing: Framing | None
     _link: Link | None
 
@@ -65,17 +67,12 @@ class Reading:
         """
         n = operator.index(n)
         link = (self.reading and self._link) or self._reading_link()
-        patience = self.timeout if timeout is None else checked_timeout(timeout)
-        inbox: ReceiveBuffer = link.inbox
-        if n < 0:
-            return self._take(link, lambda: inbox.take_all() if isinstance(link.reason, PeerClosed) else None, patience)
-        if n == 0:
-            return b""
+        patience = self._timeout if timeout is None else checked_timeout(timeout)
+        if n <= 0:
+            return self._read_to_end(link, patience) if n else b""
         size = CHUNK if n > CHUNK or link.transport.buffers else n
-        data = link.take_whole(lambda data: len(data) <= n, patience, size)
-        if data is not None:
-            return data
-        return self._take(link, lambda: inbox.take(n) if len(inbox) else None, patience, at_end=True)
+        data = link.take_whole(1, n, patience, size=size)
+        return self._take_some(link, n, patience) if data is None else data
 
     def readexactly(self, n: int, *, timeout: float | None = None) -> bytes:
         """Return exactly ``n`` bytes; ``limit`` does not apply."""
@@ -85,20 +82,16 @@ class Reading:
             self._reading_link()
             return b""
         link = (self.reading and self._link) or self._reading_link()
-        patience = self.timeout if timeout is None else checked_timeout(timeout)
+        patience = self._timeout if timeout is None else checked_timeout(timeout)
         began = monotonic()
-        data = link.take_whole(lambda data: len(data) == n, patience)
-        if data is not None:
-            return data
-        inbox: ReceiveBuffer = link.inbox
-        patience = left_of(patience, began)
-        return self._take(link, lambda: inbox.take(n) if len(inbox) >= n else None, patience, expected=n)
+        data = link.take_whole(n, n, patience)
+        return self._take_exactly(link, n, left_of(patience, began)) if data is None else data
 
     def readuntil(self, separator: bytes = b"\n", *, timeout: float | None = None) -> bytes:
         """Return everything up to ``separator``, which is included."""
         checked_terminator(separator)
         link = (self.reading and self._link) or self._reading_link()
-        patience = self.timeout if timeout is None else checked_timeout(timeout)
+        patience = self._timeout if timeout is None else checked_timeout(timeout)
         return self._take_piece(link, separator, patience)
 
     def readline(self, *, timeout: float | None = None) -> bytes:
@@ -109,8 +102,7 @@ class Reading:
                 return line
             except IndexError:
                 pass
-        link = self._reading_link()
-        return self._take(link, lambda: self._line(link.inbox), self._patience(timeout), at_end=True)
+        return self._take_line(self._reading_link(), self._patience(timeout))
 
     def _line(self, inbox: ReceiveBuffer) -> bytes | None:
         """Cut all lines that are there at once, if none is too long, and return the first."""
@@ -172,13 +164,31 @@ class Reading:
         inbox: ReceiveBuffer = link.inbox
         return self._take(link, lambda: inbox.take_all() if len(inbox) or link.reason is None else None, 0.0)
 
+    # The lambdas stand in methods of their own: a function that makes one is slower, also where it is not used.
+
+    def _read_to_end(self, link: Link, patience: float | None) -> bytes:
+        inbox: ReceiveBuffer = link.inbox
+        return self._take(link, lambda: inbox.take_all() if isinstance(link.reason, PeerClosed) else None, patience)
+
+    def _take_some(self, link: Link, n: int, patience: float | None) -> bytes:
+        inbox: ReceiveBuffer = link.inbox
+        return self._take(link, lambda: inbox.take(n) if len(inbox) else None, patience, at_end=True)
+
+    def _take_exactly(self, link: Link, n: int, patience: float | None) -> bytes:
+        inbox: ReceiveBuffer = link.inbox
+        return self._take(link, lambda: inbox.take(n) if len(inbox) >= n else None, patience, expected=n)
+
+    def _take_line(self, link: Link, patience: float | None) -> bytes:
+        return self._take(link, lambda: self._line(link.inbox), patience, at_end=True)
+
     def _take_piece(self, link: Link, separator: bytes, patience: float | None) -> bytes:
         began, size = monotonic(), len(separator)
-        most = self.limit
-        data = link.take_whole(lambda data: 0 <= data.find(separator) == len(data) - size <= most - size, patience)
-        if data is not None:
-            return data
-        return self._take(link, lambda: self._piece(link.inbox, separator), left_of(patience, began))
+        ends = lambda data: data.find(separator) == len(data) - size  # noqa: E731
+        data = link.take_whole(size, self._limit, patience, whole=ends)
+        return self._take_found(link, separator, left_of(patience, began)) if data is None else data
+
+    def _take_found(self, link: Link, separator: bytes, patience: float | None) -> bytes:
+        return self._take(link, lambda: self._piece(link.inbox, separator), patience)
 
     def _piece(self, inbox: ReceiveBuffer, separator: bytes) -> bytes | None:
         end = inbox.find(separator)
@@ -191,7 +201,7 @@ class Reading:
 
     def _patience(self, timeout: float | None) -> float | None:
         """Return the seconds to wait; ``None`` for ever."""
-        return self.timeout if timeout is None else checked_timeout(timeout)
+        return self._timeout if timeout is None else checked_timeout(timeout)
 
     def _take(
         self,

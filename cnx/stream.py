@@ -43,7 +43,7 @@ class StreamConnection(TransportConnection, Reading, Writing):
         """
         end = self._terminator if separator is None else checked_terminator(separator)
         message = data if type(data) is bytes else checked_data(data)
-        patience = self.timeout if timeout is None else checked_timeout(timeout)
+        patience = self._timeout if timeout is None else checked_timeout(timeout)
         began = monotonic()
         with within(self._requesting, patience, "another request did not end in time; nothing was sent"):
             link = (self.reading and self._link) or self._reading_link()

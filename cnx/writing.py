@@ -33,6 +33,7 @@ class Writing:
     encoding: str
     terminator: bytes
     timeout: float | None
+    _timeout: float | None
     _framing: Framing | None
     _link: Link | None
 
@@ -44,7 +45,7 @@ class Writing:
         if type(data) is not bytes:
             data = checked_data(data)
         link = self._link or self._current()
-        link.write(data, self.timeout if timeout is None else checked_timeout(timeout))
+        link.write(data, self._timeout if timeout is None else checked_timeout(timeout))
 
     def writelines(self, lines: Iterable[Data], *, timeout: float | None = None) -> None:
         """Send several pieces of bytes as one."""

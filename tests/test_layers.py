@@ -25,8 +25,8 @@ class Layer(NamedTuple):
     may_import: str
 
 
-BYTES = "errors locks monitor registry recorder watch deadline buffer framing json_lines signals outlet capture history tape"
-LINKS = "life transmission reception link listener heartbeat"
+WAITING = "errors locks monitor registry recorder watch deadline"
+BYTES = f"{WAITING} buffer framing json_lines signals outlet capture history tape"LINKS = "life transmission reception link listener heartbeat"
 CORE = "connection reading writing delivery transport_connection stream"
 KINDS = "socket_connection serial_connection udp_connection urls"
 MANAGING = "backoff lifecycle worker recovery manager"

@@ -1,4 +1,4 @@
-"""What a request and its reply are made of: the parts by themselves, with warm caches, and with no system call at all."""
+"""What a request and its reply are made of: the parts by themselves, with warm caches, and without system calls."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from cnx.errors import ConnectError, ProtocolError, TimedOut
 from cnx.link import Link
 from cnx.stream import StreamConnection
 from cnx.transport_connection import TransportConnection
-from cnx.transports.transport import Transport
+from cnx.transports.transport import CHUNK, Transport
 from cnx.urls import connection
 
 __all__ = ["ChillerLine", "Source", "checked_seconds"]
@@ -131,7 +131,7 @@ class ChillerLine(StreamConnection):
         awaited = self._send(link, call)
         sent_at = monotonic()
         try:
-            reply = link.take_whole(call.is_answered_by, self._reply_timeout)
+            reply = link.take_whole(1, CHUNK, self._reply_timeout, whole=call.is_answered_by)
         except TimedOut:
             raise self._no_reply(call) from None
         if reply is None:

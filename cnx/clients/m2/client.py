@@ -124,7 +124,7 @@ class M2Client(SocketConnection):
         """
         self.check_usable(name)
         line_of = prepare_command(name, details)
-        self.send_numbered(name, line_of, self.timeout if timeout is None else checked_timeout(timeout))
+        self.send_numbered(name, line_of, self._timeout if timeout is None else checked_timeout(timeout))
 
     def send_numbered(
         self,
@@ -151,7 +151,7 @@ class M2Client(SocketConnection):
 
     def receive(self, *, timeout: float | None = None) -> Any:
         """Return the next message; broken ones are logged and skipped."""
-        deadline = Deadline(self.timeout if timeout is None else timeout)
+        deadline = Deadline(self._timeout if timeout is None else timeout)
         while isinstance(message := super().receive(timeout=deadline.remaining()), BrokenMessage):
             log.warning("%s: skipped a broken message: %s", self.name, message.reason)
         return message
