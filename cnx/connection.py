@@ -84,7 +84,7 @@ class Connection(ABC):
     def _let_go(self) -> None:
         """Begin without attempts, also in a forked child process, where the threads that make them do not exist."""
         self._changed = Monitor()
-        self._turn = 0  # ident of the thread that attempts to connect
+        self._turn = self._begun = 0  # ident of the thread that attempts to connect, and how many attempts began
         self._attempts: dict[Deadline, int] = {}  # and of those that want to
 
     # -- for subclasses --------------------------------------------------------------------------------------------
@@ -184,6 +184,7 @@ class Connection(ABC):
         deadline.check(f"connecting to {self.address}")
         if self._torndown:
             raise TornDown(f"{self.name} was torn down; make a new connection")
+        self._begun += 1
         self.establish(deadline)
         self.last_error = None
         try:
@@ -228,7 +229,7 @@ class Connection(ABC):
 
     def _stop(self, reason: Cancelled, timeout: float = STOP_TIMEOUT) -> None:
         """End the link and all attempts, and wait for that; what runs inside of them does not wait for itself."""
-        end = monotonic() + timeout
+        end, begun = monotonic() + timeout, self._begun
         attempts = dict(self._attempts)
         for attempt in attempts:
             attempt.cancel(reason)
@@ -237,7 +238,8 @@ class Connection(ABC):
         others = [attempt for attempt, thread in attempts.items() if thread != me]
         if others and not self.is_inside():
             self._changed.wait_for(lambda: not any(attempt in self._attempts for attempt in others), timeout)
-        self.release(reason, max(0.0, end - monotonic()))
+        if self._begun == begun:  # else what is there now was made since, for who wanted it
+            self.release(reason, max(0.0, end - monotonic()))
 
     def tell_end(self, reason: BaseException) -> None:
         """Tell the end of a link: the alarm if it was lost, and ``DISCONNECTED``."""

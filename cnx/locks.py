@@ -58,12 +58,12 @@ class within:  # reads as a statement
 
     def __enter__(self) -> None:
         try:
-            taken = self._lock.acquire(timeout=self._seconds)
+            if self._lock.acquire(timeout=self._seconds):
+                return  # from inside, as handlers may run at a jump, too
         except BaseException:
             give_back(self._lock)
             raise
-        if not taken:
-            raise TimedOut(self._late)
+        raise TimedOut(self._late)
 
 
 def give_back(lock: Any) -> None:

@@ -102,6 +102,35 @@ def test_handler_of_the_end_may_connect_again(manager: ConnectionManager) -> Non
     assert len(ends) == 3
 
 
+class HeldUp(SocketConnection):
+    """``disconnect()`` on the main thread ends the link, and then takes until there is a new one."""
+
+    back = threading.Event()
+
+    def release(self, reason: BaseException, timeout: float) -> None:
+        """Let go."""
+        super().release(reason, timeout)
+        if not timeout and threading.current_thread() is threading.main_thread():
+            assert self.back.wait(PATIENCE)
+
+
+def test_disconnect_leaves_the_next_link_alone(port: int) -> None:
+    """A link that a handler of the end asked for is not taken for the old one, however long ``disconnect()`` takes."""
+    connection = HeldUp("127.0.0.1", port)
+    with ConnectionManager(connection, backoff=QUICK) as manager:
+        subscribe(connection, Connection.Signals.CONNECTED, connection.back.set)
+        subscription = subscribe(connection, Connection.Signals.DISCONNECTED, lambda reason: again())
+
+        def again() -> None:
+            subscription.cancel()
+            manager.connect(wait=False)
+
+        connection.disconnect()
+        manager.wait_until("connected", PATIENCE)
+        assert connection.connected
+        assert manager.counters.connects == 2
+
+
 def test_disconnecting_the_connection_ends_the_attempts() -> None:
     """Whoever disconnects the connection while its manager tries to reach somebody ends that, too."""
     connection = SocketConnection("127.0.0.1", closed_port())

@@ -67,11 +67,15 @@ class Port(M2Client):
             ConnectionLost, NotConnected: the link ended.
         """
         link = self._link or self._current()
-        if not link.live:  # what comes while handlers of CONNECTED are at it is told after that, by the listener
-            began = monotonic()
-            link.wait_settled(FOREVER if timeout is None else timeout, lambda: find() is not None)
-            timeout = None if timeout is None else max(0.0, began + timeout - monotonic())
+        if not link.live:
+            timeout = self._wait_for_listener(link, find, timeout)
         return link.take(find, timeout, keep=False)
+
+    def _wait_for_listener(self, link: Link, find: Callable[[], object], timeout: float | None) -> float | None:
+        """Wait for what comes while handlers of CONNECTED are at it, which the listener tells later; return the rest."""
+        began = monotonic()
+        link.wait_settled(FOREVER if timeout is None else timeout, lambda: find() is not None)
+        return None if timeout is None else max(0.0, began + timeout - monotonic())
 
     def notify(self) -> None:
         """Let everybody in :meth:`wait_for` look again."""
