@@ -72,7 +72,7 @@ class Port(M2Client):
         return link.take(find, timeout, keep=False)
 
     def _wait_for_listener(self, link: Link, find: Callable[[], object], timeout: float | None) -> float | None:
-        """Wait for what comes while handlers of CONNECTED are at it, which the listener tells later; return the rest."""
+        """Wait for what comes while handlers of CONNECTED are at it, which is told later; return what is left."""
         began = monotonic()
         link.wait_settled(FOREVER if timeout is None else timeout, lambda: find() is not None)
         return None if timeout is None else max(0.0, began + timeout - monotonic())
