@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from cnx.locks import Lock
 
-__all__ = ["Gate", "Monitor"]
+__all__ = ["Flag", "Gate", "Monitor"]
 
 T = TypeVar("T")
 
@@ -39,6 +39,31 @@ class Gate:
     def wait(self, timeout: float | None) -> bool:
         """Wait at most ``timeout`` seconds (``None``: for ever); return whether it was opened."""
         return self._lock.acquire(timeout=-1 if timeout is None else timeout)
+
+
+class Flag:
+    """What ``threading.Event`` is, but it may be set by a signal handler that interrupts its own ``set`` or ``wait``."""
+
+    __slots__ = ("_gate", "_set")
+
+    def __init__(self) -> None:
+        self._gate = Gate()
+        self._set = False
+
+    def set(self) -> None:
+        """Let all who wait go on, now and later."""
+        self._set = True
+        self._gate.open()
+
+    def is_set(self) -> bool:
+        """Whether it was set."""
+        return self._set
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait at most ``timeout`` seconds (``None``: for ever); return whether it was set."""
+        if not self._set and self._gate.wait(timeout):
+            self._gate.open()  # for the next who waits
+        return self._set
 
 
 class Monitor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from cnx.monitor import Gate, Monitor
+from cnx.monitor import Flag, Gate, Monitor
 from cnx.testing import PATIENCE
 from tests.interrupts import interrupt, strike
 
@@ -86,3 +86,32 @@ def test_interrupt_leaves_no_lock_behind() -> None:
         assert not monitor.gates
         at += 1
     assert at > 5
+
+
+def test_flag_may_be_set_by_a_handler_anywhere() -> None:
+    """Wherever a signal handler strikes that sets it, in a wait for it or in setting it, the call ends, and it is set."""
+    for call in (lambda flag: flag.wait(0.05), lambda flag: flag.set()):
+        at, struck = 0, True
+        while struck:
+            flag = Flag()
+            struck, raised = strike(lambda c=call, f=flag: c(f), flag.set, at)  # type: ignore[misc]
+            assert raised is None
+            assert flag.is_set() or not struck
+            at += 1
+        assert at > 2
+
+
+def test_flag_lets_everybody_go_on() -> None:
+    """All who wait go on, and who comes later; a timeout ends a wait."""
+    flag = Flag()
+    assert not flag.wait(0.0)
+    went_on: list[bool] = []
+    threads = [threading.Thread(target=lambda: went_on.append(flag.wait(PATIENCE))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    assert not flag.is_set()
+    flag.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert went_on == [True] * 4
+    assert flag.wait(0.0)

@@ -20,6 +20,7 @@ from cnx.clients.chiller import ChillerMonitor, Telemetry
 from cnx.clients.chiller.client_watch import ChillerWatch
 from cnx.lifecycle import State
 from cnx.manager import ConnectionManager
+from cnx.monitor import Flag
 from cnx.signals import subscribe
 
 __all__ = ["sparkline", "watch_unit"]
@@ -30,7 +31,7 @@ Signals = ChillerWatch.Signals
 
 
 def watch_unit(
-    monitor: ChillerMonitor, stop: threading.Event, *, rounds: int | None, record: TextIO | None, as_json: bool
+    monitor: ChillerMonitor, stop: Flag, *, rounds: int | None, record: TextIO | None, as_json: bool
 ) -> None:
     """Watch until ``stop`` is set or the rounds are over.
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import click
 
 from cnx.errors import CnxError
+from cnx.monitor import Flag
 from cnx.transport_connection import TransportConnection
 from cnx.urls import connection
 
@@ -40,9 +41,9 @@ def clean_exit() -> Iterator[None]:
 
 
 @contextmanager
-def stop_signal() -> Iterator[threading.Event]:
+def stop_signal() -> Iterator[Flag]:
     """Give an event that SIGINT, SIGTERM and SIGHUP set, for commands that run until they are told to stop."""
-    stop = threading.Event()
+    stop = Flag()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         stop.set()
@@ -59,7 +60,7 @@ def stop_signal() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def shown(stop: threading.Event) -> Iterator[None]:
+def shown(stop: Flag) -> Iterator[None]:
     """Set ``stop`` when nobody reads the output any more, as with ``| head -1``.
 
     Handlers print on other threads, where a closed pipe ends nothing; and while nothing comes, nobody would notice it.
@@ -89,7 +90,7 @@ def _output_pipe() -> int | None:
     return descriptor if hasattr(select, "poll") and (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)) else None
 
 
-def _await_end(output: int, until: int, stop: threading.Event) -> None:
+def _await_end(output: int, until: int, stop: Flag) -> None:
     poll = select.poll()
     for descriptor in (output, until):
         poll.register(descriptor, 0)  # errors and hang-ups are always told

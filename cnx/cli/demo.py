@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from cnx.clients.chiller.simulator import ChillerSimulator
 from cnx.errors import CnxError
 from cnx.lifecycle import State
 from cnx.manager import ConnectionManager
+from cnx.monitor import Flag
 from cnx.signals import subscribe
 
 __all__ = ["demo"]
@@ -61,7 +61,7 @@ def demo(seconds: float, plain: bool, output: Path) -> None:
     sys.exit(0 if story.recovered else 1)
 
 
-def tell_story(seconds: float, plain: bool, stop: threading.Event) -> Story:
+def tell_story(seconds: float, plain: bool, stop: Flag) -> Story:
     """Run the simulator, the client and the manager, and return what happened."""
     simulator = ChillerSimulator(clock=lambda: time.monotonic() * ACCELERATION)
     url = simulator.listen_tcp()

@@ -14,6 +14,7 @@ from cnx.cli.console import clean_exit, insecure_option, open_url, shown, stamp,
 from cnx.connection import Connection
 from cnx.lifecycle import State
 from cnx.manager import ConnectionManager
+from cnx.monitor import Flag
 from cnx.signals import subscribe
 
 __all__ = ["monitor"]
@@ -69,7 +70,7 @@ class _Printer:
         failure: why it cannot print any more, which also sets ``stop``.
     """
 
-    def __init__(self, log: TextIO | None, stop: threading.Event) -> None:
+    def __init__(self, log: TextIO | None, stop: Flag) -> None:
         self._log = log
         self._stop = stop
         self._lock = threading.Lock()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +11,13 @@ from cnx.cli.smartbus_output import Output
 from cnx.clients.smartbus import BusSignals, Packet, Peer, SmartBusClient
 from cnx.lifecycle import State
 from cnx.manager import ConnectionManager
+from cnx.monitor import Flag
 from cnx.signals import subscribe
 
 __all__ = ["listen_until"]
 
 
-def listen_until(stop: threading.Event, client: SmartBusClient, output: Output, count: int | None) -> None:
+def listen_until(stop: Flag, client: SmartBusClient, output: Output, count: int | None) -> None:
     """Show what comes until ``stop`` is set, ``count`` packets have come, or it cannot go on, which is raised."""
     listening = _Listening(stop, client, output, count)
     for signal, handler in (
@@ -43,7 +43,7 @@ class _Listening:
         failure: why nothing more can be shown, which also stops it.
     """
 
-    def __init__(self, stop: threading.Event, client: SmartBusClient, output: Output, count: int | None) -> None:
+    def __init__(self, stop: Flag, client: SmartBusClient, output: Output, count: int | None) -> None:
         self.failure: OSError | None = None
         self._stop = stop
         self._client = client

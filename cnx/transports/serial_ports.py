@@ -13,7 +13,6 @@ import os
 import queue
 import select
 import sys
-import threading
 from time import monotonic
 from typing import Any
 
@@ -21,6 +20,7 @@ import serial
 
 from cnx.deadline import Deadline
 from cnx.errors import Cancelled, ConnectError, ConnectionLost, TimedOut
+from cnx.monitor import Flag
 from cnx.transports.detached import call_detached
 from cnx.transports.transport import Transport
 
@@ -135,7 +135,7 @@ class BlockingSerialTransport(Transport):
     def __init__(self, port: Any, address: str) -> None:
         self.address = address
         self._port = port
-        self._shut = threading.Event()
+        self._shut = Flag()
         self._write_timeout: float | None = None
         port.timeout = _SLICE
 

@@ -11,6 +11,7 @@ from cnx.clients.chiller.client_chiller import Chiller
 from cnx.clients.chiller.client_line import checked_seconds
 from cnx.clients.chiller.client_watch import ChillerWatch
 from cnx.locks import Lock
+from cnx.monitor import Gate
 from cnx.signals import Subscription, subscribe
 
 __all__ = ["ChillerMonitor"]
@@ -41,7 +42,7 @@ class ChillerMonitor(ChillerWatch):
         super().__init__(chiller)
         self.watchdog_interval = checked_seconds("watchdog_interval", watchdog_interval)
         self.telemetry_interval = checked_seconds("telemetry_interval", telemetry_interval)
-        self._wake = threading.Event()
+        self._wake = Gate()
         self._lock = Lock()  # of starting and stopping, also by a signal handler
         self._thread: threading.Thread | None = None
         self._last: threading.Thread | None = None
@@ -74,14 +75,14 @@ class ChillerMonitor(ChillerWatch):
             subscriptions, self._subscriptions = self._subscriptions, []
         for subscription in subscriptions:
             subscription.cancel()
-        self._wake.set()
+        self._wake.open()
         if thread is not None and thread is not threading.current_thread():
             thread.join(STOP_TIMEOUT)
 
     def look(self) -> None:
         """Make the next round at once, for instance after a command that changes the state."""
         self._check_at = self._measure_at = 0.0
-        self._wake.set()
+        self._wake.open()
 
     def __enter__(self) -> ChillerMonitor:
         self.start()
@@ -97,7 +98,6 @@ class ChillerMonitor(ChillerWatch):
             last.join()  # its last command may still be under way
         self._check_at = self._measure_at = 0.0
         while self._thread is threading.current_thread():
-            self._wake.clear()
             try:
                 self._check_if_due()
                 if monotonic() >= self._measure_at:
