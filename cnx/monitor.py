@@ -42,7 +42,7 @@ class Gate:
 
 
 class Flag:
-    """What ``threading.Event`` is, but it may be set by a signal handler that interrupts its own ``set`` or ``wait``."""
+    """As ``threading.Event``, but a signal handler that interrupts its ``set`` or ``wait`` may set it, too."""
 
     __slots__ = ("_gate", "_set")
 

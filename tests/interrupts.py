@@ -22,8 +22,8 @@ HOME = str(Path(cnx.__file__).parent)
 FRAGILE = (threading.__file__, logging.__file__, warnings.__file__, tracemalloc.__file__, "<frozen importlib")
 """What a handler can break in CPython itself, and so is left alone here: threads start with an Event and end with a
 lock that whoever waits for them takes, logging can be left locked, and a module half imported."""
-FINALIZERS = {"__del__", "remove", "_remove", "__repr__", "unraisable_hook"}
-"""What runs when objects are finalized: what is raised there, the interpreter only prints."""
+FINALIZERS = {"__del__", "remove", "_remove", "__repr__", "unraisable_hook", "gc_callback"}
+"""What runs when objects are finalized or collected: what is raised there, the interpreter only prints."""
 
 
 def strike(call: Callable[[], object], action: Callable[[], object], at: int) -> tuple[bool, BaseException | None]:

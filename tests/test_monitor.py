@@ -89,7 +89,7 @@ def test_interrupt_leaves_no_lock_behind() -> None:
 
 
 def test_flag_may_be_set_by_a_handler_anywhere() -> None:
-    """Wherever a signal handler strikes that sets it, in a wait for it or in setting it, the call ends, and it is set."""
+    """Wherever a signal handler strikes that sets it, in waiting or in setting, the call ends, and it is set."""
     for call in (lambda flag: flag.wait(0.05), lambda flag: flag.set()):
         at, struck = 0, True
         while struck:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import resource
 import select
@@ -17,6 +18,7 @@ from pathlib import Path
 from time import perf_counter
 
 import cnx
+from tests.benchmarks.floor import FLOOR, Floor
 from tests.benchmarks.harness import Case, Target, View, case, isolated, percentile, server
 from tests.benchmarks.measuring import SIGNALS, bare_socket, times_of
 from tests.benchmarks.peers import read_str
@@ -72,16 +74,33 @@ def crowd(port: int, shared: bool, heard: bool = True) -> Iterator[None]:
         yield
 
 
+BARE = "bare epoll loop"
+Receive = Callable[[int], bytes]
+
+
+def floor_of(sock: socket.socket) -> Receive:
+    """Return what reads as little as any connection has to."""
+    return Floor(sock.send, sock.recv).read
+
+
 @contextmanager
-def bare_crowd(port: int) -> Iterator[None]:
+def bare_crowd(port: int, receiving: Callable[[socket.socket], Receive] = lambda sock: sock.recv) -> Iterator[None]:
     """Keep a thousand sockets open, read by one bare epoll loop in a thread."""
     with ExitStack() as stack:
+        links = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(COUNT)]
+        handlers = dict.fromkeys(links, on_data)
+        with epoll_loop({sock: (receiving(sock), handler) for sock, handler in handlers.items()}):
+            yield
+
+
+@contextmanager
+def epoll_loop(served: dict[socket.socket, tuple[Receive, Callable[[bytes], object]]]) -> Iterator[None]:
+    """Serve sockets with a bare epoll loop in a thread: what reads each, and what is called with the data."""
+    with ExitStack() as stack:
         epoll = stack.enter_context(select.epoll())
-        sockets = {}
-        for _ in range(COUNT):
-            sock = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        for sock in served:
             epoll.register(sock, select.EPOLLIN)
-            sockets[sock.fileno()] = sock
+        by_number = {sock.fileno(): both for sock, both in served.items()}
         wake, woken = socket.socketpair()
         stack.enter_context(wake)
         stack.enter_context(woken)
@@ -92,7 +111,8 @@ def bare_crowd(port: int) -> Iterator[None]:
                 for fd, _ in epoll.poll():
                     if fd == woken.fileno():
                         return
-                    on_data(sockets[fd].recv(65536))
+                    receive, handle = by_number[fd]
+                    handle(receive(65536))
 
         thread = threading.Thread(target=loop)
         thread.start()
@@ -147,7 +167,7 @@ def asyncio_crowd(port: int, as_ts_tcpip: bool) -> Iterator[None]:
 
 
 WAYS: dict[str, Callable[[int], AbstractContextManager[None]]] = {
-    "bare epoll loop": bare_crowd,
+    BARE: bare_crowd,
     EACH: partial(crowd, shared=False),
     SHARED: partial(crowd, shared=True),
     "asyncio streams": partial(asyncio_crowd, as_ts_tcpip=False),
@@ -199,7 +219,7 @@ def crowd_case() -> Iterator[Case]:
     """A thousand connections with one message a second each; the ways take turns of a second."""
     made = Case(f"{COUNT} connections, 1 message/s each", "us/message")
     with ExitStack() as stack:
-        for way, make in WAYS.items():
+        for way, make in {BARE: bare_crowd, FLOOR: partial(bare_crowd, receiving=floor_of), **WAYS}.items():
             if way == MONITORED:  # its monitors would run in everybody's turn
                 made.way(way, lambda: isolated("tests.benchmarks.scale", "monitored")["processor time"])
                 continue
@@ -264,10 +284,10 @@ def cycle() -> Iterator[Case]:
 def neighbours() -> Iterator[Case]:
     """A subscriber that takes 10 ms on one of 100 connections: how long the others wait for their signals."""
     made = Case("99th percentile of signal latency beside a slow subscriber", "ms", absolute=True)
-    ways = ("all on one shared listener", "the slow one on its own thread")
+    made.way("bare epoll loop, the slow one on its own thread", partial(_neighbour_p99, BARE))
+    ways = ("cnx, all on one shared listener", "cnx, the slow one on its own thread")
     for way in ways:
-        target = at_most(0.2, 0.06) if way == ways[1] else None
-        made.way(f"cnx, {way}", partial(_neighbour_p99, way), target)
+        made.way(way, partial(_neighbour_p99, way), at_most(0.2, 0.06) if way == ways[1] else None)
     yield made
 
 
@@ -277,26 +297,42 @@ def _neighbour_p99(way: str) -> float:
 
 def slow_neighbour(way: str) -> dict[str, float]:
     """Measure the latency of 99 connections, one of whose neighbours is slow."""
-    shared = cnx.Listener()
     latencies: list[float] = []
-    slow_listener = None if "own" in way else shared
     with ExitStack() as stack:
-        pairs = []
-        for number in range(100):
-            near, far = socket.socketpair()
-            stack.enter_context(far)
-            listener = shared if number else slow_listener
-            connection = stack.enter_context(cnx.SocketConnection.from_socket(near, listener=listener))
-            handler = _stamp_to(latencies) if number else (lambda data: time.sleep(0.01))
-            stack.enter_context(cnx.subscribe(connection, SIGNALS.DATA_RECEIVED, handler))
-            pairs.append(far)
-        end = perf_counter() + 2.0
-        while perf_counter() < end:
-            for number, far in enumerate(pairs):
-                if not number or number % 10 == int(perf_counter() * 10) % 10:
-                    far.send(str(perf_counter()).encode())
-                    time.sleep(0.001)
+        pairs = [socket.socketpair() for _ in range(100)]
+        for sock in itertools.chain(*pairs):
+            stack.enter_context(sock)
+        near = [pair[0] for pair in pairs]
+        handlers = [be_slow, *(_stamp_to(latencies) for _ in near[1:])]
+        if way == BARE:
+            for part in (slice(1), slice(1, None)):
+                stack.enter_context(
+                    epoll_loop(
+                        {sock: (sock.recv, handle) for sock, handle in list(zip(near, handlers, strict=True))[part]}
+                    )
+                )
+        else:
+            shared = cnx.Listener()
+            for number, (sock, handle) in enumerate(zip(near, handlers, strict=True)):
+                listener = None if "own" in way and not number else shared
+                connection = stack.enter_context(cnx.SocketConnection.from_socket(sock, listener=listener))
+                stack.enter_context(cnx.subscribe(connection, SIGNALS.DATA_RECEIVED, handle))
+        _send_stamps([pair[1] for pair in pairs])
     return {"p99": percentile(99)(latencies) * 1e3}
+
+
+def be_slow(data: bytes) -> None:
+    """Be the slow subscriber."""
+    time.sleep(0.01)
+
+
+def _send_stamps(peers: list[socket.socket]) -> None:
+    end = perf_counter() + 2.0
+    while perf_counter() < end:
+        for number, peer in enumerate(peers):
+            if not number or number % 10 == int(perf_counter() * 10) % 10:
+                peer.send(str(perf_counter()).encode())
+                time.sleep(0.001)
 
 
 def _stamp_to(latencies: list[float]) -> Callable[[bytes], None]:
