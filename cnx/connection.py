@@ -181,10 +181,10 @@ class Connection(ABC):
 
     def _attempt(self, deadline: Deadline) -> None:
         """Connect and tell it."""
+        self._begun += 1  # before looking: what is not counted when a stop looks finds that it was cancelled
         deadline.check(f"connecting to {self.address}")
         if self._torndown:
             raise TornDown(f"{self.name} was torn down; make a new connection")
-        self._begun += 1
         self.establish(deadline)
         self.last_error = None
         try:
@@ -229,16 +229,17 @@ class Connection(ABC):
 
     def _stop(self, reason: Cancelled, timeout: float = STOP_TIMEOUT) -> None:
         """End the link and all attempts, and wait for that; what runs inside of them does not wait for itself."""
-        end, begun = monotonic() + timeout, self._begun
+        end = monotonic() + timeout
         attempts = dict(self._attempts)
         for attempt in attempts:
             attempt.cancel(reason)
+        begun = self._begun
         self.release(reason, 0.0)
         me = get_ident()
         others = [attempt for attempt, thread in attempts.items() if thread != me]
         if others and not self.is_inside():
             self._changed.wait_for(lambda: not any(attempt in self._attempts for attempt in others), timeout)
-        if self._begun == begun:  # else what is there now was made since, for who wanted it
+        if self._begun == begun or self._torndown:  # else what is there now was made since, for who wanted it
             self.release(reason, max(0.0, end - monotonic()))
 
     def tell_end(self, reason: BaseException) -> None:

@@ -42,7 +42,7 @@ def clean_exit() -> Iterator[None]:
 
 @contextmanager
 def stop_signal() -> Iterator[Flag]:
-    """Give an event that SIGINT, SIGTERM and SIGHUP set, for commands that run until they are told to stop."""
+    """Give a flag that SIGINT, SIGTERM and SIGHUP set, for commands that run until they are told to stop."""
     stop = Flag()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
