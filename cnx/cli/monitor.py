@@ -44,6 +44,8 @@ def monitor(url: str, as_hex: bool, log: TextIO | None, once: bool, insecure: bo
         subscribe(watched, signals.CONNECTED, lambda: show(f"* connected to {watched.address}"))
         subscribe(watched, signals.DATA_RECEIVED, lambda data: show(f"  {form(data)}"))
         subscribe(watched, signals.DISCONNECTED, lambda reason: show(f"* disconnected: {reason}"))
+        linked = Flag()  # an attempt whose link ends at once has failed, and yet there was a link
+        subscribe(watched, signals.CONNECTED, linked.set)
         lost: deque[BaseException] = deque(maxlen=1)
         subscribe(watched, signals.RAISE_ALARM, lost.append)
         manager = ConnectionManager(watched, backoff=ONCE if once else None)
@@ -57,7 +59,8 @@ def monitor(url: str, as_hex: bool, log: TextIO | None, once: bool, insecure: bo
         subscribe(manager, manager.Signals.STATE_CHANGED, on_change)
         manager.connect(wait=False)
         stop.wait()
-        failure = show.failure or (manager.reason if manager.state is State.DISCONNECTED else None)
+        hopeless = manager.state is State.DISCONNECTED and not (once and linked.is_set())
+        failure = show.failure or (manager.reason if hopeless else None)
         manager.teardown()
         if failure is not None:
             raise failure
