@@ -11,7 +11,7 @@ from cnx.connection import Connection
 from cnx.errors import CnxError, ProtocolError
 from cnx.framing import Framing
 from cnx.outlet import Outlet
-from cnx.signals import ANY, connections, dispatcher
+from cnx.signals import ANY, NOBODY, connections, dispatcher
 
 if TYPE_CHECKING:
     from cnx.transport_connection import TransportConnection
@@ -51,9 +51,11 @@ class Delivery:
 
     def wanted(self) -> bool:
         """Whether anybody is subscribed."""
+        if self._own not in connections and ANY not in connections:  # asked for every message, so the short way first
+            return self._consumes
         if self._consumes:
             return True
-        own = connections.get(self._own)  # asked for every message, so PyDispatcher's tables are looked up right here
+        own = connections.get(self._own)
         if own and (own.get(_DATA) or own.get(_MESSAGE) or own.get(_ANY_SIGNAL)):
             return True
         own = connections.get(ANY)
@@ -70,7 +72,9 @@ class Delivery:
             self.messages += 1
             if self._consumes:
                 self._consume([data])
-            self._message.emit(data)
+            own = connections.get(self._own, NOBODY)
+            if _MESSAGE in own or _ANY_SIGNAL in own or ANY in connections:  # rarely, where there is no framing
+                self._message.emit(data)
             return
         self._partial.append(data)
         while not self._stopped:

@@ -16,9 +16,13 @@ from cnx.registry import Registry
 from cnx.transports.transport import Transport
 from cnx.watch import AWAY, NOTHING
 
-__all__ = ["Attendant", "Inbox", "Life", "Sink"]
+__all__ = ["READER", "WRITER", "Attendant", "Inbox", "Life", "Sink"]
 
 log = logging.getLogger(__name__)
+
+
+READER, WRITER = "reader", "writer"
+"""The roles that are taken for every message, so without a lock: see :attr:`Life.vacant`."""
 
 
 class Inbox(Protocol):
@@ -71,8 +75,41 @@ class Life:
         patience: what bounds every call while the link is being prepared.
         received, sent: bytes that came in and went out.
         writes: whole messages that went out.
+        vacant: the roles that nobody has. ``del vacant[READER]`` takes one and ``vacant[READER] = True`` gives it back,
+            in one step each, which neither another thread nor a signal handler can divide; a lock takes several times
+            as long. Who takes a role looks at ``reason`` after that; who set a reason looks at the roles after that.
         recorder: keeps the last of what came in and went out.
     """
+
+    __slots__ = (  # more than an instance with a __dict__ can have and be quick
+        "__weakref__",
+        "_announced",
+        "_announcer",
+        "_broken",
+        "_changed",
+        "_ender",
+        "_interest",
+        "_lock",
+        "_note",
+        "_reader",
+        "_settled",
+        "_settler",
+        "_sink",
+        "_untold",
+        "_writer",
+        "attendant",
+        "fd",
+        "inbox",
+        "live",
+        "patience",
+        "reason",
+        "received",
+        "recorder",
+        "sent",
+        "transport",
+        "vacant",
+        "writes",
+    )
 
     def __init__(self, transport: Transport, inbox: Any, sink: Sink, recorder: Recorder) -> None:
         self.transport = transport
@@ -86,9 +123,11 @@ class Life:
         self.recorder = recorder
         self._note = recorder.note if recorder.on else _forget
         self._sink = sink
+        self._broken: BaseException | None = None  # what the writer met, and is about to end the link with
         self._changed = Monitor()
         self._lock = self._changed.lock
         self._untold = 0  # bytes at the end of the inbox that subscribers have not been told
+        self.vacant = {READER: True, WRITER: True}
         # idents of the threads that have these roles; the settler keeps his
         self._reader = self._writer = self._announcer = self._ender = self._settler = 0
         self._interest = NOTHING  # what the attendant was asked to report
@@ -170,7 +209,7 @@ class Life:
         me, mine = get_ident(), False
         try:
             with self._lock:
-                inside = self._reader or self._writer or self._announcer or self._ender
+                inside = len(self.vacant) < 2 or self._announcer or self._ender
                 if self.reason is None or self._settler or inside:
                     return
                 self._settler = me
@@ -235,6 +274,7 @@ class Life:
         self._changed = Monitor()
         self._lock = self._changed.lock
         self._reader = self._writer = self._announcer = self._ender = 0
+        self.vacant = {READER: True, WRITER: True}
         if self.attendant is not None:
             self.attendant.abandon()
             self.attendant = None
@@ -246,8 +286,9 @@ class Life:
             self.transport.abandon()
 
 
-def _forget(direction: str, data: bytes | bytearray | memoryview) -> None:
+def _forget(direction: str, data: bytes | bytearray | memoryview) -> int:
     """Take the place of a recorder that keeps nothing."""
+    return memoryview(data).nbytes
 
 
 def _abandon(lives: list[Life]) -> None:

@@ -8,8 +8,9 @@ Three roles, each held by at most one thread:
 * the *announcer* tells that the link is there.
 
 When the link has ended and all roles are free, the thread that attends to it closes the transport and tells the end;
-so the end comes after everything that the link brought. The lock only guards who has which role, and the bytes that
-wait; nobody reads, writes, waits for the network or calls a handler under it.
+so the end comes after everything that the link brought. The two roles of every message are taken and given back
+without a lock, see :attr:`cnx.life.Life.vacant`; the lock only guards the bytes that wait, and how a link begins and
+ends. Nobody reads, writes, waits for the network or calls a handler under it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TypeVar
 
 from cnx.deadline import left_of
 from cnx.errors import TimedOut
+from cnx.life import READER
 from cnx.monitor import Gate
 from cnx.reception import PAUSE, Reception
 from cnx.transmission import Transmission
@@ -38,14 +40,15 @@ _LAST_WORDS = 0.1
 class Link(Reception, Transmission):
     """One life of a transport, for callers of reading methods, on top of its reception by an attendant. Thread-safe."""
 
+    __slots__ = ()
+
     def take_whole(
         self,
         least: int,
         most: int,
         timeout: float | None,
-        *,
-        whole: Callable[[bytes], object] | None = None,
-        size: int = CHUNK,
+        size: int,
+        whole: Callable[[bytes], object] | None,
     ) -> bytes | None:
         """Read once, where nothing waits and nobody else reads, and return what comes if it is all that is wanted.
 
@@ -55,8 +58,8 @@ class Link(Reception, Transmission):
         Args:
             least, most: bytes that it has to have.
             timeout: seconds.
-            whole: says of what has so many whether it is what is wanted.
             size: bytes to ask for.
+            whole: says of what has so many whether it is what is wanted; ``None`` where the number says it.
 
         Raises:
             TimedOut: nothing came in time.
@@ -65,16 +68,16 @@ class Link(Reception, Transmission):
             timeout = self._within(timeout)
         me, leads = get_ident(), False
         try:
-            with self._lock:
-                if self._reader or self.reason is not None or len(self.inbox):
-                    return None
-                leads, self._reader = True, me
+            del self.vacant[READER]
+            leads, self._reader = True, me
+            if self.reason is not None or (self._kept and self._still_kept()):
+                return None
             if self._interest == INPUT:
                 self._ask(NOTHING)
             data = self.transport.read(size, timeout)
-            self.received += len(data)
-            self._note("<", data)
-            found = least <= len(data) <= most and (whole is None or whole(data))
+            came = self._note("<", data)
+            self.received += came
+            found = least <= came <= most and (whole is None or whole(data))
             tell = self._sink.wanted() and self.live
             if not found:
                 with self._lock:
@@ -85,12 +88,16 @@ class Link(Reception, Transmission):
         except TimedOut:
             raise
         except Exception as error:
-            self._fail(error)
-            return None
+            if leads:
+                self._fail(error)
+            return None  # or somebody else reads
         finally:
             if leads:
-                self._reader = 0  # in one step: an interrupt must not leave it behind
-                self._leave()
+                self._reader = 0
+                self.vacant[READER] = True
+                self._turns += 1
+                if self._interest != AWAY or not self._resting or self._changed.gates or self.reason is not None:
+                    self._leave()
 
     def fill(self, view: memoryview, timeout: float | None) -> bool:
         """Fill memory of the caller straight from the socket; return whether that was possible.
@@ -109,10 +116,10 @@ class Link(Reception, Transmission):
         began = monotonic()
         me, leads, filled = get_ident(), False, 0
         try:
-            with self._lock:
-                if self._reader or self.reason is not None or len(self.inbox):
-                    return False
-                leads, self._reader = True, me
+            del self.vacant[READER]
+            leads, self._reader = True, me
+            if self.reason is not None or (self._kept and self._still_kept()):
+                return False
             filled = read_into(view, timeout)
             while filled < len(view):
                 filled += read_into(view[filled:], left_of(timeout, began))
@@ -120,7 +127,8 @@ class Link(Reception, Transmission):
         except TimedOut:
             raise
         except Exception as error:
-            self._fail(error)
+            if leads:
+                self._fail(error)
             return False
         finally:
             try:
@@ -129,12 +137,19 @@ class Link(Reception, Transmission):
             finally:
                 if leads:
                     self._reader = 0
+                    self.vacant[READER] = True
+                    self._turns += 1
                     self._leave()
+
+    def _still_kept(self) -> bool:
+        """Whether something is in the inbox, where the calling thread is the reader: nobody else puts it there."""
+        with self._lock:
+            self._kept = len(self.inbox) > 0
+        return self._kept
 
     def _keep_part(self, filled: memoryview, whole: bool) -> None:
         """Count what filled memory of the caller, and keep it if it was in vain."""
-        self.received += len(filled)
-        self._note("<", filled)
+        self.received += self._note("<", filled)
         if not whole:
             with self._lock:
                 self._put(bytes(filled), False)
@@ -166,11 +181,14 @@ class Link(Reception, Transmission):
                             self._make_room()
                         return found
                     if not leads:
-                        if self._reader and gate is None:
-                            gate = self._gate_of_follower(me)
-                            self._changed.gates.append(gate)  # before looking: a reader steps down without the lock
-                        if not self._reader:
+                        try:
+                            del self.vacant[READER]
                             leads, self._reader = True, me
+                        except KeyError:
+                            if gate is None:
+                                gate = self._gate_of_follower(me)
+                                self._changed.gates.append(gate)
+                                continue  # and look again: a reader steps down without the lock
                     if self.reason is not None:
                         self._check_up()
                 if leads:
@@ -182,6 +200,8 @@ class Link(Reception, Transmission):
         finally:
             if leads:
                 self._reader = 0
+                self.vacant[READER] = True
+                self._turns += 1
                 self._leave()
             if gate is not None:
                 try:
@@ -193,18 +213,19 @@ class Link(Reception, Transmission):
         """Move what waits into the inbox, without waiting for more; other threads that read keep their turn."""
         me, leads = get_ident(), False
         try:
-            with self._lock:
-                if self.reason is not None or self._reader:
-                    return
-                leads, self._reader = True, me
-            data = self._read_now()
+            del self.vacant[READER]
+            leads, self._reader = True, me
+            data = self._read_now() if self.reason is None else None
             if data is not None:
                 self._accept(data, keep=True, tell=self.live and self._sink.wanted())
         except Exception as error:
-            self._fail(error)
+            if leads:
+                self._fail(error)
         finally:
             if leads:
                 self._reader = 0
+                self.vacant[READER] = True
+                self._turns += 1
                 self._leave()
 
     def _hear_out(self) -> None:
@@ -242,10 +263,9 @@ class Link(Reception, Transmission):
         Meanwhile the socket is not watched at all: that would cost microseconds for each message. Nothing is to be done
         where the last caller has left it so. Who wants to know of the end of a turn looks after this has been noted.
         """
-        self._last_read = monotonic()
         if self._interest == AWAY and self._resting and not self._changed.gates and self.reason is None:
             return
-        self._step_down(AWAY)
+        self._after_turn(AWAY)
         if not self._resting:
             self._rest(PAUSE[self._sink.wanted()])
 
@@ -254,5 +274,5 @@ class Link(Reception, Transmission):
         if len(self.inbox) < self._sink.limit:
             self._blocked = False
             self._changed.notify()
-            if not self._reader and self.reason is None:
+            if READER in self.vacant and self.reason is None:
                 self._ask(INPUT)

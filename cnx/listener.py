@@ -219,21 +219,34 @@ class Listener(_Attendant):
                 action(watch)
 
     def _run(self, watch: Watch) -> None:
-        while True:
-            for fd, gone in watch.wait(self._timers.remaining()):
-                link = self._links.get(fd)
+        links, poked = self._links, self._poked
+        while links or not self._may_end():
+            due = self._timers.remaining()
+            for fd, gone in watch.wait(due):
+                link = links.get(fd)
                 if link is not None:
-                    _attend(link, True, gone)
-            for _ in range(len(self._poked)):
-                _attend(self._poked.pop(), False, False)
-            self._timers.run_due()
-            with self._lock:
-                if not self._links:
-                    self._poked.clear()
-                    self._watch = self._thread = None
-                    break
+                    try:
+                        link.attend(True, gone)
+                    except BaseException as error:
+                        _give_up(link, error)
+            for _ in range(len(poked)):
+                link = poked.pop()
+                try:
+                    link.attend()
+                except BaseException as error:
+                    _give_up(link, error)
+            if due is not None:
+                self._timers.run_due()
         self._changed.notify()
         watch.close()
+
+    def _may_end(self) -> bool:
+        """Whether there are no links; then new ones get a new thread."""
+        with self._lock:
+            if not self._links:
+                self._poked.clear()
+                self._watch = self._thread = None
+            return not self._links
 
 
 class Pump(_Attendant):
@@ -275,13 +288,6 @@ class Pump(_Attendant):
             except BaseException as error:
                 _give_up(link, error)
             self._timers.run_due()
-
-
-def _attend(link: Link, told: bool, gone: bool) -> None:
-    try:
-        link.attend(told=told, gone=gone)
-    except BaseException as error:
-        _give_up(link, error)
 
 
 def _give_up(link: Link, error: BaseException) -> None:

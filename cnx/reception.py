@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from threading import get_ident
-from time import monotonic
 from typing import Any
 
 from cnx.errors import CnxError, ConnectionLost, TimedOut
-from cnx.life import Life, Sink
+from cnx.life import READER, Life, Sink
 from cnx.recorder import Recorder
 from cnx.transports.transport import CHUNK, Transport
 from cnx.watch import HANGUP, INPUT, NOTHING
@@ -30,43 +29,58 @@ PAUSE = {False: 0.05, True: 0.005}
 class Reception(Life):
     """The reading of a link by the thread that attends to it, on top of its :class:`~cnx.life.Life`. Thread-safe."""
 
+    __slots__ = ("_blocked", "_gone", "_kept", "_resting", "_turns", "_turns_then", "_warned")
+
     def __init__(self, transport: Transport, inbox: Any, sink: Sink, recorder: Recorder) -> None:
         super().__init__(transport, inbox, sink, recorder)
         self._blocked = self._gone = False  # input is left unread; the peer may be gone
         self._warned = False  # that unread bytes hold up the signals
         self._resting = False  # the attendant will look again after a while
-        self._last_read = 0.0  # by a caller, so that the attendant need not be told of input
+        self._turns = self._turns_then = 0  # of callers that read: so far, and when the attendant was told to rest
+        self._kept = False  # there may be something in the inbox
 
     # -- for the attendant -----------------------------------------------------------------------------------------
 
-    def attend(self, *, told: bool = False, gone: bool = False) -> None:
+    def attend(self, told: bool = False, gone: bool = False) -> None:
         """Tell subscribers what came, or settle a link that ended; called on the attendant's thread.
 
         Args:
             told: the attendant knows that there is news, rather than that somebody asked to look.
             gone: the peer may be gone.
         """
-        with self._lock:
-            self._gone = self._gone or gone
-            if self._reader:
-                if self._interest != NOTHING:
-                    self._ask(NOTHING)
-                return  # whoever has the role asks again when giving it back
-            if self.reason is None and not self.live:
-                return  # data comes after CONNECTED; whoever tells that pokes
-            if self.reason is None:
-                self._reader = get_ident()
-        if self.reason is not None:
+        if gone:
+            self._gone = True
+        if self.reason is not None or not self.live:  # data comes after CONNECTED; whoever tells that pokes
             self.settle()
             return
+        try:
+            del self.vacant[READER]
+        except KeyError:
+            if self._leave_to_reader():
+                return
+        self._reader = get_ident()
         try:
             self._blocked = not self._pass_on(told)
         except Exception as error:
             self._fail(error)
         finally:
-            self._step_down((NOTHING if self._gone else HANGUP) if self._blocked else INPUT)
-            if self._blocked:
-                self._rest(_LOOK_AGAIN)
+            self._reader = 0
+            self.vacant[READER] = True
+            if self._blocked or self._interest != INPUT or self._changed.gates or self.reason is not None:
+                self._after_turn((NOTHING if self._gone else HANGUP) if self._blocked else INPUT)
+                if self._blocked:
+                    self._rest(_LOOK_AGAIN)
+
+    def _leave_to_reader(self) -> bool:
+        """Ask for nothing while somebody else reads, who asks again after that; or take the role, and return False."""
+        with self._lock:
+            try:
+                del self.vacant[READER]
+                return False
+            except KeyError:
+                if self._interest != NOTHING:
+                    self._ask(NOTHING)
+                return True
 
     def pump(self, timeout: float) -> None:
         """Read once, blocking, from a transport without a descriptor, or settle; called on the attendant's thread."""
@@ -83,16 +97,23 @@ class Reception(Life):
             except Exception as error:
                 self._fail(error)
             finally:
-                self._step_down(NOTHING)
+                self._reader = 0
+                self.vacant[READER] = True
+                self._after_turn(NOTHING)
         self.settle()
 
     def _claim_or_end(self) -> bool:
         """Become the reader if there is something to do; return whether there is, or the link can be settled."""
         if self.reason is not None:
-            return not (self._reader or self._writer or self._announcer or self._ender)
-        if self._reader or not self.live or self._leaves_unread(self._sink.wanted()):
+            return len(self.vacant) == 2 and not (self._announcer or self._ender)
+        if not self.live or self._leaves_unread(self._sink.wanted()):
             return False
-        self._reader = get_ident()
+        me = get_ident()
+        try:
+            del self.vacant[READER]
+            self._reader = me
+        except KeyError:
+            return False
         return True
 
     def _fail(self, error: Exception) -> None:
@@ -106,26 +127,20 @@ class Reception(Life):
 
     def _pass_on(self, told: bool) -> bool:
         """Read and tell; return whether nothing more waits, as against being left to the readers or to the peer."""
+        sink, transport = self._sink, self.transport
         for _ in range(_TURN):
             if self.reason is not None:
                 break
-            wanted = self._sink.wanted()
+            wanted = sink.wanted()
             if wanted and self._untold:
                 self._deliver_kept()
-            if self._leaves_unread(wanted):
-                if wanted and not self._warned:
-                    self._warned = True
-                    log.warning(
-                        "%s: signals wait until somebody reads: %d bytes are unread, and reading methods were used",
-                        self.transport.address,
-                        len(self.inbox),
-                    )
+            if (not wanted or (sink.keeping and not sink.provisional)) and self._leaves_unread(wanted):
                 return not told
-            data = self._read_now()
+            data = transport.read_now(CHUNK)
             if data is None:
                 break
             self._accept(data, keep=False, tell=wanted)
-            if len(data) < CHUNK and not self._gone and not self.transport.datagrams:
+            if len(data) < CHUNK and not self._gone and not transport.datagrams:
                 break
         return True
 
@@ -134,7 +149,16 @@ class Reception(Life):
         sink = self._sink
         if wanted and (sink.provisional or not sink.keeping):
             return False
-        return len(self.inbox) >= sink.limit or not (wanted or self._gone or self.fd < 0)
+        if len(self.inbox) < sink.limit:
+            return not (wanted or self._gone or self.fd < 0)
+        if wanted and not self._warned:
+            self._warned = True
+            log.warning(
+                "%s: signals wait until somebody reads: %d bytes are unread, and reading methods were used",
+                self.transport.address,
+                len(self.inbox),
+            )
+        return True
 
     def _deliver_kept(self) -> None:
         """Tell subscribers what came while nobody was subscribed and was not read since."""
@@ -160,8 +184,7 @@ class Reception(Life):
     def _accept(self, data: bytes, *, keep: bool, tell: bool) -> None:
         """Put what was read where it belongs: into the inbox, to the subscribers, or both."""
         sink = self._sink
-        self.received += len(data)
-        self._note("<", data)
+        self.received += self._note("<", data)
         if tell and self._untold:
             self._deliver_kept()  # which came before
         if keep or not tell or sink.keeping:
@@ -173,6 +196,7 @@ class Reception(Life):
     def _put(self, data: bytes, told: bool) -> None:
         """Add to the inbox; the lock is held."""
         self.inbox.append(data)
+        self._kept = True
         self._untold = 0 if told else self._untold + max(1, len(data))
         if told and self._sink.provisional and len(self.inbox) > self._sink.limit:
             self.inbox.clear()  # whoever reads now begins with what comes next
@@ -180,17 +204,16 @@ class Reception(Life):
         if self._changed.gates:
             self._changed.notify()
 
-    def _step_down(self, interest: int) -> None:
-        """Give the role back and ask the attendant for what the next reader needs to know; twice does no harm."""
-        with self._lock:
-            if self._reader == get_ident():
-                self._reader = 0
-            if self._changed.gates:
-                self._changed.notify()
-            if self.reason is None and interest != self._interest and self.live and not self._reader:
-                self._ask(interest)
+    def _after_turn(self, interest: int) -> None:
+        """Ask the attendant for what the next reader needs to know, after the role was given back."""
+        if self._changed.gates:
+            self._changed.notify()
         if self.reason is not None:
             self._ask_to_settle()
+        elif interest != self._interest:
+            with self._lock:
+                if self.live and self.reason is None and READER in self.vacant:
+                    self._ask(interest)
 
     def _ask(self, interest: int) -> None:
         self._interest = interest
@@ -202,15 +225,14 @@ class Reception(Life):
         with self._lock:
             if self._resting or not self.live or self.attendant is None:
                 return
-            self._resting = True
+            self._resting, self._turns_then = True, self._turns
         self.attendant.rest(self, delay)
 
     def on_rested(self) -> None:
         """Look again, unless callers are reading; called on the attendant's thread."""
         self._resting = False
-        pause = PAUSE[self._sink.wanted()]
-        if monotonic() < self._last_read + pause:
-            self._rest(pause)
+        if self._turns != self._turns_then:
+            self._rest(PAUSE[self._sink.wanted()])
         else:
             self.attend()
 

@@ -75,8 +75,8 @@ class Recorder:
         """Whether anything is kept."""
         return bool(self._ring.maxlen)
 
-    def note(self, direction: str, data: bytes | bytearray | memoryview) -> None:
-        """Keep a piece of bytes; called for every one, so it does as little as can be."""
+    def note(self, direction: str, data: bytes | bytearray | memoryview) -> int:
+        """Keep a piece of bytes and return its size; called for every one, so it does as little as can be."""
         size = len(data)
         if data.__class__ is not bytes:  # of a view, len() counts items
             view = memoryview(data).cast("B")
@@ -84,6 +84,7 @@ class Recorder:
         elif size > self._piece:
             data = data[: self._piece]
         self._append((time(), direction, data, size, ""))
+        return size
 
     def say(self, text: str) -> None:
         """Keep what happened to the connection."""

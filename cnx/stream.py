@@ -14,6 +14,8 @@ from cnx.writing import Writing, checked_data
 
 __all__ = ["StreamConnection"]
 
+_LATE = "another request did not end in time; nothing was sent"
+
 
 class StreamConnection(TransportConnection, Reading, Writing):
     """A connection over a stream of bytes. To connect to something new, say in ``open_transport`` how to open it.
@@ -44,11 +46,12 @@ class StreamConnection(TransportConnection, Reading, Writing):
         end = self._terminator if separator is None else checked_terminator(separator)
         message = data if type(data) is bytes else checked_data(data)
         patience = self._timeout if timeout is None else checked_timeout(timeout)
-        began = monotonic()
-        with within(self._requesting, patience, "another request did not end in time; nothing was sent"):
+        turn = self._requesting
+        began = monotonic() if patience else 0.0
+        with turn if patience is None else within(turn, patience, _LATE):
             link = (self.reading and self._link) or self._reading_link()
-            link.write(message, left_of(patience, began))
-            return self._take_piece(link, end, left_of(patience, began))
+            link.write(message, patience and left_of(patience, began))
+            return self._take_piece(link, end, patience and left_of(patience, began))
 
     @property
     def encoding(self) -> str:

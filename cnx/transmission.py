@@ -6,7 +6,7 @@ from threading import get_ident
 from typing import NoReturn
 
 from cnx.errors import ConnectionLost, TimedOut
-from cnx.life import Life
+from cnx.life import WRITER, Life
 
 __all__ = ["Transmission"]
 
@@ -14,7 +14,7 @@ __all__ = ["Transmission"]
 class Transmission(Life):
     """The writing of a link, on top of its :class:`~cnx.life.Life`. Thread-safe."""
 
-    _broken: ConnectionLost | None = None  # what the writer met, and is about to end the link with
+    __slots__ = ()
 
     @property
     def writing(self) -> tuple[int, int]:
@@ -38,28 +38,31 @@ class Transmission(Life):
         if self.patience is not None:
             timeout = self._within(timeout)
         try:
-            with self._lock:
-                if not self._writer:
-                    self._writer = me
+            try:
+                del self.vacant[WRITER]
+                self._writer = me
+            except KeyError:  # somebody else writes
+                pass
             if self._writer != me:
                 self._wait_to_write(me, timeout)
             if self.reason is not None:
                 self._check_up()
             if self._sink.provisional:
                 self._forget_told()
-            self._note(">", data)  # before the answer can come
+            size = self._note(">", data)  # before the answer can come
             try:
                 sent = self.transport.write(data, timeout)
             except BaseException as error:
                 self._break_off(error)
             self.writes += 1
-            if sent == len(data):
+            if sent == size:
                 self.sent += sent
             else:
-                self._cut(sent, len(data), timeout)
+                self._cut(sent, size, timeout)
         finally:
             if self._writer == me:
                 self._writer = 0
+                self.vacant[WRITER] = True
                 if self._changed.gates:
                     self._changed.notify()
                 if self.reason is not None:
@@ -67,8 +70,11 @@ class Transmission(Life):
 
     def _wait_to_write(self, me: int, timeout: float | None) -> None:
         def claim() -> bool:
-            if not self._writer:
+            try:
+                del self.vacant[WRITER]
                 self._writer = me
+            except KeyError:
+                pass
             return self._writer == me or self.reason is not None
 
         if not self._changed.wait_for(claim, timeout):

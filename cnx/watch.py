@@ -38,6 +38,9 @@ class Watch(Protocol):
         """Release the descriptors."""
 
 
+_GONE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR if hasattr(select, "epoll") else 0
+
+
 class EpollWatch(Watch):
     """A watch on Linux."""
 
@@ -73,9 +76,8 @@ class EpollWatch(Watch):
         self._epoll.modify(self._ready, select.EPOLLIN | select.EPOLLONESHOT)
 
     def wait(self, timeout: float | None) -> list[tuple[int, bool]]:
-        gone = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
         events = self._epoll.poll(timeout)
-        return [(fd, bool(event & gone)) for fd, event in events if fd != self._ready]
+        return [(fd, event & _GONE != 0) for fd, event in events if fd != self._ready]
 
     def close(self) -> None:
         self._epoll.close()

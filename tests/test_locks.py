@@ -11,8 +11,10 @@ from contextlib import suppress
 import pytest
 
 from cnx.errors import TimedOut
+from cnx.life import READER, WRITER
 from cnx.locks import Lock, within
-from cnx.testing import connection_pair
+from cnx.socket_connection import SocketConnection
+from cnx.testing import connection_pair, wait_until
 from tests.interrupts import interrupt, strike
 
 PATIENCE = 30.0
@@ -61,6 +63,55 @@ def test_interrupts_leave_it_free(use: Callable[[Lock], None], strike_soon: Call
             strike_soon()
             use(lock)
         assert not lock._is_owned()  # type: ignore[attr-defined]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of what died just then
+def test_interrupts_leave_no_role_behind(strike_soon: Callable[[], None]) -> None:
+    """A handler that raises anywhere in reading and writing calls leaves nobody in its role."""
+
+    def exchange(connection: SocketConnection, peer: socket.socket) -> None:
+        for _ in range(1000):  # not for ever: a finalizer may swallow what is raised
+            connection.write(b"?")
+            peer.send(peer.recv(100))
+            connection.read(10)
+            peer.send(b"12")
+            connection.readexactly(1)
+            connection.read_waiting()
+
+    for _ in range(INTERRUPTS):
+        with connection_pair() as (connection, peer):
+            link = connection._current()
+            with suppress(Struck):
+                strike_soon()
+                exchange(connection, peer)
+            wait_until(lambda link=link: link.vacant == {READER: True, WRITER: True}, "the roles")  # type: ignore[misc]
+
+
+def test_a_role_is_for_one_thread() -> None:
+    """However many threads want a role at once, one has it."""
+    with connection_pair() as (connection, _):
+        link = connection._current()
+        inside, most, taken = 0, 0, 0
+
+        def take() -> None:
+            nonlocal inside, most, taken
+            for _ in range(5000):
+                try:
+                    del link.vacant[WRITER]
+                except KeyError:
+                    continue
+                inside += 1
+                most, taken = max(most, inside), taken + 1
+                inside -= 1
+                link.vacant[WRITER] = True
+
+        threads = [threading.Thread(target=take) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert most == 1
+        assert taken > 0
 
 
 def test_interrupted_wait_leaves_it_with_its_owner(strike_soon: Callable[[], None]) -> None:
