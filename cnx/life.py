@@ -6,60 +6,24 @@ import logging
 from collections.abc import Callable
 from threading import get_ident
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 from cnx.deadline import Deadline
 from cnx.errors import Cancelled, ConnectionLost, NotConnected
 from cnx.monitor import Monitor
+from cnx.parties import Attendant, Sink
 from cnx.recorder import Recorder
 from cnx.registry import Registry
 from cnx.transports.transport import Transport
 from cnx.watch import AWAY, NOTHING
 
-__all__ = ["READER", "WRITER", "Attendant", "Inbox", "Life", "Sink"]
+__all__ = ["READER", "WRITER", "Life"]
 
 log = logging.getLogger(__name__)
 
 
 READER, WRITER = "reader", "writer"
 """The roles that are taken for every message, so without a lock: see :attr:`Life.vacant`."""
-
-
-class Inbox(Protocol):
-    """Where bytes wait for the reading methods."""
-
-    def __len__(self) -> int: ...
-    def append(self, data: bytes) -> None: ...
-    def take_all(self) -> Any: ...
-    def clear(self) -> None: ...
-    def tail(self, size: int) -> list[bytes]: ...
-
-
-class Sink(Protocol):
-    """What a link tells its connection, without keeping it alive."""
-
-    limit: int
-    keeping: bool  # bytes that are told are kept for the reading methods, too
-    provisional: bool  # ... up to the limit only, as nobody has read yet
-
-    def wanted(self) -> bool: ...
-    def deliver(self, data: Any) -> None: ...
-    def stop(self) -> None: ...
-    def on_end(self, reason: BaseException) -> None: ...
-
-
-class Attendant(Protocol):
-    """The thread that attends to links: a listener or a pump."""
-
-    def add(self, link: Any) -> None: ...
-    def arm(self, link: Any, interest: int) -> None: ...
-    def poke(self, link: Any) -> None: ...
-    def remove(self, link: Any) -> None: ...
-    def rest(self, link: Any, delay: float) -> None: ...
-    def schedule(self, timer: Any) -> None: ...
-    def is_current(self) -> bool: ...
-    def join(self, timeout: float) -> None: ...
-    def abandon(self) -> None: ...
 
 
 class Life:
@@ -75,6 +39,7 @@ class Life:
         patience: what bounds every call while the link is being prepared.
         received, sent: bytes that came in and went out.
         writes: whole messages that went out.
+        gates: those of the threads that wait for a change.
         vacant: the roles that nobody has. ``del vacant[READER]`` takes one and ``vacant[READER] = True`` gives it back,
             in one step each, which neither another thread nor a signal handler can divide; a lock takes several times
             as long. Who takes a role looks at ``reason`` after that; who set a reason looks at the roles after that.
@@ -99,6 +64,7 @@ class Life:
         "_writer",
         "attendant",
         "fd",
+        "gates",
         "inbox",
         "live",
         "patience",
@@ -125,7 +91,7 @@ class Life:
         self._sink = sink
         self._broken: BaseException | None = None  # what the writer met, and is about to end the link with
         self._changed = Monitor()
-        self._lock = self._changed.lock
+        self._lock, self.gates = self._changed.lock, self._changed.gates
         self._untold = 0  # bytes at the end of the inbox that subscribers have not been told
         self.vacant = {READER: True, WRITER: True}
         # idents of the threads that have these roles; the settler keeps his
@@ -234,11 +200,12 @@ class Life:
 
     def is_inside(self) -> bool:
         """Whether the end of the link has to wait for the calling thread, which therefore must not wait for that."""
-        if self._lock._is_owned():  # type: ignore[attr-defined]  # so this is a signal handler, which interrupts
-            return True
-        if get_ident() in (self._reader, self._writer, self._announcer, self._ender, self._settler):
+        me, attendant = get_ident(), self.attendant
+        if me in (self._reader, self._writer, self._announcer, self._ender, self._settler):
             return not self._settled
-        return self.attendant is not None and self.attendant.is_current()
+        if attendant is not None and attendant.ident == me:
+            return True
+        return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]  # this is a signal handler, then
 
     def wait_settled(self, timeout: float, is_over: Callable[[], bool] = lambda: False) -> bool:
         """Wait until the end was told and the thread is gone; return whether the end was told.
@@ -272,7 +239,7 @@ class Life:
     def abandon(self) -> None:
         """Forget the link in a forked child process, where its threads do not exist; the parent keeps it."""
         self._changed = Monitor()
-        self._lock = self._changed.lock
+        self._lock, self.gates = self._changed.lock, self._changed.gates
         self._reader = self._writer = self._announcer = self._ender = 0
         self.vacant = {READER: True, WRITER: True}
         if self.attendant is not None:

@@ -20,14 +20,13 @@ from threading import get_ident
 from time import monotonic
 from typing import TypeVar
 
-from cnx.deadline import left_of
+from cnx.direct import Direct
 from cnx.errors import TimedOut
 from cnx.life import READER
 from cnx.monitor import Gate
-from cnx.reception import PAUSE, Reception
 from cnx.transmission import Transmission
 from cnx.transports.transport import CHUNK
-from cnx.watch import AWAY, INPUT, NOTHING
+from cnx.watch import INPUT, NOTHING
 
 __all__ = ["Link"]
 
@@ -37,122 +36,10 @@ _LAST_WORDS = 0.1
 """Seconds that a write which failed waits for another thread to read what the peer sent before it went."""
 
 
-class Link(Reception, Transmission):
+class Link(Direct, Transmission):
     """One life of a transport, for callers of reading methods, on top of its reception by an attendant. Thread-safe."""
 
     __slots__ = ()
-
-    def take_whole(
-        self,
-        least: int,
-        most: int,
-        timeout: float | None,
-        size: int,
-        whole: Callable[[bytes], object] | None,
-    ) -> bytes | None:
-        """Read once, where nothing waits and nobody else reads, and return what comes if it is all that is wanted.
-
-        Otherwise what came is kept for :meth:`take`, and ``None`` is returned. This is the short way for a reply that
-        comes in one piece.
-
-        Args:
-            least, most: bytes that it has to have.
-            timeout: seconds.
-            size: bytes to ask for.
-            whole: says of what has so many whether it is what is wanted; ``None`` where the number says it.
-
-        Raises:
-            TimedOut: nothing came in time.
-        """
-        if self.patience is not None:
-            timeout = self._within(timeout)
-        me, leads = get_ident(), False
-        try:
-            del self.vacant[READER]
-            leads, self._reader = True, me
-            if self.reason is not None or (self._kept and self._still_kept()):
-                return None
-            if self._interest == INPUT:
-                self._ask(NOTHING)
-            data = self.transport.read(size, timeout)
-            came = self._note("<", data)
-            self.received += came
-            found = least <= came <= most and (whole is None or whole(data))
-            tell = self._sink.wanted() and self.live
-            if not found:
-                with self._lock:
-                    self._put(data, tell)
-            if tell:
-                self._sink.deliver(data)
-            return data if found else None
-        except TimedOut:
-            raise
-        except Exception as error:
-            if leads:
-                self._fail(error)
-            return None  # or somebody else reads
-        finally:
-            if leads:
-                self._reader = 0
-                self.vacant[READER] = True
-                self._turns += 1
-                if self._interest != AWAY or not self._resting or self._changed.gates or self.reason is not None:
-                    self._leave()
-
-    def fill(self, view: memoryview, timeout: float | None) -> bool:
-        """Fill memory of the caller straight from the socket; return whether that was possible.
-
-        It is not while other bytes wait, somebody else reads or is subscribed, or the transport cannot. What came in
-        vain is kept.
-
-        Raises:
-            TimedOut: not enough came in time.
-        """
-        read_into = getattr(self.transport, "read_into", None)
-        if read_into is None or self._sink.wanted():
-            return False
-        if self.patience is not None:
-            timeout = self._within(timeout)
-        began = monotonic()
-        me, leads, filled = get_ident(), False, 0
-        try:
-            del self.vacant[READER]
-            leads, self._reader = True, me
-            if self.reason is not None or (self._kept and self._still_kept()):
-                return False
-            filled = read_into(view, timeout)
-            while filled < len(view):
-                filled += read_into(view[filled:], left_of(timeout, began))
-            return True
-        except TimedOut:
-            raise
-        except Exception as error:
-            if leads:
-                self._fail(error)
-            return False
-        finally:
-            try:
-                if leads and filled:
-                    self._keep_part(view if filled == len(view) else view[:filled], filled == len(view))
-            finally:
-                if leads:
-                    self._reader = 0
-                    self.vacant[READER] = True
-                    self._turns += 1
-                    self._leave()
-
-    def _still_kept(self) -> bool:
-        """Whether something is in the inbox, where the calling thread is the reader: nobody else puts it there."""
-        with self._lock:
-            self._kept = len(self.inbox) > 0
-        return self._kept
-
-    def _keep_part(self, filled: memoryview, whole: bool) -> None:
-        """Count what filled memory of the caller, and keep it if it was in vain."""
-        self.received += self._note("<", filled)
-        if not whole:
-            with self._lock:
-                self._put(bytes(filled), False)
 
     def take(self, extract: Callable[[], T | None], timeout: float | None, *, keep: bool = True) -> T:
         """Return what ``extract`` finds in the inbox, reading until it finds something.
@@ -187,7 +74,7 @@ class Link(Reception, Transmission):
                         except KeyError:
                             if gate is None:
                                 gate = self._gate_of_follower(me)
-                                self._changed.gates.append(gate)
+                                self.gates.append(gate)
                                 continue  # and look again: a reader steps down without the lock
                     if self.reason is not None:
                         self._check_up()
@@ -205,7 +92,7 @@ class Link(Reception, Transmission):
                 self._leave()
             if gate is not None:
                 try:
-                    self._changed.gates.remove(gate)
+                    self.gates.remove(gate)
                 except ValueError:
                     pass  # an interrupt came before it was there
 
@@ -256,18 +143,6 @@ class Link(Reception, Transmission):
             raise
         except Exception as error:
             self._fail(error)
-
-    def _leave(self) -> None:
-        """Give the role back, but leave the reading to the callers until they pause, also if there is somebody to tell.
-
-        Meanwhile the socket is not watched at all: that would cost microseconds for each message. Nothing is to be done
-        where the last caller has left it so. Who wants to know of the end of a turn looks after this has been noted.
-        """
-        if self._interest == AWAY and self._resting and not self._changed.gates and self.reason is None:
-            return
-        self._after_turn(AWAY)
-        if not self._resting:
-            self._rest(PAUSE[self._sink.wanted()])
 
     def _make_room(self) -> None:
         """Let the attendant go on if it stopped because the inbox was full; the lock is held."""

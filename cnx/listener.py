@@ -12,6 +12,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from threading import get_ident
 from time import monotonic
 from typing import Any
 
@@ -91,12 +92,17 @@ class _Timers:
 
 
 class _Attendant:
-    """What both kinds of threads share: a name, timers, and a thread that is there while it has work."""
+    """What both kinds of threads share: a name, timers, and a thread that is there while it has work.
+
+    Attributes:
+        ident: of the thread while it runs, else 0.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._thread: threading.Thread | None = None  # that has work
         self._last: threading.Thread | None = None  # that had, and may be at its very end
+        self.ident = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -104,17 +110,13 @@ class _Attendant:
         self._lock = self._changed.lock
         self._timers = _Timers()
 
-    def is_current(self) -> bool:
-        """Whether the calling thread is this one."""
-        return threading.current_thread() is self._thread
-
     def schedule(self, timer: Timer) -> None:
         """Run ``timer`` on this thread."""
         self._timers.add(timer)
 
     def abandon(self) -> None:
         """Forget thread and timers in a forked child process."""
-        self._thread = None
+        self._thread, self.ident = None, 0
         self._begin()
 
     def _start(self, run: Callable[[], None]) -> None:
@@ -185,7 +187,7 @@ class Listener(_Attendant):
     def schedule(self, timer: Timer) -> None:
         """Run ``timer`` on this thread."""
         super().schedule(timer)
-        if not self.is_current():
+        if self.ident != get_ident():
             self._with_watch(lambda watch: watch.poke())
 
     def remove(self, link: Link) -> None:
@@ -219,22 +221,22 @@ class Listener(_Attendant):
                 action(watch)
 
     def _run(self, watch: Watch) -> None:
-        links, poked = self._links, self._poked
-        while links or not self._may_end():
+        self.ident = get_ident()
+        while self._links or not self._may_end():
             due = self._timers.remaining()
             for fd, gone in watch.wait(due):
-                link = links.get(fd)
+                link = self._links.get(fd)
                 if link is not None:
                     try:
                         link.attend(True, gone)
                     except BaseException as error:
                         _give_up(link, error)
-            for _ in range(len(poked)):
-                link = poked.pop()
+            for _ in range(len(self._poked)):
+                poked = self._poked.pop()
                 try:
-                    link.attend()
+                    poked.attend()
                 except BaseException as error:
-                    _give_up(link, error)
+                    _give_up(poked, error)
             if due is not None:
                 self._timers.run_due()
         self._changed.notify()
@@ -245,7 +247,7 @@ class Listener(_Attendant):
         with self._lock:
             if not self._links:
                 self._poked.clear()
-                self._watch = self._thread = None
+                self._watch, self._thread, self.ident = None, None, 0
             return not self._links
 
 
@@ -277,10 +279,11 @@ class Pump(_Attendant):
 
     def join(self, timeout: float) -> None:
         """Wait for the end of the thread."""
-        if self._thread is not None and not self.is_current():
+        if self._thread is not None and self.ident != get_ident():
             self._thread.join(timeout)
 
     def _run(self) -> None:
+        self.ident = get_ident()
         while (link := self._link) is not None:
             due = self._timers.remaining()
             try:
@@ -288,6 +291,7 @@ class Pump(_Attendant):
             except BaseException as error:
                 _give_up(link, error)
             self._timers.run_due()
+        self.ident = 0
 
 
 def _give_up(link: Link, error: BaseException) -> None:

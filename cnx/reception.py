@@ -7,7 +7,8 @@ from threading import get_ident
 from typing import Any
 
 from cnx.errors import CnxError, ConnectionLost, TimedOut
-from cnx.life import READER, Life, Sink
+from cnx.life import READER, Life
+from cnx.parties import Sink
 from cnx.recorder import Recorder
 from cnx.transports.transport import CHUNK, Transport
 from cnx.watch import HANGUP, INPUT, NOTHING
@@ -66,7 +67,7 @@ class Reception(Life):
         finally:
             self._reader = 0
             self.vacant[READER] = True
-            if self._blocked or self._interest != INPUT or self._changed.gates or self.reason is not None:
+            if self._blocked or self._interest != INPUT or self.gates or self.reason is not None:
                 self._after_turn((NOTHING if self._gone else HANGUP) if self._blocked else INPUT)
                 if self._blocked:
                     self._rest(_LOOK_AGAIN)
@@ -201,12 +202,12 @@ class Reception(Life):
         if told and self._sink.provisional and len(self.inbox) > self._sink.limit:
             self.inbox.clear()  # whoever reads now begins with what comes next
             self._sink.keeping = False
-        if self._changed.gates:
+        if self.gates:
             self._changed.notify()
 
     def _after_turn(self, interest: int) -> None:
         """Ask the attendant for what the next reader needs to know, after the role was given back."""
-        if self._changed.gates:
+        if self.gates:
             self._changed.notify()
         if self.reason is not None:
             self._ask_to_settle()

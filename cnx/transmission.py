@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import get_ident
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from cnx.errors import ConnectionLost, TimedOut
 from cnx.life import WRITER, Life
@@ -21,8 +22,14 @@ class Transmission(Life):
         """The thread that is writing (0: none), and how many writes were over before."""
         return self._writer, self.writes
 
-    def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> None:
+    def write(self, data: Any, timeout: float | None, make: Callable[[Any], bytes] | None = None) -> None:
         """Send the whole of ``data``, not mixed with what other threads send.
+
+        Args:
+            data: bytes, bytearray or memoryview; or, for ``make``, anything.
+            timeout: seconds to wait for other writes, and again for this one; ``None`` for ever.
+            make: returns the bytes to send. It is called as soon as nobody else writes, and nothing is sent if it
+                raises; so what counts messages does so in the order in which they go out.
 
         Raises:
             TimedOut: time was up. Where nothing was sent yet the link goes on; a message that was cut ends it.
@@ -49,6 +56,8 @@ class Transmission(Life):
                 self._check_up()
             if self._sink.provisional:
                 self._forget_told()
+            if make is not None:
+                data = make(data)
             size = self._note(">", data)  # before the answer can come
             try:
                 sent = self.transport.write(data, timeout)
@@ -63,7 +72,7 @@ class Transmission(Life):
             if self._writer == me:
                 self._writer = 0
                 self.vacant[WRITER] = True
-                if self._changed.gates:
+                if self.gates:
                     self._changed.notify()
                 if self.reason is not None:
                     self._ask_to_settle()

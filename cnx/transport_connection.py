@@ -18,9 +18,9 @@ from cnx.errors import Cancelled, ConnectError, NotConnected, as_failure, becaus
 from cnx.framing import LIMIT, Framing, checked_limit
 from cnx.heartbeat import Beat, Heartbeat
 from cnx.history import Archive, History
-from cnx.life import Inbox
 from cnx.link import Link
 from cnx.listener import Listener, Pump, Timer
+from cnx.parties import Inbox
 from cnx.recorder import OPENED, RECORDS, Recorder
 from cnx.signals import emit
 from cnx.transports.tapped import TappedTransport, log_tap

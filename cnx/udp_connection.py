@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any
 
 from cnx.deadline import Deadline, checked_timeout
-from cnx.life import Inbox
+from cnx.parties import Inbox
 from cnx.socket_connection import checked_host, checked_port
 from cnx.transport_connection import TransportConnection
 from cnx.transports.datagrams import open_udp

@@ -19,7 +19,6 @@ from cnx.clients.m2.protocol import (
 )
 from cnx.clients.m2.protocol_enums import MsgType
 from cnx.deadline import Deadline, checked_timeout
-from cnx.locks import Lock, within
 from cnx.socket_connection import SocketConnection
 
 __all__ = ["M2Client"]
@@ -81,10 +80,6 @@ class M2Client(SocketConnection):
             self._callback = callback, callback_args
             self.on_message = self._call_back
 
-    def _let_go(self) -> None:
-        super()._let_go()
-        self._numbering = Lock()  # its holder sends, so that commands go out in the order of their numbers
-
     def write_message(
         self,
         msg_type: int,
@@ -137,17 +132,21 @@ class M2Client(SocketConnection):
 
         For what was checked already; otherwise as :meth:`send_command`.
         """
-        with within(self._numbering, timeout, "other commands were not sent in time; nothing was sent"):
-            number = next(self._sequence, None)
-            if type(number) is not int or not 0 <= number <= MAX_SEQUENCE_ID:
-                raise ValueError(
-                    f"{name} was not sent: a sequence id is an integer from 0 to {MAX_SEQUENCE_ID}, and the sequence "
-                    + ("has ended" if number is None else f"gave {number!r}")
-                )
-            self.last_sequence_id = number
-            if note is not None:
-                note(number)
-            (self._link or self._current()).write(line_of(number), timeout)
+        (self._link or self._current()).write((name, line_of, note), timeout, self._numbered)
+
+    def _numbered(self, command: tuple[str, Callable[[int], bytes], Callable[[int], object] | None]) -> bytes:
+        """Return the line of a command that is about to be sent, with the next number."""
+        name, line_of, note = command
+        number = next(self._sequence, None)
+        if type(number) is not int or not 0 <= number <= MAX_SEQUENCE_ID:
+            raise ValueError(
+                f"{name} was not sent: a sequence id is an integer from 0 to {MAX_SEQUENCE_ID}, and the sequence "
+                + ("has ended" if number is None else f"gave {number!r}")
+            )
+        self.last_sequence_id = number
+        if note is not None:
+            note(number)
+        return line_of(number)
 
     def receive(self, *, timeout: float | None = None) -> Any:
         """Return the next message; broken ones are logged and skipped."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cnx.clients.m2.client_events import CommandFailed, CommandLost, CommandRefused, CommandResult, CommandTimedOut
-from cnx.clients.m2.protocol import Reply, usual_reply
+from cnx.clients.m2.protocol import USUAL_REPLY, Reply
 from cnx.clients.m2.protocol_enums import CommandStatus
 from cnx.clients.m2.protocol_fields import Command
 from cnx.deadline import checked_timeout
@@ -21,11 +21,15 @@ __all__ = ["PendingCommand", "PendingCommands"]
 
 MOST_PENDING = 10_000
 
+SUCCESS = CommandStatus.SUCCESS  # members of an enumeration are slow to look up, on some versions of Python
+
 log = logging.getLogger(__name__)
 
 
 class PendingCommand:
     """A command on its way, as :meth:`M2Controller.start_command` returns it. Thread-safe.
+
+    Raises LimitExceeded if the controller answers far too few.
 
     Attributes:
         command: its name.
@@ -35,6 +39,8 @@ class PendingCommand:
     """
 
     def __init__(self, command: Command, table: PendingCommands) -> None:
+        if len(table.pending) >= MOST_PENDING:
+            raise LimitExceeded(f"{MOST_PENDING} commands have no result yet; the next one was not sent")
         self.command = command.name
         self.sequence_id = -1
         self.acknowledged = False
@@ -64,33 +70,34 @@ class PendingCommand:
         return self.outcome(seconds)
 
     def outcome(self, timeout: float | None) -> CommandResult:
-        """Return the result as :meth:`wait` does, for a thread that may wait."""
-        if self.result is None:
-            self._await_result(timeout)
+        """Return the result as :meth:`wait` does, for a thread that may wait; at the latest it ends by the timeout."""
+        try:
+            if self.result is None:
+                self._table.port.wait_for_result(self, timeout)
+        except TimedOut:
+            late = f"command {self}: no result within {timeout:g} s" + ("" if self.acknowledged else ", and no ack")
+            self._table.end(self, CommandTimedOut, late)
+        except (ConnectionLost, NotConnected) as error:
+            self._table.lose(self, error.__cause__ or error)
         result = self.result
         assert result is not None
         if result.error is not None:
             raise result.error
         return result
 
-    def _await_result(self, timeout: float | None) -> None:
-        """Wait until it has ended; at the latest it ends by the timeout."""
-        try:
-            self._table.port.wait_for(lambda: self.result, timeout)
-        except TimedOut:
-            late = f"command {self}: no result within {timeout:g} s" + ("" if self.acknowledged else ", and no ack")
-            self._table.end(self, CommandTimedOut, late)
-        except (ConnectionLost, NotConnected) as error:
-            self._table.lose(self, error.__cause__ or error)
-
     def number(self, sequence_id: int) -> None:
         """Take a number; the result is waited for from now on. Raises ValueError if another command waits under it."""
-        self._table.add(self, sequence_id)
+        self.sequence_id = sequence_id  # before others find it
+        other = self._table.pending.setdefault(sequence_id, self)
+        if other is not self:
+            self.sequence_id = -1
+            raise ValueError(f"{self.command} was not sent: its sequence id is that of {other}, which has no result")
+        self._table.port.expected = USUAL_REPLY % (sequence_id, sequence_id), self.succeed
 
     def succeed(self) -> None:
         """End as after ``ack`` and ``success``."""
         self.acknowledged = True
-        self._table.finish(self, CommandResult(self.command, self.sequence_id, CommandStatus.SUCCESS))
+        self._table.finish(self, CommandResult(self.command, self.sequence_id, SUCCESS))
 
 
 class PendingCommands:
@@ -99,27 +106,16 @@ class PendingCommands:
     Args:
         port: where they go, and what answers them comes.
         on_done: called with each result, on the thread that found it.
+
+    Attributes:
+        pending: by their numbers.
     """
 
     def __init__(self, port: Port, on_done: Callable[[CommandResult], object]) -> None:
         self.port = port
         self._on_done = on_done
         self._lock = Lock()
-        self._pending: dict[int, PendingCommand] = {}
-
-    def check_room(self) -> None:
-        """Raise LimitExceeded if the controller answers far too few commands."""
-        if len(self._pending) >= MOST_PENDING:
-            raise LimitExceeded(f"{MOST_PENDING} commands have no result yet; the next one was not sent")
-
-    def add(self, pending: PendingCommand, sequence_id: int) -> None:
-        """Note a command that is about to be sent, by its number."""
-        pending.sequence_id = sequence_id  # before others find it
-        other = self._pending.setdefault(sequence_id, pending)
-        if other is not pending:
-            pending.sequence_id = -1
-            raise ValueError(f"{pending.command} was not sent: its sequence id is that of {other}, which has no result")
-        self.port.expected = usual_reply(sequence_id), pending.succeed
+        self.pending: dict[int, PendingCommand] = {}
 
     def fail_to_send(self, pending: PendingCommand, error: Exception) -> None:
         """End a command that could not be sent."""
@@ -130,7 +126,7 @@ class PendingCommands:
 
     def settle(self, reply: Reply) -> None:
         """Take a reply; one that belongs to no command that waits is ignored."""
-        pending = self._pending.get(reply.sequence_id)
+        pending = self.pending.get(reply.sequence_id)
         if pending is None:
             log.info("ignored %s for sequence id %d, which nothing waits for", reply.status.value, reply.sequence_id)
         elif reply.status is CommandStatus.ACK:
@@ -149,9 +145,7 @@ class PendingCommands:
 
     def lose_all(self, reason: BaseException) -> None:
         """End all commands because the connection ended."""
-        with self._lock:
-            pending = list(self._pending.values())
-        for command in pending:
+        for command in self.pending.copy().values():
             self.lose(command, reason)
 
     def end(
@@ -171,8 +165,8 @@ class PendingCommands:
     def finish(self, pending: PendingCommand, result: CommandResult) -> None:
         """End a command with its result, unless it has ended already."""
         with self._lock:
-            if self._pending.get(pending.sequence_id) is not pending:
+            if self.pending.get(pending.sequence_id) is not pending:
                 return
-            del self._pending[pending.sequence_id]
+            del self.pending[pending.sequence_id]
             pending.result = result
         self._on_done(result)

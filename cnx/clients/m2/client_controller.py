@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 from cnx.clients.m2.client_commands import PendingCommand, PendingCommands
-from cnx.clients.m2.client_events import CommandResult, M2Signals
+from cnx.clients.m2.client_events import CommandResult, M2Signals, MessageNotSent
 from cnx.clients.m2.client_ports import Port, TwoPorts
 from cnx.clients.m2.client_topics import Condition, Expectation, Sample, Topics
 from cnx.clients.m2.protocol import (
@@ -17,6 +17,7 @@ from cnx.clients.m2.protocol import (
     Kind,
     kind_of,
     parse_reply,
+    prepare_bare_command,
     prepare_command,
     sequence_numbers,
 )
@@ -115,15 +116,17 @@ class M2Controller(TwoPorts):
         return self._start(entry, entry.check(parameters), checked_timeout(timeout))
 
     def _start(self, entry: Command, checked: dict[str, Any], timeout: float | None) -> PendingCommand:
-        self.commands.check_usable(entry.name)
-        self._pending.check_room()
+        if not self._up:
+            self.commands.check_usable(entry.name)
         pending = PendingCommand(entry, self._pending)
-        line_of = prepare_command(entry.name, checked)
+        line_of = prepare_command(entry.name, checked) if checked else prepare_bare_command(entry.name)
         try:
             self.commands.send_numbered(entry.name, line_of, timeout, pending.number)
         except (ConnectionLost, NotConnected, TimedOut) as error:
-            if pending.sequence_id < 0:
+            if pending.sequence_id < 0 and isinstance(error, TimedOut):
                 raise
+            if pending.sequence_id < 0:
+                raise MessageNotSent(f"{self.name} is not connected; {entry.name} was not sent: {error}") from error
             self._pending.fail_to_send(pending, error)
         return pending
 
@@ -212,6 +215,8 @@ class M2Controller(TwoPorts):
             self._telemetry_outlet.emit(message)
 
     def _on_result(self, result: CommandResult) -> None:
-        self.commands.notify()
+        link = self.commands._link
+        if link is None or link.gates:  # somebody waits for it
+            self.commands.notify()
         if id(self) in connections or ANY in connections:  # else nobody is subscribed to anything
             emit(self, M2Signals.COMMAND_DONE, result=result)

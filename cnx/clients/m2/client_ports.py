@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from threading import get_ident
 from time import monotonic
 from typing import Any, TypeVar
 
 from cnx.clients.m2.client import M2Client
 from cnx.clients.m2.client_events import MessageNotSent
 from cnx.connection import STOP_TIMEOUT, Connection, Traffic
-from cnx.deadline import Deadline
+from cnx.deadline import Deadline, left_of
 from cnx.errors import ConnectionLost
 from cnx.link import Link
 from cnx.locks import Lock
+from cnx.parties import Awaited
 from cnx.signals import emit
 
 __all__ = ["Port", "TwoPorts"]
@@ -54,7 +56,7 @@ class Port(M2Client):
     def check_may_wait(self, doing: str) -> None:
         """Raise RuntimeError on a thread that is telling what came, or that the controller is connected."""
         link = self._link
-        if self._owner.is_connecting() or (link is not None and link.is_inside()):
+        if self._owner._turn == get_ident() or (link is not None and link.is_inside()):
             raise RuntimeError(f"a handler cannot {doing} on the thread that would bring it; wait on another thread")
 
     def wait_for(self, find: Callable[[], T | None], timeout: float | None) -> T:
@@ -77,6 +79,20 @@ class Port(M2Client):
         link.wait_settled(FOREVER if timeout is None else timeout, lambda: find() is not None)
         return None if timeout is None else max(0.0, began + timeout - monotonic())
 
+    def wait_for_result(self, pending: Awaited, timeout: float | None) -> None:
+        """Wait until ``pending`` has its result; see :meth:`wait_for`."""
+        link = self._link
+        if link is not None and link.live:
+            began = monotonic()
+            link.hear(pending, timeout)
+            if pending.result is not None:
+                return
+            timeout = left_of(timeout, began)
+        self._wait_for_more(pending, timeout)
+
+    def _wait_for_more(self, pending: Awaited, timeout: float | None) -> None:
+        self.wait_for(lambda: pending.result, timeout)
+
     def notify(self) -> None:
         """Let everybody in :meth:`wait_for` look again."""
         link, fresh = self._link, self._fresh
@@ -96,7 +112,7 @@ class Port(M2Client):
         return super()._current()
 
     def check_usable(self, what: str) -> None:
-        if not self._owner.connected:
+        if not self._owner._up:
             raise MessageNotSent(f"{self._owner.name} is not connected; {what} was not sent")
 
 
@@ -131,10 +147,6 @@ class TwoPorts(Connection):
     @property
     def traffic(self) -> Traffic:
         return self.commands.traffic.plus(self.telemetries.traffic)
-
-    def is_connecting(self) -> bool:
-        """Whether the calling thread is in an attempt to connect, maybe as a handler of ``CONNECTED``."""
-        return super().is_inside()
 
     def is_inside(self) -> bool:
         return super().is_inside() or self.commands.is_inside() or self.telemetries.is_inside()

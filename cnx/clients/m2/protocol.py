@@ -32,6 +32,7 @@ from cnx.errors import CnxError, EncodingError, InvalidJson, ProtocolError
 from cnx.json_lines import JsonLines, parse_json
 
 __all__ = [
+    "USUAL_REPLY",
     "BrokenMessage",
     "Kind",
     "M2Lines",
@@ -40,9 +41,9 @@ __all__ = [
     "encode",
     "kind_of",
     "parse_reply",
+    "prepare_bare_command",
     "prepare_command",
     "sequence_numbers",
-    "usual_reply",
 ]
 
 COMMAND_PORT = 50000
@@ -54,6 +55,9 @@ LIMIT = 65536 + len(TERMINATOR)
 """Longest line with its terminator, in bytes; that of the original."""
 
 MAX_SEQUENCE_ID = 2**31 - 1
+
+USUAL_REPLY = b'{"id": "ack", "sequence_id": %d}\r\n{"id": "success", "sequence_id": %d}\r\n'
+"""The lines that most commands are answered with at once, for twice the sequence id."""
 
 
 class Kind(enum.Enum):
@@ -126,7 +130,7 @@ def prepare_command(name: str, details: Mapping[str, Any] | None = None) -> Call
         ValueError: ``details`` has an ``id``.
     """
     if (details is None or details == {}) and isinstance(name, str):
-        return _prepare_bare_command(name)
+        return prepare_bare_command(name)
     message = _message("cmd_", name, details)
     if "sequence_id" in message:
         encode(message)
@@ -135,7 +139,7 @@ def prepare_command(name: str, details: Mapping[str, Any] | None = None) -> Call
 
 
 @functools.lru_cache(maxsize=100)
-def _prepare_bare_command(name: str) -> Callable[[int], bytes]:
+def prepare_bare_command(name: str) -> Callable[[int], bytes]:
     """Return what makes the line of a command without details, which most are; it is the same every time."""
     return _numbered(_message("cmd_", name, None))
 
@@ -180,11 +184,6 @@ def _message(prefix: str, name: str, details: Mapping[str, Any] | None) -> dict[
     if "id" in details:
         raise ValueError(f"the details of {name} must not have an 'id', which is made from its name")
     return {**details, "id": prefix + name}
-
-
-def usual_reply(sequence_id: int) -> bytes:
-    """Return the lines that most commands are answered with at once: ``ack`` and ``success``."""
-    return b'{"id": "ack", "sequence_id": %d}\r\n{"id": "success", "sequence_id": %d}\r\n' % (sequence_id, sequence_id)
 
 
 def encode(message: Any) -> bytes:

@@ -134,9 +134,9 @@ class Command:
             TypeError: a parameter is missing, unknown, or of a wrong type.
             ValueError: a value is out of range, or does not go with the others.
         """
-        fields = self._fields
-        if not values and not fields:
+        if not values and not self.parameters:
             return {}
+        fields = self._fields
         unknown = [name for name in values if name not in fields]
         missing = [name for name, field in fields.items() if name not in values and not field.optional]
         if unknown or missing:
