@@ -57,6 +57,10 @@ class _Plan:
                     self.calls[index] = _ignore
 
 
+_NOBODY = _Plan((), [], [])  # one for all that nobody has subscribed to yet, as there are many
+_OVER: Iterator[Any] = iter(())
+
+
 class Outlet:
     """Tells one signal of one sender, with one argument, to the same receivers as ``dispatcher.send``.
 
@@ -79,9 +83,9 @@ class Outlet:
         self._signal = signal
         self._name = name
         self._refreshed = refreshed
-        self._plan = self._running = _Plan((), [], [])
+        self._plan = self._running = _NOBODY
         self._batch: list[Any] = []
-        self._rest: Iterator[Any] = iter(())
+        self._rest = _OVER
         self._teller = 0  # the thread that tells a batch
         self._stopped = False
 
@@ -127,7 +131,7 @@ class Outlet:
                 break
             payloads = self._batch
         self._teller = 0
-        self._running, self._batch, self._rest = self._plan, [], iter(())  # keep nothing alive
+        self._running, self._batch, self._rest = self._plan, [], _OVER  # keep nothing alive
 
     def refresh(self) -> None:
         """Let a change of subscribers take effect on what is being told.
