@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from threading import get_ident
 from timeit import repeat
+from types import FrameType
 from typing import Any
 
-from cnx import SocketConnection
+from cnx import SocketConnection, subscribe
 from cnx.deadline import Deadline
 from cnx.transports.transport import Transport
 from tests.benchmarks.floor import Floor
 from tests.benchmarks.harness import Case, case
-from tests.benchmarks.measuring import QUESTION
+from tests.benchmarks.measuring import QUESTION, SIGNALS
 from tests.benchmarks.server import REPLY
 
 CALLS = 20_000
@@ -23,6 +26,7 @@ class Nowhere(Transport):
     """Takes everything, and always has the reply."""
 
     address = "nowhere"
+    unasked: bytes | None = None
 
     def __init__(self) -> None:
         self._never, self._other = os.pipe()
@@ -34,7 +38,7 @@ class Nowhere(Transport):
         return REPLY
 
     def read_now(self, size: int) -> bytes | None:
-        return None
+        return self.unasked
 
     def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
         return len(data)
@@ -79,6 +83,50 @@ def parts() -> Iterator[Case]:
         }.items():
             made.way(way, lambda once=once: best(once))  # type: ignore[misc]
         yield made
+
+
+@case("instructions")
+def instructions() -> Iterator[Case]:
+    """How many instructions the interpreter runs: the same on every machine, and what a cold cache multiplies."""
+    made = Case("instructions of the interpreter, short ways", "instructions", absolute=True)
+    floor = Floor(len, lambda size: REPLY)
+    with ExitStack() as stack:
+        asking, told = (stack.enter_context(ToNowhere("nowhere", 1)) for _ in range(2))
+        stack.enter_context(subscribe(told, SIGNALS.DATA_RECEIVED, on_data))
+        link: Any = told._link
+        link.transport.unasked = REPLY
+        for way, calls in {
+            "floor: write(), read()": (lambda: floor.write(QUESTION), lambda: floor.read(50)),
+            "cnx write(), readexactly()": (lambda: asking.write(QUESTION), lambda: asking.readexactly(50)),
+            "cnx request()": (lambda: asking.request(QUESTION),),
+            "cnx, the turn of a listener, one subscriber": (lambda: link.attend(True, False),),
+        }.items():
+            for call in calls * 3:
+                call()  # the first times are longer
+            made.way(way, lambda calls=calls: sum(map(instructions_of, calls)))  # type: ignore[misc]
+        yield made
+
+
+def on_data(data: bytes) -> None:
+    """Be a subscriber."""
+
+
+def instructions_of(call: Callable[[], object]) -> float:
+    """Return how many instructions ``call`` runs below itself."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal count
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        count += event == "opcode" and frame.f_code is not call.__code__  # type: ignore[attr-defined]
+        return trace
+
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(None)
+    return count
 
 
 def taking_a_role() -> Callable[[], None]:
