@@ -41,10 +41,13 @@ def opened(name: str) -> Iterator[int]:
 def serial_lines() -> Iterator[Case]:
     """Lines to a subscriber."""
     made = Case("serial: lines of 100 bytes", "lines/s", slices=5)
-    with other_side("terminal-lines", 4) as names, ExitStack() as stack:
-        first, second, third, fourth = names.split()
-        bare = partial(_bare_lines, stack.enter_context(opened(first)))
+    with other_side("terminal-lines", 5) as names, ExitStack() as stack:
+        first, second, third, fourth, fifth = names.split()
+        plain, bones = (stack.enter_context(opened(name)) for name in (first, fifth))
+        bare = partial(_bare_lines, partial(os.write, plain), partial(os.read, plain))
         made.way("bare os.read, split, callback", per_second(bare, LINES, 1000))
+        floor = Floor(partial(os.write, bones), partial(os.read, bones))
+        made.way(FLOOR, per_second(partial(_bare_lines, floor.write, floor.read), LINES, 1000))
         connection = stack.enter_context(cnx.SerialConnection(second, framing=cnx.Delimited()))
         counter = Countdown()
         stack.enter_context(cnx.subscribe(connection, SIGNALS.MESSAGE_RECEIVED, counter.message))
@@ -58,13 +61,13 @@ def serial_lines() -> Iterator[Case]:
         yield made
 
 
-def _bare_lines(port: int, thousands: int) -> None:
+def _bare_lines(write: Callable[[bytes], Any], read: Callable[[int], bytes], thousands: int) -> None:
     counter = Countdown(thousands * 1000)
     message = counter.message
     tail = b""
-    ask(partial(os.write, port), thousands)
+    ask(write, thousands)
     while counter.left:
-        *whole, tail = (tail + os.read(port, 4096)).split(b"\r\n")
+        *whole, tail = (tail + read(4096)).split(b"\r\n")
         for each in whole:
             message(each)
 
