@@ -71,7 +71,8 @@ def test_damage_is_told(data: st.DataObject) -> None:
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     end = data.draw(st.integers(0, len(whole)))
     try:
-        assert len(list(read_capture(io.BytesIO(whole[:end])))) <= len(STORY)
+        records = list(read_capture(io.BytesIO(whole[:end])))
+        assert len(records) <= 2 * len(STORY)  # a packet may claim to have bytes beside its comment
     except ProtocolError:
         pass
 
