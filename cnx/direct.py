@@ -165,10 +165,10 @@ class Direct(Reception):
                 self._put(bytes(filled), False)
 
     def _leave(self) -> None:
-        """Give the role back, but leave the reading to the callers until they pause, also if there is somebody to tell.
+        """Leave the reading to the callers until they pause, also if there is somebody to tell; the role is given back.
 
         Meanwhile the socket is not watched at all: that would cost microseconds for each message. Nothing is to be done
-        where the last caller has left it so. Who wants to know of the end of a turn looks after this has been noted.
+        where the last caller has left it so, which the short ways find out by themselves.
         """
         if self._interest == AWAY and self._resting and not self.gates and self.reason is None:
             return

@@ -129,7 +129,7 @@ class Link(Direct, Transmission):
         if self._reader == me:
             raise RuntimeError(
                 "a handler must not read from the connection whose data it is being told; read on another thread"
-            )
+            ) from None  # that the role was taken says nothing more
         return Gate()
 
     def _read(self, timeout: float | None, keep: bool) -> None:
