@@ -10,8 +10,8 @@ from cnx.buffer import ReceiveBuffer
 from cnx.connection import Connection
 from cnx.errors import CnxError, ProtocolError
 from cnx.framing import Framing
-from cnx.outlet import Outlet
-from cnx.signals import ANY, NOBODY, connections, dispatcher
+from cnx.outlet import NO_PLAN, Outlet, Plan
+from cnx.signals import ANY, connections, dispatcher
 
 if TYPE_CHECKING:
     from cnx.transport_connection import TransportConnection
@@ -22,6 +22,31 @@ log = logging.getLogger(__name__)
 
 _DATA, _MESSAGE = Connection.Signals.DATA_RECEIVED, Connection.Signals.MESSAGE_RECEIVED
 _ANY_SIGNAL = dispatcher.Any
+
+_Table = dict[Any, list[Any]]  # of PyDispatcher: what is registered for each signal of one sender
+
+
+class _Audience:
+    """Who listened to a link when it looked last; replaced as a whole, as several threads may look.
+
+    Attributes:
+        own, everybody: contents of PyDispatcher's tables of the connection, and of all senders.
+        wanted: somebody is subscribed.
+        messages: somebody is subscribed to messages.
+        plan: whom to tell data.
+    """
+
+    __slots__ = ("everybody", "messages", "own", "plan", "wanted")
+
+    def __init__(
+        self, own: _Table | None, everybody: _Table | None, wanted: bool, messages: bool = False, plan: Plan = NO_PLAN
+    ) -> None:
+        self.own, self.everybody = own, everybody
+        self.wanted, self.messages = wanted, messages
+        self.plan = plan
+
+
+_NOBODY = {wanted: _Audience(None, None, wanted) for wanted in (False, True)}  # shared, as there are many
 
 
 class Delivery:
@@ -34,6 +59,9 @@ class Delivery:
             every write: a program that subscribes and then asks and reads finds the answer.
         messages: how many messages were told.
     """
+
+    signals: frozenset[object] = frozenset((_DATA, _MESSAGE, _ANY_SIGNAL))
+    """Those that say that somebody wants what comes."""
 
     def __init__(self, connection: TransportConnection, framing: Framing | None, limit: int) -> None:
         self.limit = limit
@@ -48,39 +76,38 @@ class Delivery:
         self._stopped = False
         self._data = Outlet(connection, _DATA, "data", refreshed=True)
         self._message = Outlet(connection, _MESSAGE, "message", refreshed=True)
+        self._audience = _NOBODY[self._consumes]
 
     def wanted(self) -> bool:
-        """Whether anybody is subscribed."""
-        if self._own not in connections and ANY not in connections:  # asked for every message, so the short way first
-            return self._consumes
-        if self._consumes:
-            return True
+        """Whether anybody is subscribed; those are whom :meth:`deliver` tells."""
+        audience = self._audience
         own = connections.get(self._own)
-        if own and (own.get(_DATA) or own.get(_MESSAGE) or own.get(_ANY_SIGNAL)):
-            return True
-        own = connections.get(ANY)
-        return bool(own and (own.get(_DATA) or own.get(_MESSAGE) or own.get(_ANY_SIGNAL)))
+        if own != audience.own or ANY in connections:
+            audience = self._look(own)
+        return audience.wanted
 
     def deliver(self, data: bytes) -> None:
-        """Tell ``data``, and the messages that it completes.
+        """Tell ``data``, and the messages that it completes, to those that :meth:`wanted` found last.
 
         Raises:
             ProtocolError, LimitExceeded: the framing cannot go on.
         """
-        self._data.emit(data)
-        if self._framing is None:
-            self.messages += 1
-            if self._consumes:
-                self._consume([data])
-            own = connections.get(self._own, NOBODY)
-            if _MESSAGE in own or _ANY_SIGNAL in own or ANY in connections:  # rarely, where there is no framing
-                self._message.emit(data)
+        audience = self._audience
+        self._data.emit(data, audience.plan)
+        if self._framing is not None:
+            self._deliver_cut(self._framing, data)
             return
+        self.messages += 1
+        if audience.messages or self._consumes:  # rarely, where there is no framing
+            self._tell([data])
+
+    def _deliver_cut(self, framing: Framing, data: bytes) -> None:
         self._partial.append(data)
         while not self._stopped:
-            messages = self._cut(self._framing)
+            messages = self._cut(framing)
             if not messages:
                 return
+            self.messages += len(messages)
             self._tell(messages)
             if not len(self._partial):
                 return
@@ -102,6 +129,18 @@ class Delivery:
         if connection is not None:
             connection.tell_end(reason)
 
+    def _look(self, own: _Table | None) -> _Audience:
+        """Find out who is subscribed; ``own`` is PyDispatcher's table of the connection."""
+        audience = self._audience
+        everybody = connections.get(ANY)
+        if own != audience.own or everybody != audience.everybody:
+            own, everybody = copied(own), copied(everybody)
+            heard = {signal for table in (own, everybody) if table for signal, found in table.items() if found}
+            wanted = self._consumes or not heard.isdisjoint(self.signals)
+            messages = not heard.isdisjoint((_MESSAGE, _ANY_SIGNAL))
+            audience = self._audience = _Audience(own, everybody, wanted, messages, self._data.plan())
+        return audience
+
     def _cut(self, framing: Framing) -> list[Any]:
         try:
             return framing.take_all(self._partial)
@@ -111,7 +150,6 @@ class Delivery:
             raise ProtocolError(f"{type(framing).__name__} failed on what came: {error!r}") from error
 
     def _tell(self, messages: list[Any]) -> None:
-        self.messages += len(messages)
         if self._consumes:
             self._consume(messages)
         if not self._stopped:
@@ -131,3 +169,8 @@ class Delivery:
                 raise
             except Exception:
                 log.exception("%s: on_message failed", connection.name)
+
+
+def copied(table: _Table | None) -> _Table | None:
+    """Return the contents of a table as they are now, although other threads may change it."""
+    return None if table is None else {signal: list(found) for signal, found in table.copy().items()}

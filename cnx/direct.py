@@ -49,10 +49,12 @@ class Direct(Reception):
         """
         if self.patience is not None:
             timeout = self._within(timeout)
-        me, leads = get_ident(), False
         try:
             del self.vacant[READER]
-            leads, self._reader = True, me
+        except KeyError:
+            return None  # somebody else reads
+        try:
+            self._reader = get_ident()
             if self.reason is not None or (self._kept and self._still_kept()):
                 return None
             if self._interest == INPUT:
@@ -61,26 +63,23 @@ class Direct(Reception):
             came = self._note("<", data)
             self.received += came
             found = least <= came <= most and (whole is None or whole(data))
-            tell = self._sink.wanted() and self.live
-            if not found:
-                with self._lock:
-                    self._put(data, tell)
-            if tell:
+            if self._sink.wanted() and self.live:
+                if not found:
+                    self._keep(data, True)
                 self._sink.deliver(data)
+            elif not found:
+                self._keep(data, False)
             return data if found else None
         except TimedOut:
             raise
         except Exception as error:
-            if leads:
-                self._fail(error)
-            return None  # or somebody else reads
+            self._fail(error)
+            return None
         finally:
-            if leads:
-                self._reader = 0
-                self.vacant[READER] = True
-                self._turns += 1
-                if self._interest != AWAY or not self._resting or self.gates or self.reason is not None:
-                    self._leave()
+            self._reader = 0
+            self.vacant[READER] = True
+            if self._interest != AWAY or not self._resting or self.gates or self.reason is not None:
+                self._leave()
 
     def hear(self, awaited: Awaited, timeout: float | None) -> None:
         """Read once and tell it, where nobody else reads, unless ``awaited`` is there; the short way for what is told.
@@ -88,26 +87,26 @@ class Direct(Reception):
         Raises:
             TimedOut: nothing came in time.
         """
-        me, leads = get_ident(), False
         try:
             del self.vacant[READER]
-            leads, self._reader = True, me
+        except KeyError:
+            return  # somebody else reads
+        try:
+            self._reader = get_ident()
             if self.reason is None and self.live and awaited.result is None:
                 if self._interest == INPUT:
                     self._ask(NOTHING)
-                self._accept(self.transport.read(CHUNK, timeout), keep=False, tell=self._sink.wanted())
+                data = self.transport.read(CHUNK, timeout)
+                self._accept(data, False, self._sink.wanted())
         except TimedOut:
             raise
         except Exception as error:
-            if leads:
-                self._fail(error)
+            self._fail(error)
         finally:
-            if leads:
-                self._reader = 0
-                self.vacant[READER] = True
-                self._turns += 1
-                if self._interest != AWAY or not self._resting or self.gates or self.reason is not None:
-                    self._leave()
+            self._reader = 0
+            self.vacant[READER] = True
+            if self._interest != AWAY or not self._resting or self.gates or self.reason is not None:
+                self._leave()
 
     def fill(self, view: memoryview, timeout: float | None) -> bool:
         """Fill memory of the caller straight from the socket; return whether that was possible.
@@ -123,11 +122,13 @@ class Direct(Reception):
             return False
         if self.patience is not None:
             timeout = self._within(timeout)
-        began = monotonic()
-        me, leads, filled = get_ident(), False, 0
+        began, filled = monotonic(), 0
         try:
             del self.vacant[READER]
-            leads, self._reader = True, me
+        except KeyError:
+            return False
+        try:
+            self._reader = get_ident()
             if self.reason is not None or (self._kept and self._still_kept()):
                 return False
             filled = read_into(view, timeout)
@@ -137,32 +138,27 @@ class Direct(Reception):
         except TimedOut:
             raise
         except Exception as error:
-            if leads:
-                self._fail(error)
+            self._fail(error)
             return False
         finally:
             try:
-                if leads and filled:
+                if filled:
                     self._keep_part(view if filled == len(view) else view[:filled], filled == len(view))
             finally:
-                if leads:
-                    self._reader = 0
-                    self.vacant[READER] = True
-                    self._turns += 1
-                    self._leave()
+                self._reader = 0
+                self.vacant[READER] = True
+                self._leave()
 
     def _still_kept(self) -> bool:
         """Whether something is in the inbox, where the calling thread is the reader: nobody else puts it there."""
-        with self._lock:
-            self._kept = len(self.inbox) > 0
+        self._kept = self.unread() > 0
         return self._kept
 
     def _keep_part(self, filled: memoryview, whole: bool) -> None:
         """Count what filled memory of the caller, and keep it if it was in vain."""
         self.received += self._note("<", filled)
         if not whole:
-            with self._lock:
-                self._put(bytes(filled), False)
+            self._keep(bytes(filled), False)
 
     def _leave(self) -> None:
         """Leave the reading to the callers until they pause, also if there is somebody to tell; the role is given back.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cnx.deadline import checked_interval
 from cnx.errors import CnxError, ConnectionLost
 from cnx.link import Link
-from cnx.listener import Timer
+from cnx.timers import Timer
 
 if TYPE_CHECKING:
     from cnx.transport_connection import TransportConnection

@@ -32,7 +32,8 @@ class Life:
     Attributes:
         transport: what is open.
         fd: its descriptor, or -1.
-        inbox: what came and waits for the reading methods; its owner is whoever holds the lock.
+        inbox: what came and waits for the reading methods; its owner is whoever holds the lock, and has called
+            :meth:`gather`.
         reason: why the link ended; ``None`` while it is up.
         live: CONNECTED was told to everybody, so data may be told.
         attendant: the thread that attends to it.
@@ -50,6 +51,7 @@ class Life:
         "__weakref__",
         "_announced",
         "_announcer",
+        "_arrived",
         "_broken",
         "_changed",
         "_ender",
@@ -92,6 +94,7 @@ class Life:
         self._broken: BaseException | None = None  # what the writer met, and is about to end the link with
         self._changed = Monitor()
         self._lock, self.gates = self._changed.lock, self._changed.gates
+        self._arrived: list[Any] = []  # goes into the inbox as soon as somebody looks there
         self._untold = 0  # bytes at the end of the inbox that subscribers have not been told
         self.vacant = {READER: True, WRITER: True}
         # idents of the threads that have these roles; the settler keeps his
@@ -218,6 +221,21 @@ class Life:
             if self._settled and self.attendant is not None:
                 self.attendant.join(max(0.0, end - monotonic()))
         return self._settled
+
+    def gather(self) -> None:
+        """Move what the reader has put aside into the inbox; the lock is held.
+
+        The reader needs no lock to put something aside, as nothing is taken out of the middle of a list here.
+        """
+        arrived = self._arrived
+        while arrived:
+            self.inbox.append(arrived.pop(0))
+
+    def unread(self) -> int:
+        """Return how many bytes wait for the reading methods."""
+        with self._lock:
+            self.gather()
+            return len(self.inbox)
 
     def notify(self) -> None:
         """Wake whoever waits for a change."""

@@ -62,6 +62,7 @@ class Link(Direct, Transmission):
         try:
             while True:
                 with self._lock:
+                    self.gather()
                     found = extract()
                     if found is not None:
                         if self._blocked:
@@ -88,7 +89,6 @@ class Link(Direct, Transmission):
             if leads:
                 self._reader = 0
                 self.vacant[READER] = True
-                self._turns += 1
                 self._leave()
             if gate is not None:
                 try:
@@ -104,7 +104,7 @@ class Link(Direct, Transmission):
             leads, self._reader = True, me
             data = self._read_now() if self.reason is None else None
             if data is not None:
-                self._accept(data, keep=True, tell=self.live and self._sink.wanted())
+                self._accept(data, True, self.live and self._sink.wanted())
         except Exception as error:
             if leads:
                 self._fail(error)
@@ -112,7 +112,6 @@ class Link(Direct, Transmission):
             if leads:
                 self._reader = 0
                 self.vacant[READER] = True
-                self._turns += 1
                 self._leave()
 
     def _hear_out(self) -> None:
@@ -120,7 +119,7 @@ class Link(Direct, Transmission):
             return
         self._changed.wait_for(lambda: self.reason is not None or not self._reader, _LAST_WORDS)
         received = -1
-        while self.received != received and self.reason is None and len(self.inbox) < self._sink.limit:
+        while self.received != received and self.reason is None and self.unread() < self._sink.limit:
             received = self.received
             self.read_waiting()
 
@@ -138,7 +137,7 @@ class Link(Direct, Transmission):
             self._ask(NOTHING)
         try:
             data = self.transport.read(CHUNK, timeout)
-            self._accept(data, keep=keep, tell=self.live and self._sink.wanted())
+            self._accept(data, keep, self.live and self._sink.wanted())
         except TimedOut:
             raise
         except Exception as error:

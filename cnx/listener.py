@@ -3,92 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import heapq
-import inspect
-import itertools
 import logging
 import threading
-import weakref
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from threading import get_ident
 from time import monotonic
-from typing import Any
 
 from cnx.errors import ConnectError, ConnectionLost
 from cnx.link import Link
 from cnx.monitor import Monitor
+from cnx.timers import Timer, Timers
 from cnx.watch import Watch, new_watch
 
-__all__ = ["Listener", "Pump", "Timer"]
+__all__ = ["Listener", "Pump"]
 
 log = logging.getLogger(__name__)
 
 _LOOK_AGAIN = 0.25
 """Seconds after which a thread that cannot be woken looks for new subscribers and timers."""
-
-
-class Timer:
-    """Something that a link's thread does after a time, and again and again if it is periodic, while the link is up."""
-
-    def __init__(self, link: Link, delay: float, callback: Callable[[], Any], *, periodic: bool = True) -> None:
-        self.link = link
-        self.delay = delay
-        self.active = True
-        self._periodic = periodic
-        self._callback: Callable[[], Callable[[], Any] | None]
-        # the thread must not keep a connection alive that nobody else uses
-        self._callback = weakref.WeakMethod(callback) if inspect.ismethod(callback) else lambda: callback
-
-    def cancel(self) -> None:
-        """Do it no more. Any thread."""
-        self.active = False
-
-    def run(self) -> bool:
-        """Do it once; return whether to do it again."""
-        callback = self._callback()
-        if not self.active or callback is None or self.link.reason is not None:
-            return False
-        try:
-            callback()
-        except BaseException:  # SystemExit, too: the thread has to go on
-            log.exception("%s: a scheduled action failed", self.link.transport.address)
-        return self._periodic and self.active and self.link.reason is None
-
-
-class _Timers:
-    """Timers by the time when they are due. Any thread may add; the rest is for the thread that runs them."""
-
-    def __init__(self) -> None:
-        self._added: deque[tuple[float, int, Timer]] = deque()
-        self._heap: list[tuple[float, int, Timer]] = []
-        self._count = itertools.count()
-        self._untidy = False
-
-    def add(self, timer: Timer) -> None:
-        self._added.append((monotonic() + timer.delay, next(self._count), timer))
-
-    def tidy(self) -> None:
-        """Drop the timers of links that have ended, soon. Any thread."""
-        self._untidy = True
-
-    def remaining(self) -> float | None:
-        """Return the seconds until the next one is due."""
-        while self._added:
-            heapq.heappush(self._heap, self._added.popleft())
-        if self._untidy:
-            self._untidy = False
-            self._heap = [entry for entry in self._heap if entry[2].link.reason is None]
-            heapq.heapify(self._heap)
-        return max(0.0, self._heap[0][0] - monotonic()) if self._heap else None
-
-    def run_due(self) -> None:
-        now = monotonic()  # what is due again after that has to wait for others
-        while self._heap and self._heap[0][0] <= now:
-            timer = heapq.heappop(self._heap)[2]
-            if timer.run():
-                self.add(timer)
 
 
 class _Attendant:
@@ -108,7 +41,7 @@ class _Attendant:
     def _begin(self) -> None:
         self._changed = Monitor()
         self._lock = self._changed.lock
-        self._timers = _Timers()
+        self._timers = Timers()
 
     def schedule(self, timer: Timer) -> None:
         """Run ``timer`` on this thread."""
@@ -222,25 +155,30 @@ class Listener(_Attendant):
 
     def _run(self, watch: Watch) -> None:
         self.ident = get_ident()
-        while self._links or not self._may_end():
-            due = self._timers.remaining()
-            for fd, gone in watch.wait(due):
-                link = self._links.get(fd)
+        wait, gone, timers, links = watch.wait, watch.gone, self._timers, self._links
+        while links or not self._may_end():
+            due = timers.remaining() if timers.any else None
+            for fd, event in wait(due):
+                link = links.get(fd)  # there is none for what only wakes
                 if link is not None:
                     try:
-                        link.attend(True, gone)
+                        link.attend(True, event & gone)
                     except BaseException as error:
                         _give_up(link, error)
-            for _ in range(len(self._poked)):
-                poked = self._poked.pop()
-                try:
-                    poked.attend()
-                except BaseException as error:
-                    _give_up(poked, error)
+            if self._poked:
+                self._attend_to_poked()
             if due is not None:
-                self._timers.run_due()
+                timers.run_due()
         self._changed.notify()
         watch.close()
+
+    def _attend_to_poked(self) -> None:
+        for _ in range(len(self._poked)):
+            poked = self._poked.pop()
+            try:
+                poked.attend()
+            except BaseException as error:
+                _give_up(poked, error)
 
     def _may_end(self) -> bool:
         """Whether there are no links; then new ones get a new thread."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from cnx.signals import ANY, call_filtered, connections, direct_call, dispatcher, each_once, report, takes_only
 
-__all__ = ["Outlet"]
+__all__ = ["NO_PLAN", "Outlet", "Plan"]
 
 _Call = Callable[[Any], Any]
 _ANY_SIGNAL = dispatcher.Any
@@ -21,7 +21,7 @@ def _ignore(payload: Any = None) -> None:
     """Stand in for a handler that unsubscribed while its signal is being told, and for what finds it."""
 
 
-class _Plan:
+class Plan:
     """Whom to tell, as PyDispatcher's lists had it. Only replaced as a whole, as several threads may make one at once.
 
     Attributes:
@@ -40,11 +40,11 @@ class _Plan:
         weak = any(isinstance(item, dispatcher.WEAKREF_TYPES) for item in items)
         self.calls: list[Any] | None = None if weak else [find() for find in found]
 
-    def for_batch(self) -> _Plan:
+    def for_batch(self) -> Plan:
         """Return a plan that has its calls, and keeps them alive."""
         if self.calls is not None:
             return self
-        plan = _Plan(self.lists, self.items, self.found)
+        plan = Plan(self.lists, self.items, self.found)
         plan.calls = [_ignore if (call := find()) is None else call for find in self.found]
         return plan
 
@@ -57,7 +57,7 @@ class _Plan:
                     self.calls[index] = _ignore
 
 
-_NOBODY = _Plan((), [], [])  # one for all that nobody has subscribed to yet, as there are many
+NO_PLAN = Plan((), [], [])  # one for all that nobody has subscribed to yet, as there are many
 _OVER: Iterator[Any] = iter(())
 
 
@@ -83,7 +83,7 @@ class Outlet:
         self._signal = signal
         self._name = name
         self._refreshed = refreshed
-        self._plan = self._running = _NOBODY
+        self._plan = self._running = NO_PLAN
         self._batch: list[Any] = []
         self._rest = _OVER
         self._teller = 0  # the thread that tells a batch
@@ -91,11 +91,11 @@ class Outlet:
 
     def wanted(self) -> bool:
         """Whether anybody is subscribed."""
-        return bool(self._current().items)
+        return bool(self.plan().items)
 
-    def emit(self, payload: Any) -> None:
-        """Tell the signal once."""
-        plan = self._running = self._current()
+    def emit(self, payload: Any, plan: Plan | None = None) -> None:
+        """Tell the signal once, to those of ``plan``, or to whoever is subscribed now."""
+        plan = self._running = plan or self.plan()
         if self._stopped:
             return
         if plan.calls is not None:
@@ -117,12 +117,12 @@ class Outlet:
         """Tell the signal for each of ``payloads``, which is emptied when it is stopped half-way."""
         self._teller = get_ident()
         while payloads:
-            plan = self._current()
+            plan = self.plan()
             running = self._running = plan.for_batch()
             self._batch, self._rest = payloads, iter(payloads)
             if self._stopped:
                 payloads.clear()
-            elif self._current() is not plan:
+            elif self.plan() is not plan:
                 continue  # somebody unsubscribed, and could not know yet what to take the handler out of
             elif running.calls:
                 run = self._run_one if len(running.calls) == 1 else self._run_all
@@ -139,7 +139,7 @@ class Outlet:
         Who unsubscribed is called no more. Who subscribed is told from the next message on, or, if another thread is
         telling, from the next batch on.
         """
-        self._running.keep_only(self._current().items)
+        self._running.keep_only(self.plan().items)
         left = operator.length_hint(self._rest)
         if left and self._teller == get_ident():
             batch = self._batch
@@ -152,7 +152,7 @@ class Outlet:
         self._running.keep_only([])
         self._batch.clear()
 
-    def _current(self) -> _Plan:
+    def plan(self) -> Plan:
         """Return the plan for what is registered now; PyDispatcher's tables are only read."""
         own, everybody = connections.get(self._own), connections.get(ANY)
         lists: tuple[list[Any] | None, ...] = ()
@@ -163,11 +163,11 @@ class Outlet:
         plan = self._plan
         return plan if lists == plan.lists else self._new_plan(lists)
 
-    def _new_plan(self, lists: tuple[list[Any] | None, ...]) -> _Plan:
+    def _new_plan(self, lists: tuple[list[Any] | None, ...]) -> Plan:
         """Make a plan. Several threads may do so at once: whoever is late with an old one is found out by the next."""
         lists = tuple(None if found is None else list(found) for found in lists)
         items = each_once(lists)
-        self._plan = plan = _Plan(lists, items, [self._resolver(item) for item in items])
+        self._plan = plan = Plan(lists, items, [self._resolver(item) for item in items])
         return plan
 
     def _resolver(self, item: Any) -> Callable[[], _Call | None]:

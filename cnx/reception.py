@@ -20,8 +20,11 @@ log = logging.getLogger(__name__)
 _LOOK_AGAIN = 0.25
 """Seconds after which unread input that nobody wants is offered again, as PyDispatcher tells nobody of subscribers."""
 
-_TURN = 64
+_TURN = range(64)
 """Reads before other links and timers of the same thread have their turn."""
+
+_SMALL, _FEW = 4096, 32
+"""What may wait to be moved into the inbox: pieces of so many bytes, and so many of them."""
 
 PAUSE = {False: 0.05, True: 0.005}
 """Seconds without a reading call after which the attendant takes over, by whether anybody is subscribed."""
@@ -30,27 +33,29 @@ PAUSE = {False: 0.05, True: 0.005}
 class Reception(Life):
     """The reading of a link by the thread that attends to it, on top of its :class:`~cnx.life.Life`. Thread-safe."""
 
-    __slots__ = ("_blocked", "_gone", "_kept", "_resting", "_turns", "_turns_then", "_warned")
+    __slots__ = ("_blocked", "_full", "_gone", "_heard", "_kept", "_received_then", "_resting", "_warned")
 
     def __init__(self, transport: Transport, inbox: Any, sink: Sink, recorder: Recorder) -> None:
         super().__init__(transport, inbox, sink, recorder)
         self._blocked = self._gone = False  # input is left unread; the peer may be gone
         self._warned = False  # that unread bytes hold up the signals
         self._resting = False  # the attendant will look again after a while
-        self._turns = self._turns_then = 0  # of callers that read: so far, and when the attendant was told to rest
+        self._received_then = 0  # when the attendant was told to rest
+        self._heard = False  # what came last was told, and no reading method wants it
+        self._full = 0 if transport.datagrams else CHUNK  # after so many bytes in one read, more may wait
         self._kept = False  # there may be something in the inbox
 
     # -- for the attendant -----------------------------------------------------------------------------------------
 
-    def attend(self, told: bool = False, gone: bool = False) -> None:
+    def attend(self, told: bool = False, gone: int = 0) -> None:
         """Tell subscribers what came, or settle a link that ended; called on the attendant's thread.
 
         Args:
             told: the attendant knows that there is news, rather than that somebody asked to look.
-            gone: the peer may be gone.
+            gone: not 0 if the peer may be gone.
         """
         if gone:
-            self._gone = True
+            self._gone, self._full = True, 0
         if self.reason is not None or not self.live:  # data comes after CONNECTED; whoever tells that pokes
             self.settle()
             return
@@ -92,7 +97,7 @@ class Reception(Life):
                 if self._sink.wanted():
                     self._deliver_kept()
                 data = self.transport.read(CHUNK, timeout)
-                self._accept(data, keep=False, tell=self._sink.wanted())
+                self._accept(data, False, self._sink.wanted())
             except TimedOut:
                 pass
             except Exception as error:
@@ -128,36 +133,41 @@ class Reception(Life):
 
     def _pass_on(self, told: bool) -> bool:
         """Read and tell; return whether nothing more waits, as against being left to the readers or to the peer."""
-        sink, transport = self._sink, self.transport
-        for _ in range(_TURN):
-            if self.reason is not None:
-                break
-            wanted = sink.wanted()
-            if wanted and self._untold:
-                self._deliver_kept()
-            if (not wanted or (sink.keeping and not sink.provisional)) and self._leaves_unread(wanted):
+        sink = self._sink
+        for _ in _TURN:
+            if not (told and self._heard) and self._holds_up():
                 return not told
-            data = transport.read_now(CHUNK)
+            data = self.transport.read_now(CHUNK)
             if data is None:
                 break
-            self._accept(data, keep=False, tell=wanted)
-            if len(data) < CHUNK and not self._gone and not transport.datagrams:
+            wanted = sink.wanted()
+            self._heard = wanted and (sink.provisional or not sink.keeping)
+            self._accept(data, False, wanted)
+            if len(data) < self._full or self.reason is not None:
                 break
         return True
+
+    def _holds_up(self) -> bool:
+        """Tell what nobody was told yet; return whether what comes has to stay with the peer."""
+        wanted = self._sink.wanted()
+        if wanted and self._untold:
+            self._deliver_kept()
+        return self._leaves_unread(wanted)
 
     def _leaves_unread(self, wanted: bool) -> bool:
         """Whether what comes has to stay with the peer: nobody is subscribed, or the readers are behind."""
         sink = self._sink
         if wanted and (sink.provisional or not sink.keeping):
             return False
-        if len(self.inbox) < sink.limit:
+        unread = self.unread()
+        if unread < sink.limit:
             return not (wanted or self._gone or self.fd < 0)
         if wanted and not self._warned:
             self._warned = True
             log.warning(
                 "%s: signals wait until somebody reads: %d bytes are unread, and reading methods were used",
                 self.transport.address,
-                len(self.inbox),
+                unread,
             )
         return True
 
@@ -165,6 +175,7 @@ class Reception(Life):
         """Tell subscribers what came while nobody was subscribed and was not read since."""
         sink = self._sink
         with self._lock:
+            self.gather()
             untold = self.inbox.tail(self._untold)
             self._untold = 0
             if not sink.keeping:
@@ -182,28 +193,41 @@ class Reception(Life):
 
     # -- for the reader, whoever it is -----------------------------------------------------------------------------
 
-    def _accept(self, data: bytes, *, keep: bool, tell: bool) -> None:
+    def _accept(self, data: bytes, keep: bool, tell: bool) -> None:
         """Put what was read where it belongs: into the inbox, to the subscribers, or both."""
-        sink = self._sink
         self.received += self._note("<", data)
-        if tell and self._untold:
+        if not tell:
+            self._keep(data, False)
+            return
+        sink = self._sink
+        if self._untold:
             self._deliver_kept()  # which came before
-        if keep or not tell or sink.keeping:
-            with self._lock:
-                self._put(data, tell)
-        if tell:
-            sink.deliver(data)
+        if keep or sink.keeping:
+            self._put(data)
+        sink.deliver(data)
 
-    def _put(self, data: bytes, told: bool) -> None:
-        """Add to the inbox; the lock is held."""
-        self.inbox.append(data)
-        self._kept = True
+    def _keep(self, data: bytes, told: bool) -> None:
+        """Put bytes aside; those before them were told if these were."""
         self._untold = 0 if told else self._untold + max(1, len(data))
-        if told and self._sink.provisional and len(self.inbox) > self._sink.limit:
-            self.inbox.clear()  # whoever reads now begins with what comes next
-            self._sink.keeping = False
+        self._put(data)
+
+    def _put(self, data: bytes) -> None:
+        """Put aside what goes into the inbox as soon as somebody looks there."""
+        self._arrived.append(data)
+        self._kept = True
+        if len(data) > _SMALL or len(self._arrived) > _FEW:
+            self._tidy()
         if self.gates:
             self._changed.notify()
+
+    def _tidy(self) -> None:
+        """Move what was put aside into the inbox, and forget all if it is too much and was told already."""
+        sink = self._sink
+        with self._lock:
+            self.gather()
+            if sink.provisional and not self._untold and len(self.inbox) > sink.limit:
+                self.inbox.clear()  # whoever reads now begins with what comes next
+                sink.keeping = False
 
     def _after_turn(self, interest: int) -> None:
         """Ask the attendant for what the next reader needs to know, after the role was given back."""
@@ -226,13 +250,13 @@ class Reception(Life):
         with self._lock:
             if self._resting or not self.live or self.attendant is None:
                 return
-            self._resting, self._turns_then = True, self._turns
+            self._resting, self._received_then = True, self.received
         self.attendant.rest(self, delay)
 
     def on_rested(self) -> None:
         """Look again, unless callers are reading; called on the attendant's thread."""
         self._resting = False
-        if self._turns != self._turns_then:
+        if self.received != self._received_then:
             self._rest(PAUSE[self._sink.wanted()])
         else:
             self.attend()

@@ -48,9 +48,7 @@ class Transmission(Life):
             try:
                 del self.vacant[WRITER]
                 self._writer = me
-            except KeyError:  # somebody else writes
-                pass
-            if self._writer != me:
+            except KeyError:
                 self._wait_to_write(me, timeout)
             if self.reason is not None:
                 self._check_up()
@@ -89,7 +87,7 @@ class Transmission(Life):
         if not self._changed.wait_for(claim, timeout):
             raise TimedOut(
                 f"another write to {self.transport.address} did not end within {timeout:g} s; nothing was sent"
-            )
+            ) from None  # that the role was taken says nothing more
 
     def _break_off(self, error: BaseException) -> NoReturn:
         """Raise what a write that raised ``error`` means; what broke off in the middle ends the link."""
@@ -114,11 +112,12 @@ class Transmission(Life):
 
     def _forget_told(self) -> None:
         """Keep what comes from now on, in place of what nobody has read and everybody was told."""
-        if self._sink.keeping and not len(self.inbox):
+        if self._sink.keeping and not self._arrived and not len(self.inbox):
             return
         with self._lock:
             self._sink.keeping = True
             if not self._untold:
+                self._arrived.clear()
                 self.inbox.clear()
 
     def _cut(self, sent: int, size: int, timeout: float | None) -> None:

@@ -19,10 +19,11 @@ from cnx.framing import LIMIT, Framing, checked_limit
 from cnx.heartbeat import Beat, Heartbeat
 from cnx.history import Archive, History
 from cnx.link import Link
-from cnx.listener import Listener, Pump, Timer
+from cnx.listener import Listener, Pump
 from cnx.parties import Inbox
 from cnx.recorder import OPENED, RECORDS, Recorder
 from cnx.signals import emit
+from cnx.timers import Timer
 from cnx.transports.tapped import TappedTransport, log_tap
 from cnx.transports.transport import Transport
 
@@ -210,10 +211,9 @@ class TransportConnection(Connection):
                     f"a handler of {self.name} is still busy with its last link; connect after that, on another "
                     "thread, or leave it to a ConnectionManager"
                 )
-            if len(old.inbox):
-                log.warning(
-                    "%s: %d bytes that the last link brought were not read and are dropped", self.name, len(old.inbox)
-                )
+            unread = old.unread()
+            if unread:
+                log.warning("%s: %d bytes that the last link brought were not read and are dropped", self.name, unread)
         self._link, self._before = None, self.traffic
 
     def announce(self) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import socket
+from collections.abc import Callable
 from typing import Protocol
 
 from cnx.locks import Lock
@@ -17,7 +18,16 @@ NOTHING, HANGUP, INPUT, AWAY = range(4)
 
 
 class Watch(Protocol):
-    """What a listener waits with."""
+    """What a listener waits with.
+
+    Attributes:
+        wait: returns the descriptors with news and their events, at the latest after so many seconds (``None``: no
+            limit); one that was not added only woke the thread.
+        gone: what of an event says that the peer may be gone.
+    """
+
+    wait: Callable[[float | None], list[tuple[int, int]]]
+    gone: int
 
     def add(self, fd: int) -> None:
         """Take a descriptor in, not armed."""
@@ -31,14 +41,8 @@ class Watch(Protocol):
     def poke(self) -> None:
         """Make ``wait`` return."""
 
-    def wait(self, timeout: float | None) -> list[tuple[int, bool]]:
-        """Return the descriptors with news, each with whether its peer may be gone."""
-
     def close(self) -> None:
         """Release the descriptors."""
-
-
-_GONE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR if hasattr(select, "epoll") else 0
 
 
 class EpollWatch(Watch):
@@ -52,6 +56,8 @@ class EpollWatch(Watch):
         self._ready = EpollWatch._always_ready  # another thread may make its first watch at the same moment
         self._epoll = select.epoll()
         self._epoll.register(self._ready, 0)
+        self.wait = self._epoll.poll  # straight, as this runs for every message
+        self.gone = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
         # epoll always tells that a socket is shut down in both directions; once is enough where nothing is asked for
         once, gone = select.EPOLLONESHOT, select.EPOLLRDHUP
         self._events = {NOTHING: once, HANGUP: once | gone, INPUT: gone | select.EPOLLIN}
@@ -75,10 +81,6 @@ class EpollWatch(Watch):
     def poke(self) -> None:
         self._epoll.modify(self._ready, select.EPOLLIN | select.EPOLLONESHOT)
 
-    def wait(self, timeout: float | None) -> list[tuple[int, bool]]:
-        events = self._epoll.poll(timeout)
-        return [(fd, event & _GONE != 0) for fd, event in events if fd != self._ready]
-
     def close(self) -> None:
         self._epoll.close()
 
@@ -89,12 +91,15 @@ class PollWatch(Watch):
     Whether the peer is gone cannot be told there, so it always may be.
     """
 
+    gone = 1
+
     def __init__(self) -> None:
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
         self._interests: dict[int, int] = {}
         self._lock = Lock()
+        self.wait = self._poll
 
     def add(self, fd: int) -> None:
         with self._lock:
@@ -114,13 +119,13 @@ class PollWatch(Watch):
         with contextlib.suppress(OSError):  # full: it is awake
             self._wake_write.send(b"x")
 
-    def wait(self, timeout: float | None) -> list[tuple[int, bool]]:
+    def _poll(self, timeout: float | None) -> list[tuple[int, int]]:
         with self._lock:
             armed = [fd for fd, interest in self._interests.items() if interest == INPUT]
         ready = [fd for fd in _readable([self._wake_read.fileno(), *armed], timeout) if fd in armed]
         with contextlib.suppress(OSError):
             self._wake_read.recv(4096)
-        return [(fd, True) for fd in ready]
+        return [(fd, self.gone) for fd in ready]
 
     def close(self) -> None:
         self._wake_read.close()

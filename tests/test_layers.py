@@ -27,7 +27,7 @@ class Layer(NamedTuple):
 
 WAITING = "errors locks monitor registry recorder watch deadline"
 BYTES = f"{WAITING} buffer framing json_lines signals outlet capture history tape"
-LINKS = "parties life transmission reception direct link listener heartbeat"
+LINKS = "parties life transmission reception direct link timers listener heartbeat"
 CORE = "connection reading writing delivery transport_connection stream"
 KINDS = "socket_connection serial_connection udp_connection urls"
 MANAGING = "backoff lifecycle worker recovery manager"

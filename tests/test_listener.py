@@ -391,7 +391,7 @@ def test_first_watches_of_two_threads_at_once(monkeypatch: pytest.MonkeyPatch) -
         thread.join(PATIENCE)
     for watch in watches:
         watch.poke()
-        assert watch.wait(PATIENCE) == []
+        assert [fd for fd, _ in watch.wait(PATIENCE)] == [watch._ready]
         watch.close()
     assert len(watches) == len(made) == 2
     for fd in made:

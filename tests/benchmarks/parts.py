@@ -100,7 +100,7 @@ def instructions() -> Iterator[Case]:
             "floor: write(), read()": (lambda: floor.write(QUESTION), lambda: floor.read(50)),
             "cnx write(), readexactly()": (lambda: asking.write(QUESTION), lambda: asking.readexactly(50)),
             "cnx request()": (lambda: asking.request(QUESTION),),
-            "cnx, the turn of a listener, one subscriber": (lambda: link.attend(True, False),),
+            "cnx, the turn of a listener, one subscriber": (lambda: link.attend(True),),
         }.items():
             made.way(way, lambda calls=calls: sum(map(fewest_instructions, calls)))  # type: ignore[misc]
         yield made

@@ -50,6 +50,8 @@ class MessageRate:
 class M2Delivery(Delivery):
     """Tells messages by kind too, and what is broken apart from them."""
 
+    signals = Delivery.signals | set(SIGNALS.values())
+
     def __init__(self, connection: M2Client, framing: Framing | None, limit: int) -> None:
         super().__init__(connection, framing, limit)
         outlets = {signal: Outlet(connection, signal, "message", refreshed=True) for signal in SIGNALS.values()}
@@ -59,7 +61,7 @@ class M2Delivery(Delivery):
 
     def wanted(self) -> bool:
         """Whether anybody is subscribed."""
-        return self._consumes or super().wanted() or self._by_kind()
+        return self._consumes or super().wanted()
 
     def deliver(self, data: bytes) -> None:
         """Tell ``data`` and the messages in it, unless they are just what was expected and nobody else wants them."""
@@ -70,6 +72,7 @@ class M2Delivery(Delivery):
             self.messages += data.count(TERMINATOR)
             on_expected()
         else:
+            super().wanted()
             super().deliver(data)
             self._between_lines = not len(self._partial)
 
