@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from cnx.clients.m2.client_delivery import NOTHING_EXPECTED, M2Delivery
+from cnx.clients.m2.client_delivery import NOTHING_USUAL, M2Delivery
 from cnx.clients.m2.client_events import MessageNotSent
 from cnx.clients.m2.protocol import (
     MAX_SEQUENCE_ID,
@@ -45,15 +45,16 @@ class M2Client(SocketConnection):
         **settings: see :class:`~cnx.SocketConnection`.
 
     Attributes:
+        sequence: where commands get their numbers.
         last_sequence_id: number of the last command; -1 before the first.
         message_rate: messages per second, of the last period of two seconds; ``None`` if there was none.
     """
 
     on_message: Callable[[Any], None]  # there only if there is a callback
 
-    expected = NOTHING_EXPECTED
-    """Lines that may come next by themselves, and what to call if they do and nobody but :attr:`on_message` wants them:
-    they are not parsed then. Replaced as a whole."""
+    usual = NOTHING_USUAL
+    """Lines that are likely to come next by themselves, and what to call if they do and nobody is subscribed: they are
+    not parsed then. Replaced as a whole."""
 
     def __init__(
         self,
@@ -75,7 +76,8 @@ class M2Client(SocketConnection):
         self.measures_rate = check_message_rate
         self.message_rate: int | None = None
         self.last_sequence_id = -1
-        self._sequence = sequence_numbers() if sequence is None else sequence
+        self.sequence = sequence_numbers() if sequence is None else sequence
+        self._checks_numbers = sequence is not None
         if callback is not None:
             self._callback = callback, callback_args
             self.on_message = self._call_back
@@ -119,34 +121,24 @@ class M2Client(SocketConnection):
         """
         self.check_usable(name)
         line_of = prepare_command(name, details)
-        self.send_numbered(name, line_of, self._timeout if timeout is None else checked_timeout(timeout))
+        patience = self._timeout if timeout is None else checked_timeout(timeout)
+        link = self._link or self._current()
+        link.write(name, patience, lambda name: line_of(self.next_number(name)))
 
-    def send_numbered(
-        self,
-        name: str,
-        line_of: Callable[[int], bytes],
-        timeout: float | None,
-        note: Callable[[int], object] | None = None,
-    ) -> None:
-        """Send the command that ``line_of`` makes of its number, which ``note`` is told just before.
+    def next_number(self, name: str) -> int:
+        """Return the number of a command that is about to be sent, while nobody else writes.
 
-        For what was checked already; otherwise as :meth:`send_command`.
+        Raises:
+            ValueError: the sequence gave none.
         """
-        (self._link or self._current()).write((name, line_of, note), timeout, self._numbered)
-
-    def _numbered(self, command: tuple[str, Callable[[int], bytes], Callable[[int], object] | None]) -> bytes:
-        """Return the line of a command that is about to be sent, with the next number."""
-        name, line_of, note = command
-        number = next(self._sequence, None)
-        if type(number) is not int or not 0 <= number <= MAX_SEQUENCE_ID:
+        number = next(self.sequence, None)
+        if self._checks_numbers and (type(number) is not int or not 0 <= number <= MAX_SEQUENCE_ID):
             raise ValueError(
                 f"{name} was not sent: a sequence id is an integer from 0 to {MAX_SEQUENCE_ID}, and the sequence "
                 + ("has ended" if number is None else f"gave {number!r}")
             )
-        self.last_sequence_id = number
-        if note is not None:
-            note(number)
-        return line_of(number)
+        self.last_sequence_id = number  # type: ignore[assignment]  # our own never ends
+        return number  # type: ignore[return-value]
 
     def receive(self, *, timeout: float | None = None) -> Any:
         """Return the next message; broken ones are logged and skipped."""

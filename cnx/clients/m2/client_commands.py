@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from cnx.clients.m2.client_events import CommandFailed, CommandLost, CommandRefused, CommandResult, CommandTimedOut
@@ -25,11 +27,13 @@ SUCCESS = CommandStatus.SUCCESS  # members of an enumeration are slow to look up
 
 log = logging.getLogger(__name__)
 
+# at once, where the constructor of a named tuple is a function that calls this
+_new_result: Callable[[tuple[str, int, CommandStatus | None, Exception | None]], CommandResult]
+_new_result = partial(tuple.__new__, CommandResult)
+
 
 class PendingCommand:
     """A command on its way, as :meth:`M2Controller.start_command` returns it. Thread-safe.
-
-    Raises LimitExceeded if the controller answers far too few.
 
     Attributes:
         command: its name.
@@ -38,13 +42,12 @@ class PendingCommand:
         result: how it ended; ``None`` until then.
     """
 
+    sequence_id: int = -1
+    acknowledged: bool = False
+    result: CommandResult | None = None
+
     def __init__(self, command: Command, table: PendingCommands) -> None:
-        if len(table.pending) >= MOST_PENDING:
-            raise LimitExceeded(f"{MOST_PENDING} commands have no result yet; the next one was not sent")
         self.command = command.name
-        self.sequence_id = -1
-        self.acknowledged = False
-        self.result: CommandResult | None = None
         self._table = table
         self._timeout = command.timeout
 
@@ -67,37 +70,45 @@ class PendingCommand:
         seconds = self._timeout if timeout is None else checked_timeout(timeout)
         if self.result is None:
             self._table.port.check_may_wait("wait for a result")
-        return self.outcome(seconds)
+        return self.outcome(seconds, monotonic())
 
-    def outcome(self, timeout: float | None) -> CommandResult:
-        """Return the result as :meth:`wait` does, for a thread that may wait; at the latest it ends by the timeout."""
+    def outcome(self, timeout: float | None, began: float) -> CommandResult:
+        """Return the result as :meth:`wait` does, for a thread that may wait.
+
+        At the latest it ends by the timeout, which began at ``monotonic()`` time ``began``.
+        """
         try:
             if self.result is None:
-                self._table.port.wait_for_result(self, timeout)
+                self._table.port.wait_for_result(self, timeout, began)
         except TimedOut:
             late = f"command {self}: no result within {timeout:g} s" + ("" if self.acknowledged else ", and no ack")
             self._table.end(self, CommandTimedOut, late)
         except (ConnectionLost, NotConnected) as error:
             self._table.lose(self, error.__cause__ or error)
-        result = self.result
-        assert result is not None
+        result: CommandResult = self.result  # type: ignore[assignment]  # it has ended now
         if result.error is not None:
             raise result.error
         return result
 
-    def number(self, sequence_id: int) -> None:
-        """Take a number; the result is waited for from now on. Raises ValueError if another command waits under it."""
-        self.sequence_id = sequence_id  # before others find it
-        other = self._table.pending.setdefault(sequence_id, self)
+    def line(self, line_of: Callable[[int], bytes]) -> bytes:
+        """Take the next number and return the line that ``line_of`` makes of it, for the one thread that may write now.
+
+        The result is waited for from now on.
+
+        Raises:
+            LimitExceeded: far too many commands have no result yet.
+            ValueError: there is no such number, or another command waits under it.
+        """
+        table = self._table
+        if len(table.pending) >= MOST_PENDING:
+            raise LimitExceeded(f"{MOST_PENDING} commands have no result yet; the next one was not sent")
+        self.sequence_id = number = table.port.next_number(self.command)  # before others find it
+        other = table.pending.setdefault(number, self)
         if other is not self:
             self.sequence_id = -1
             raise ValueError(f"{self.command} was not sent: its sequence id is that of {other}, which has no result")
-        self._table.port.expected = USUAL_REPLY % (sequence_id, sequence_id), self.succeed
-
-    def succeed(self) -> None:
-        """End as after ``ack`` and ``success``."""
-        self.acknowledged = True
-        self._table.finish(self, CommandResult(self.command, self.sequence_id, SUCCESS))
+        table.port.usual = USUAL_REPLY % (number, number), partial(table.finish, self, SUCCESS)
+        return line_of(number)
 
 
 class PendingCommands:
@@ -132,7 +143,7 @@ class PendingCommands:
         elif reply.status is CommandStatus.ACK:
             pending.acknowledged = True
         elif reply.status is CommandStatus.SUCCESS:
-            self.finish(pending, CommandResult(pending.command, pending.sequence_id, reply.status))
+            self.finish(pending, SUCCESS)
         elif reply.status is CommandStatus.FAIL:
             self.end(pending, CommandFailed, f"command {pending} failed; the controller does not say why", reply.status)
         else:
@@ -160,13 +171,16 @@ class PendingCommands:
         error = kind(text, pending.command, pending.sequence_id)
         error.__cause__ = cause
         status = status or (CommandStatus.ACK if pending.acknowledged else None)
-        self.finish(pending, CommandResult(pending.command, pending.sequence_id, status, error))
+        self.finish(pending, status, error)
 
-    def finish(self, pending: PendingCommand, result: CommandResult) -> None:
-        """End a command with its result, unless it has ended already."""
+    def finish(self, pending: PendingCommand, status: CommandStatus | None, error: Exception | None = None) -> None:
+        """End a command, unless it has ended already."""
+        number = pending.sequence_id
         with self._lock:
-            if self.pending.get(pending.sequence_id) is not pending:
+            if self.pending.get(number) is not pending:
                 return
-            del self.pending[pending.sequence_id]
-            pending.result = result
+            del self.pending[number]
+            if status is SUCCESS:
+                pending.acknowledged = True
+            pending.result = result = _new_result((pending.command, number, status, error))
         self._on_done(result)

@@ -19,12 +19,11 @@ from cnx.clients.m2.protocol import (
     parse_reply,
     prepare_bare_command,
     prepare_command,
-    sequence_numbers,
 )
 from cnx.clients.m2.protocol_fields import Command
 from cnx.clients.m2.protocol_table import command
 from cnx.clients.m2.protocol_topics import EVENTS, TELEMETRY
-from cnx.deadline import checked_timeout, left_of
+from cnx.deadline import checked_timeout
 from cnx.errors import ConnectionLost, NotConnected, ProtocolError, TimedOut
 from cnx.outlet import Outlet
 from cnx.signals import ANY, connections, emit
@@ -64,9 +63,10 @@ class M2Controller(TwoPorts):
         connect_timeout: float | None = 10.0,
         **settings: Any,
     ) -> None:
-        settings["sequence"] = sequence_numbers() if sequence is None else sequence
         names = [f"{name} {port}" if name else None for port in (command_port, telemetry_port)]
+        settings["sequence"] = sequence
         self.commands = Port(host, command_port, self, self._take_command_message, name=names[0], **settings)
+        settings["sequence"] = self.commands.sequence
         self.telemetries = Port(host, telemetry_port, self, self._take_telemetry, name=names[1], **settings)
         self._event_outlet = Outlet(self, M2Signals.EVENT, "message")
         self._telemetry_outlet = Outlet(self, M2Signals.TELEMETRY, "message")
@@ -102,8 +102,7 @@ class M2Controller(TwoPorts):
         seconds = entry.timeout if timeout is None else checked_timeout(timeout)
         self.commands.check_may_wait("wait for a result")
         began = monotonic()
-        pending = self._start(entry, checked, seconds)
-        return pending.outcome(left_of(seconds, began))
+        return self._start(entry, checked, seconds).outcome(seconds, began)
 
     def start_command(self, name: str, /, *, timeout: float | None = None, **parameters: Any) -> PendingCommand:
         """Send a command without waiting for its result; ``timeout`` is for the sending.
@@ -121,7 +120,8 @@ class M2Controller(TwoPorts):
         pending = PendingCommand(entry, self._pending)
         line_of = prepare_command(entry.name, checked) if checked else prepare_bare_command(entry.name)
         try:
-            self.commands.send_numbered(entry.name, line_of, timeout, pending.number)
+            link = self.commands._link or self.commands._current()
+            link.write(line_of, timeout, pending.line)
         except (ConnectionLost, NotConnected, TimedOut) as error:
             if pending.sequence_id < 0 and isinstance(error, TimedOut):
                 raise

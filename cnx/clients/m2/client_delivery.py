@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from cnx.clients.m2.client_events import SIGNALS, M2Signals
-from cnx.clients.m2.protocol import TERMINATOR, BrokenMessage, kind_of
+from cnx.clients.m2.protocol import USUAL_LINES, BrokenMessage, kind_of
 from cnx.delivery import Delivery
 from cnx.framing import Framing
 from cnx.outlet import Outlet
@@ -23,7 +23,7 @@ __all__ = ["M2Delivery", "MessageRate"]
 
 log = logging.getLogger(__name__)
 
-NOTHING_EXPECTED: tuple[bytes, Callable[[], object]] = b"", lambda: None
+NOTHING_USUAL: tuple[bytes, Callable[[], object]] = b"", lambda: None
 
 RATE_PERIOD = 2.0
 """Seconds over which messages are counted at least."""
@@ -57,24 +57,23 @@ class M2Delivery(Delivery):
         outlets = {signal: Outlet(connection, signal, "message", refreshed=True) for signal in SIGNALS.values()}
         self._outlets = {kind: outlets[signal] for kind, signal in SIGNALS.items()}
         self._rate = MessageRate(monotonic()) if connection.measures_rate else None
-        self._between_lines = True  # nothing but whole lines has come
+        self._plain = self._rate is None  # nothing but whole lines has come, and nobody measures
 
     def wanted(self) -> bool:
         """Whether anybody is subscribed."""
         return self._consumes or super().wanted()
 
     def deliver(self, data: bytes) -> None:
-        """Tell ``data`` and the messages in it, unless they are just what was expected and nobody else wants them."""
+        """Tell ``data`` and the messages in it, unless they are just the usual and nobody else wants them."""
         connection: Any = self._connection()
-        expected, on_expected = NOTHING_EXPECTED if connection is None else connection.expected
-        private = self._own not in connections and ANY not in connections and self._rate is None
-        if data == expected and private and self._between_lines:
-            self.messages += data.count(TERMINATOR)
-            on_expected()
+        usual, on_usual = NOTHING_USUAL if connection is None else connection.usual
+        if data == usual and self._plain and self._own not in connections and ANY not in connections:
+            self.messages += USUAL_LINES
+            on_usual()
         else:
             super().wanted()
             super().deliver(data)
-            self._between_lines = not len(self._partial)
+            self._plain = self._rate is None and not len(self._partial)
 
     def stop(self) -> None:
         """Tell nothing more after the message that is being told."""

@@ -79,16 +79,14 @@ class Port(M2Client):
         link.wait_settled(FOREVER if timeout is None else timeout, lambda: find() is not None)
         return None if timeout is None else max(0.0, began + timeout - monotonic())
 
-    def wait_for_result(self, pending: Awaited, timeout: float | None) -> None:
-        """Wait until ``pending`` has its result; see :meth:`wait_for`."""
+    def wait_for_result(self, pending: Awaited, timeout: float | None, began: float) -> None:
+        """Wait until ``pending`` has its result; ``timeout`` began at ``began``. See :meth:`wait_for`."""
         link = self._link
         if link is not None and link.live:
-            began = monotonic()
-            link.hear(pending, timeout)
+            link.hear(pending, left_of(timeout, began))
             if pending.result is not None:
                 return
-            timeout = left_of(timeout, began)
-        self._wait_for_more(pending, timeout)
+        self._wait_for_more(pending, left_of(timeout, began))
 
     def _wait_for_more(self, pending: Awaited, timeout: float | None) -> None:
         self.wait_for(lambda: pending.result, timeout)
