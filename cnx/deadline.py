@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -143,16 +142,30 @@ class Deadline:
             over.wait(min(limits, default=None))
         return not self.expired
 
-    @contextmanager
-    def waking(self, wake: Callable[[], object]) -> Iterator[None]:
+    def waking(self, wake: Callable[[], object]) -> Waking:
         """Call ``wake`` as soon as the deadline is cancelled while the block runs, also if it was before.
 
         ``wake`` runs on the cancelling thread, maybe twice; it must be quick and must not fail.
         """
-        self._wakers.append(wake)
+        return Waking(self, self._wakers, wake)
+
+
+class Waking:
+    """A block during which a deadline wakes somebody; see :meth:`Deadline.waking`."""
+
+    __slots__ = ("_deadline", "_wake", "_wakers")
+
+    def __init__(self, deadline: Deadline, wakers: list[Callable[[], object]], wake: Callable[[], object]) -> None:
+        self._deadline, self._wakers, self._wake = deadline, wakers, wake
+
+    def __enter__(self) -> None:
+        self._wakers.append(self._wake)
         try:
-            if self.cancelled:
-                wake()
-            yield
-        finally:
-            self._wakers.remove(wake)
+            if self._deadline.cancelled:
+                self._wake()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._wakers.remove(self._wake)

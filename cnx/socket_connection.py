@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 import ssl
 from typing import Any, TypeVar
@@ -20,6 +21,11 @@ from cnx.transports.transport import Transport
 __all__ = ["SocketConnection", "UnixConnection", "checked_host", "checked_port"]
 
 Self = TypeVar("Self", bound="SocketConnection")
+
+_USUAL_OPTIONS = SocketOptions()
+
+_PLAIN = re.compile(r"([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
+"""A name, or an IPv4 address, that has no other form."""
 
 
 class SocketConnection(StreamConnection):
@@ -58,7 +64,7 @@ class SocketConnection(StreamConnection):
         super().__init__(**settings)
         self._context = ssl.create_default_context() if tls is True else tls or None
         self._server_hostname = host if server_hostname is None else checked_host(server_hostname, "server_hostname")
-        self._options = options or SocketOptions()
+        self._options = options or _USUAL_OPTIONS
         self._adopted: socket.socket | None = None
 
     @classmethod
@@ -159,6 +165,8 @@ def checked_host(host: str, what: str = "host") -> str:
     """Return ``host`` if it can be a name or an address."""
     if not isinstance(host, str):
         raise TypeError(f"{what} is text, not {host!r}")
+    if _PLAIN.fullmatch(host):
+        return host
     if not host or any(character.isspace() or character in "/[]@?#\x00" for character in host):
         raise ValueError(f"{what} {host!r} is no name and no address")
     try:

@@ -6,7 +6,7 @@ import contextlib
 import socket
 import struct
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
@@ -37,6 +37,7 @@ class SocketOptions:
     nodelay: bool = True
     keepalive: tuple[int, int, int] | None = (60, 15, 4)
     user_timeout: float | None = 120.0
+    _settings: list[tuple[int, int, int]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.nodelay, bool):
@@ -48,9 +49,15 @@ class SocketOptions:
             )
         if self.user_timeout is not None and not 0.001 <= self.user_timeout <= 2_000_000:
             raise ValueError(f"user_timeout is 0.001 to 2000000 seconds or None, not {self.user_timeout!r}")
+        object.__setattr__(self, "_settings", self._found())
 
     def apply(self, sock: socket.socket) -> None:
-        """Set the options on a TCP socket; one that the system does not have is left out."""
+        """Set the options on a TCP socket."""
+        for level, option, value in self._settings:
+            sock.setsockopt(level, option, value)
+
+    def _found(self) -> list[tuple[int, int, int]]:
+        """Return level, option and value of each; one that the system does not have is left out."""
         settings: list[tuple[int, str, int]] = [(socket.IPPROTO_TCP, "TCP_NODELAY", int(self.nodelay))]
         if self.keepalive is not None:
             idle, interval, count = self.keepalive
@@ -62,9 +69,7 @@ class SocketOptions:
             ]
         if self.user_timeout is not None:
             settings.append((socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", round(self.user_timeout * 1000)))
-        for level, name, value in settings:
-            if hasattr(socket, name):
-                sock.setsockopt(level, getattr(socket, name), value)
+        return [(level, getattr(socket, name), value) for level, name, value in settings if hasattr(socket, name)]
 
 
 def _is_keepalive(keepalive: Any) -> bool:
