@@ -82,7 +82,7 @@ class Delivery:
         """Whether anybody is subscribed; those are whom :meth:`deliver` tells."""
         audience = self._audience
         own = connections.get(self._own)
-        if own != audience.own or ANY in connections:
+        if own != audience.own or ANY in connections or not audience.plan.whole:
             audience = self._look(own)
         return audience.wanted
 
@@ -133,7 +133,7 @@ class Delivery:
         """Find out who is subscribed; ``own`` is PyDispatcher's table of the connection."""
         audience = self._audience
         everybody = connections.get(ANY)
-        if own != audience.own or everybody != audience.everybody:
+        if own != audience.own or everybody != audience.everybody or not audience.plan.whole:
             own, everybody = copied(own), copied(everybody)
             heard = {signal for table in (own, everybody) if table for signal, found in table.items() if found}
             wanted = self._consumes or not heard.isdisjoint(self.signals)

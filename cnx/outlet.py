@@ -29,14 +29,16 @@ class Plan:
         items: what is registered there.
         found: gives what to call for each item, ``None`` where it has died.
         calls: what to call for each item; ``None`` where some are held weakly, so that it has to be found each time.
+        whole: nobody was taken out of it.
     """
 
-    __slots__ = ("calls", "found", "items", "lists")
+    __slots__ = ("calls", "found", "items", "lists", "whole")
 
     def __init__(self, lists: tuple[Any, ...], items: list[Any], found: list[Callable[[], _Call | None]]) -> None:
         self.lists = lists
         self.items = items
         self.found = found
+        self.whole = True
         weak = any(isinstance(item, dispatcher.WEAKREF_TYPES) for item in items)
         self.calls: list[Any] | None = None if weak else [find() for find in found]
 
@@ -52,6 +54,7 @@ class Plan:
         """Have the others called no more, although the plan is being carried out."""
         for index, item in enumerate(self.items):
             if item not in registered:
+                self.whole = False  # and who subscribes once more needs another one
                 self.found[index] = _ignore
                 if self.calls is not None:
                     self.calls[index] = _ignore
@@ -161,7 +164,7 @@ class Outlet:
         if everybody is not None:
             lists += everybody.get(self._signal), everybody.get(_ANY_SIGNAL)
         plan = self._plan
-        return plan if lists == plan.lists else self._new_plan(lists)
+        return plan if lists == plan.lists and plan.whole else self._new_plan(lists)
 
     def _new_plan(self, lists: tuple[list[Any] | None, ...]) -> Plan:
         """Make a plan. Several threads may do so at once: whoever is late with an old one is found out by the next."""

@@ -215,6 +215,25 @@ def test_plain_subscribers_before_and_after_connecting() -> None:
         assert told["before"] == b"unread late"
 
 
+@pytest.mark.parametrize("framing", [None, Delimited()])
+def test_plain_subscriber_that_comes_back(framing: Delimited | None) -> None:
+    """Who was taken out of the plan that was being told is told again after subscribing anew."""
+    told: list[bytes] = []
+
+    def plain(data: bytes) -> None:
+        told.append(data)
+
+    with connection_pair(framing=framing) as (connection, peer):
+        dispatcher.connect(plain, signal=SIGNALS.DATA_RECEIVED, sender=connection)
+        peer.sendall(b"a\r\n")
+        wait_until(lambda: len(told) == 1, "the data")
+        dispatcher.disconnect(plain, signal=SIGNALS.DATA_RECEIVED, sender=connection)
+        with subscribe(connection, SIGNALS.DATA_RECEIVED, lambda data: None):
+            dispatcher.connect(plain, signal=SIGNALS.DATA_RECEIVED, sender=connection)
+        peer.sendall(b"b\r\n")
+        wait_until(lambda: told == [b"a\r\n", b"b\r\n"], "what came after that")
+
+
 def test_handlers_log_nothing_when_all_is_well(caplog: pytest.LogCaptureFixture) -> None:
     """No warning, no error."""
     caplog.set_level(logging.WARNING)
