@@ -16,6 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydispatch import dispatcher
 
+from cnx.connection import Connection
+from cnx.delivery import Delivery
+from cnx.framing import LIMIT, FixedSize
 from cnx.outlet import Outlet
 from cnx.signals import Signal, Subscription, emit, subscribe
 
@@ -203,6 +206,62 @@ class History:
 def test_outlet_reaches_whom_send_reaches(kinds: list[Any], steps: list[Any]) -> None:
     """After any history of subscriptions of any kind, with handlers that die."""
     history = History(kinds)
+    try:
+        for taken in steps:
+            history.act(*taken)
+        history.tell()
+    finally:
+        history.end()
+
+
+class Hearing:
+    """What a delivery needs of a connection; hears of changes as that does."""
+
+    reading = False
+
+    def __init__(self) -> None:
+        self.delivery = Delivery(self, FixedSize(LIMIT), LIMIT)  # type: ignore[arg-type]
+
+    def _on_subscribers_changed(self) -> None:
+        self.delivery.refresh()
+
+
+STANDS_FOR = {Happening.TOLD: Connection.Signals.DATA_RECEIVED, Happening.OTHER: Connection.Signals.CONNECTED}
+
+
+class HistoryOfConnection(History):
+    """The same with what a connection tells its data by, which remembers whom it has to tell."""
+
+    def __init__(self, kinds: list[Callable[[int, Log], Any]]) -> None:
+        super().__init__(kinds)
+        self.senders |= {"own": Hearing(), "other": Hearing()}
+
+    def connect(self, number: int, how: str, sender: str, signal: Any, weak: bool) -> None:
+        """Subscribe by PyDispatcher."""
+        super().connect(number, how, sender, STANDS_FOR.get(signal, signal), weak)
+
+    def disconnect(self, number: int, how: str, sender: str, signal: Any, weak: bool) -> None:
+        """Unsubscribe by PyDispatcher, which may find nothing."""
+        super().disconnect(number, how, sender, STANDS_FOR.get(signal, signal), weak)
+
+    def subscribe(self, number: int, how: str, sender: str, signal: Any) -> None:
+        """Subscribe by cnx."""
+        super().subscribe(number, how, sender, STANDS_FOR.get(signal, signal))
+
+    def tell(self) -> None:
+        """Tell data, and compare."""
+        own = self.senders["own"]
+        signal = Connection.Signals.DATA_RECEIVED
+        told = self.logged(lambda: dispatcher.send(signal=signal, sender=own, data=b"x"))
+        assert own.delivery.wanted() == bool(told)
+        assert self.logged(lambda: own.delivery.deliver(b"x")) == told
+
+
+@settings(deadline=None, max_examples=300)
+@given(kinds=st.lists(st.sampled_from(KINDS), min_size=6, max_size=6), steps=st.lists(step, max_size=25))
+def test_connection_reaches_whom_send_reaches(kinds: list[Any], steps: list[Any]) -> None:
+    """After any history of subscriptions, also where what was told before is as it was."""
+    history = HistoryOfConnection(kinds)
     try:
         for taken in steps:
             history.act(*taken)
