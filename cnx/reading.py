@@ -97,12 +97,11 @@ class Reading:
 
     def readline(self, *, timeout: float | None = None) -> bytes:
         """Return one line with its ``b"\\n"``; like a file, the rest at the end, then ``b""``."""
-        if timeout is None and self._link is not None:
+        if timeout is None:
             try:  # the short way: a line that has been cut already
-                line: bytes = self._link.inbox.lines.pop()
-                return line
-            except IndexError:
-                pass
+                return self._link.inbox.lines.pop()  # type: ignore[union-attr,no-any-return]
+            except (IndexError, AttributeError):
+                pass  # there is none, or no link
         return self._take_line(self._reading_link(), self._patience(timeout))
 
     def _line(self, inbox: ReceiveBuffer) -> bytes | None:
