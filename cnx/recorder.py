@@ -78,9 +78,11 @@ class Recorder:
     def note(self, direction: str, data: bytes | bytearray | memoryview) -> int:
         """Keep a piece of bytes and return its size; called for every one, so it does as little as can be."""
         size = len(data)
-        if size > self._piece or data.__class__ is not bytes:
-            view = memoryview(data).cast("B")  # of any other, len() counts items
+        if data.__class__ is not bytes:  # of a view, len() counts items
+            view = memoryview(data).cast("B")
             size, data = len(view), bytes(view[: self._piece])
+        elif size > self._piece:
+            data = data[: self._piece]
         self._append((time(), direction, data, size, ""))
         return size
 

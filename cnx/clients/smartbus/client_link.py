@@ -76,10 +76,15 @@ class BusDelivery(Delivery):
         super().__init__(link, framing, limit)
         self._pings = link.pings
 
+    def wanted(self) -> bool:
+        """Whether anybody wants what comes; the link does."""
+        return True
+
     def deliver(self, data: bytes) -> None:
         """Tell what came, unless it is just that."""
         ping = None if len(self._partial) else self._pings.on_bytes(data)
         if ping is None:
+            super().wanted()
             super().deliver(data)
             return
         self.messages += 1
