@@ -31,21 +31,24 @@ class _Audience:
 
     Attributes:
         own, everybody: contents of PyDispatcher's tables of the connection, and of all senders.
+        usual: the same as ``own`` if nobody was subscribed to all senders, or else nothing that can be the same.
         wanted: somebody is subscribed.
         messages: somebody is subscribed to messages.
         plan: whom to tell data.
     """
 
-    __slots__ = ("everybody", "messages", "own", "plan", "wanted")
+    __slots__ = ("everybody", "messages", "own", "plan", "usual", "wanted")
 
     def __init__(
         self, own: _Table | None, everybody: _Table | None, wanted: bool, messages: bool = False, plan: Plan = NO_PLAN
     ) -> None:
         self.own, self.everybody = own, everybody
+        self.usual = own if everybody is None else _NEVER
         self.wanted, self.messages = wanted, messages
         self.plan = plan
 
 
+_NEVER = object()
 _NOBODY = {wanted: _Audience(None, None, wanted) for wanted in (False, True)}  # shared, as there are many
 
 
@@ -82,7 +85,7 @@ class Delivery:
         """Whether anybody is subscribed; those are whom :meth:`deliver` tells."""
         audience = self._audience
         own = connections.get(self._own)
-        if own != audience.own or ANY in connections or not audience.plan.whole:
+        if own != audience.usual or ANY in connections or not audience.plan.whole:
             audience = self._look(own)
         return audience.wanted
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydispatch import dispatcher
 
@@ -259,6 +259,9 @@ class HistoryOfConnection(History):
 
 @settings(deadline=None, max_examples=300)
 @given(kinds=st.lists(st.sampled_from(KINDS), min_size=6, max_size=6), steps=st.lists(step, max_size=25))
+@example(
+    kinds=[plain] * 6, steps=[("subscribe", 0, "itself", "any", Happening.TOLD), ("tell",), ("cancel", 0), ("tell",)]
+)
 def test_connection_reaches_whom_send_reaches(kinds: list[Any], steps: list[Any]) -> None:
     """After any history of subscriptions, also where what was told before is as it was."""
     history = HistoryOfConnection(kinds)
