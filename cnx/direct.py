@@ -122,7 +122,7 @@ class Direct(Reception):
             return False
         if self.patience is not None:
             timeout = self._within(timeout)
-        began, filled = monotonic(), 0
+        began, filled, size = monotonic() if timeout else 0.0, 0, len(view)
         try:
             del self.vacant[READER]
         except KeyError:
@@ -132,8 +132,9 @@ class Direct(Reception):
             if self.reason is not None or (self._kept and self._still_kept()):
                 return False
             filled = read_into(view, timeout)
-            while filled < len(view):
+            while filled < size:
                 filled += read_into(view[filled:], left_of(timeout, began))
+            self.received += self._note("<", view)
             return True
         except TimedOut:
             raise
@@ -142,32 +143,30 @@ class Direct(Reception):
             return False
         finally:
             try:
-                if filled:
-                    self._keep_part(view if filled == len(view) else view[:filled], filled == len(view))
+                if 0 < filled < size:
+                    self._keep_part(bytes(view[:filled]))
             finally:
                 self._reader = 0
                 self.vacant[READER] = True
-                self._leave()
+                if self._interest != AWAY or not self._resting or self.gates or self.reason is not None:
+                    self._leave()
 
     def _still_kept(self) -> bool:
         """Whether something is in the inbox, where the calling thread is the reader: nobody else puts it there."""
         self._kept = self.unread() > 0
         return self._kept
 
-    def _keep_part(self, filled: memoryview, whole: bool) -> None:
-        """Count what filled memory of the caller, and keep it if it was in vain."""
+    def _keep_part(self, filled: bytes) -> None:
+        """Keep what filled memory of the caller in vain."""
         self.received += self._note("<", filled)
-        if not whole:
-            self._keep(bytes(filled), False)
+        self._keep(filled, False)
 
     def _leave(self) -> None:
         """Leave the reading to the callers until they pause, also if there is somebody to tell; the role is given back.
 
         Meanwhile the socket is not watched at all: that would cost microseconds for each message. Nothing is to be done
-        where the last caller has left it so, which the short ways find out by themselves.
+        where the last caller has left it so, which the short ways find out first.
         """
-        if self._interest == AWAY and self._resting and not self.gates and self.reason is None:
-            return
         self._after_turn(AWAY)
         if not self._resting:
             self._rest(PAUSE[self._sink.wanted()])

@@ -139,8 +139,10 @@ class Reading:
         """Fill a ctypes structure with the next bytes; after an error its content is undefined."""
         if not isinstance(struct, (ctypes.Structure, ctypes.Union)):
             raise TypeError(f"read_into() fills ctypes structures, not {struct!r}")
-        size = ctypes.sizeof(struct)
-        if not self._reading_link().fill(memoryview(struct).cast("B"), self._patience(timeout)):
+        link = (self.reading and self._link) or self._reading_link()
+        patience = self._timeout if timeout is None else checked_timeout(timeout)
+        if not link.fill(memoryview(struct).cast("B"), patience):
+            size = ctypes.sizeof(struct)
             ctypes.memmove(ctypes.addressof(struct), self.readexactly(size, timeout=timeout), size)
 
     def receive(self, *, timeout: float | None = None) -> Any:
