@@ -63,6 +63,22 @@ class Delivery:
         messages: how many messages were told.
     """
 
+    __slots__ = (
+        "_audience",
+        "_connection",
+        "_consumes",
+        "_data",
+        "_framing",
+        "_message",
+        "_own",
+        "_partial",
+        "_stopped",
+        "keeping",
+        "limit",
+        "messages",
+        "provisional",
+    )
+
     signals: frozenset[object] = frozenset((_DATA, _MESSAGE, _ANY_SIGNAL))
     """Those that say that somebody wants what comes."""
 

@@ -80,6 +80,20 @@ class Outlet:
             subscription has to be asked each time whether it still stands.
     """
 
+    __slots__ = (
+        "_batch",
+        "_name",
+        "_own",
+        "_plan",
+        "_refreshed",
+        "_rest",
+        "_running",
+        "_sender",
+        "_signal",
+        "_stopped",
+        "_teller",
+    )
+
     def __init__(self, sender: object, signal: object, name: str, *, refreshed: bool = False) -> None:
         self._sender = weakref.ref(sender)
         self._own = id(sender)
