@@ -23,33 +23,27 @@ log = logging.getLogger(__name__)
 _DATA, _MESSAGE = Connection.Signals.DATA_RECEIVED, Connection.Signals.MESSAGE_RECEIVED
 _ANY_SIGNAL = dispatcher.Any
 
-_Table = dict[Any, list[Any]]  # of PyDispatcher: what is registered for each signal of one sender
-
 
 class _Audience:
     """Who listened to a link when it looked last; replaced as a whole, as several threads may look.
 
     Attributes:
-        own, everybody: contents of PyDispatcher's tables of the connection, and of all senders.
-        usual: the same as ``own`` if nobody was subscribed to all senders, or else nothing that can be the same.
+        usual: PyDispatcher's table of the connection if there was none of all senders, or else nothing like any.
         wanted: somebody is subscribed.
         messages: somebody is subscribed to messages.
         plan: whom to tell data.
     """
 
-    __slots__ = ("everybody", "messages", "own", "plan", "usual", "wanted")
+    __slots__ = ("messages", "plan", "usual", "wanted")
 
-    def __init__(
-        self, own: _Table | None, everybody: _Table | None, wanted: bool, messages: bool = False, plan: Plan = NO_PLAN
-    ) -> None:
-        self.own, self.everybody = own, everybody
-        self.usual = own if everybody is None else _NEVER
+    def __init__(self, wanted: bool, messages: bool = False, plan: Plan = NO_PLAN) -> None:
+        self.usual = plan.own if plan.everybody is None else _NEVER
         self.wanted, self.messages = wanted, messages
         self.plan = plan
 
 
 _NEVER = object()
-_NOBODY = {wanted: _Audience(None, None, wanted) for wanted in (False, True)}  # shared, as there are many
+_NOBODY = {wanted: _Audience(wanted) for wanted in (False, True)}  # shared, as there are many
 
 
 class Delivery:
@@ -102,7 +96,7 @@ class Delivery:
         audience = self._audience
         own = connections.get(self._own)
         if own != audience.usual or ANY in connections or not audience.plan.whole:
-            audience = self._look(own)
+            audience = self._look()
         return audience.wanted
 
     def deliver(self, data: bytes) -> None:
@@ -141,6 +135,7 @@ class Delivery:
         """Let a change of subscribers take effect on what is being told by this thread."""
         self._data.refresh()
         self._message.refresh()
+        self._look()  # so that nobody who has gone is kept alive
 
     def on_end(self, reason: BaseException) -> None:
         """Tell the end of the link."""
@@ -148,16 +143,15 @@ class Delivery:
         if connection is not None:
             connection.tell_end(reason)
 
-    def _look(self, own: _Table | None) -> _Audience:
-        """Find out who is subscribed; ``own`` is PyDispatcher's table of the connection."""
-        audience = self._audience
-        everybody = connections.get(ANY)
-        if own != audience.own or everybody != audience.everybody or not audience.plan.whole:
-            own, everybody = copied(own), copied(everybody)
-            heard = {signal for table in (own, everybody) if table for signal, found in table.items() if found}
+    def _look(self) -> _Audience:
+        """Find out who is subscribed."""
+        audience, plan = self._audience, self._data.plan()
+        if plan is not audience.plan:
+            tables = (plan.own, plan.everybody)
+            heard = {signal for table in tables if table for signal, found in table.items() if found}
             wanted = self._consumes or not heard.isdisjoint(self.signals)
             messages = not heard.isdisjoint((_MESSAGE, _ANY_SIGNAL))
-            audience = self._audience = _Audience(own, everybody, wanted, messages, self._data.plan())
+            audience = self._audience = _Audience(wanted, messages, plan)
         return audience
 
     def _cut(self, framing: Framing) -> list[Any]:
@@ -188,8 +182,3 @@ class Delivery:
                 raise
             except Exception:
                 log.exception("%s: on_message failed", connection.name)
-
-
-def copied(table: _Table | None) -> _Table | None:
-    """Return the contents of a table as they are now, although other threads may change it."""
-    return None if table is None else {signal: list(found) for signal, found in table.copy().items()}

@@ -14,6 +14,9 @@ from cnx.signals import ANY, call_filtered, connections, direct_call, dispatcher
 __all__ = ["NO_PLAN", "Outlet", "Plan"]
 
 _Call = Callable[[Any], Any]
+Table = dict[Any, list[Any]]
+"""Of PyDispatcher: what is registered for each signal of one sender."""
+
 _ANY_SIGNAL = dispatcher.Any
 
 
@@ -22,20 +25,22 @@ def _ignore(payload: Any = None) -> None:
 
 
 class Plan:
-    """Whom to tell, as PyDispatcher's lists had it. Only replaced as a whole, as several threads may make one at once.
+    """Whom to tell, as PyDispatcher's tables had it. Only replaced as a whole, as several threads may make one at once.
 
     Attributes:
-        lists: the contents of PyDispatcher's lists.
+        own, everybody: the contents of its tables of the sender, and of all senders.
         items: what is registered there.
         found: gives what to call for each item, ``None`` where it has died.
         calls: what to call for each item; ``None`` where some are held weakly, so that it has to be found each time.
         whole: nobody was taken out of it.
     """
 
-    __slots__ = ("calls", "found", "items", "lists", "whole")
+    __slots__ = ("calls", "everybody", "found", "items", "own", "whole")
 
-    def __init__(self, lists: tuple[Any, ...], items: list[Any], found: list[Callable[[], _Call | None]]) -> None:
-        self.lists = lists
+    def __init__(
+        self, own: Table | None, everybody: Table | None, items: list[Any], found: list[Callable[[], _Call | None]]
+    ) -> None:
+        self.own, self.everybody = own, everybody
         self.items = items
         self.found = found
         self.whole = True
@@ -46,28 +51,29 @@ class Plan:
         """Return a plan that has its calls, and keeps them alive."""
         if self.calls is not None:
             return self
-        plan = Plan(self.lists, self.items, self.found)
+        plan = Plan(self.own, self.everybody, self.items, self.found)
         plan.calls = [_ignore if (call := find()) is None else call for find in self.found]
         return plan
 
     def keep_only(self, registered: list[Any]) -> None:
-        """Have the others called no more, although the plan is being carried out."""
+        """Have the others called no more, and not kept alive, although the plan is being carried out."""
         for index, item in enumerate(self.items):
             if item not in registered:
                 self.whole = False  # and who subscribes once more needs another one
+                self.own = self.everybody = self.items[index] = None
                 self.found[index] = _ignore
                 if self.calls is not None:
                     self.calls[index] = _ignore
 
 
-NO_PLAN = Plan((), [], [])  # one for all that nobody has subscribed to yet, as there are many
+NO_PLAN = Plan(None, None, [], [])  # one for all that nobody has subscribed to yet, as there are many
 _OVER: Iterator[Any] = iter(())
 
 
 class Outlet:
     """Tells one signal of one sender, with one argument, to the same receivers as ``dispatcher.send``.
 
-    It compares PyDispatcher's lists with those that its plan was made from, so it needs no hook there: whoever
+    It compares PyDispatcher's tables with those that its plan was made from, so it needs no hook there: whoever
     subscribes, by whatever way, is found by the next message, or the next batch. Weak references stay weak.
 
     One thread at a time may emit; any thread may ask :meth:`wanted`, :meth:`refresh` or :meth:`stop`.
@@ -171,20 +177,16 @@ class Outlet:
 
     def plan(self) -> Plan:
         """Return the plan for what is registered now; PyDispatcher's tables are only read."""
-        own, everybody = connections.get(self._own), connections.get(ANY)
-        lists: tuple[list[Any] | None, ...] = ()
-        if own is not None:
-            lists = own.get(self._signal), own.get(_ANY_SIGNAL)
-        if everybody is not None:
-            lists += everybody.get(self._signal), everybody.get(_ANY_SIGNAL)
-        plan = self._plan
-        return plan if lists == plan.lists and plan.whole else self._new_plan(lists)
+        plan, own, everybody = self._plan, connections.get(self._own), connections.get(ANY)
+        if own == plan.own and everybody == plan.everybody and plan.whole:
+            return plan
+        return self._new_plan(copied(own), copied(everybody))
 
-    def _new_plan(self, lists: tuple[list[Any] | None, ...]) -> Plan:
+    def _new_plan(self, own: Table | None, everybody: Table | None) -> Plan:
         """Make a plan. Several threads may do so at once: whoever is late with an old one is found out by the next."""
-        lists = tuple(None if found is None else list(found) for found in lists)
-        items = each_once(lists)
-        self._plan = plan = Plan(lists, items, [self._resolver(item) for item in items])
+        tables = (own or {}, everybody or {})
+        items = each_once(table.get(signal) for table in tables for signal in (self._signal, _ANY_SIGNAL))
+        self._plan = plan = Plan(own, everybody, items, [self._resolver(item) for item in items])
         return plan
 
     def _resolver(self, item: Any) -> Callable[[], _Call | None]:
@@ -222,3 +224,8 @@ class Outlet:
                     call(payload)
                 except Exception:
                     report(call, self._signal)
+
+
+def copied(table: Table | None) -> Table | None:
+    """Return the contents of a table as they are now, although other threads may change it."""
+    return None if table is None else {signal: list(found) for signal, found in table.copy().items()}
