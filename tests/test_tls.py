@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import socket
 import ssl
@@ -16,7 +17,15 @@ import trustme
 
 from cnx import Connection, SocketConnection, connection, subscribe
 from cnx.deadline import Deadline
-from cnx.errors import Cancelled, ConnectError, ConnectionLost, IncompleteRead, NotConnected, PeerClosed, TimedOut
+from cnx.errors import (
+    Cancelled,
+    ConnectError,
+    ConnectionLost,
+    IncompleteRead,
+    NotConnected,
+    PeerClosed,
+    TimedOut,
+)
 
 PATIENCE = 10.0
 
@@ -334,6 +343,32 @@ def test_disconnect_says_goodbye() -> None:
         made.connect()
         made.disconnect()
     assert ends == [b""]  # a cut would raise SSLEOFError
+
+
+class StrayingEngine:
+    """An engine that reports an error of a system call that was not its own, as some versions of OpenSSL do."""
+
+    def __init__(self, engine: ssl.SSLObject) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def unwrap(self) -> None:
+        """End TLS."""
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+def test_disconnect_with_an_engine_that_reports_errors_of_others() -> None:
+    """The link is closed all the same."""
+    with tls_server(wait_for_end) as port, secure(port) as connection:
+        connection.connect()
+        link = connection._link
+        assert link is not None
+        link.transport._engine = StrayingEngine(link.transport._engine)  # type: ignore[attr-defined]
+        connection.disconnect()
+        assert not connection.connected
+        assert link.transport.fileno() < 0
 
 
 def test_garbage_is_a_loss() -> None:

@@ -115,7 +115,7 @@ class TlsTransport(Transport):
             try:
                 with self._lock:
                     self._engine.write(view[start : start + CHUNK])
-            except ssl.SSLError as error:
+            except OSError as error:
                 raise ConnectionLost(f"TLS with {self.address} broke while writing: {reason_of(error)}") from error
             if not self._flush(None if end is None else max(0.0, end - monotonic())):
                 return -1
@@ -124,8 +124,10 @@ class TlsTransport(Transport):
     def shutdown(self) -> None:
         if self._flushing.acquire(blocking=False):  # else a write is being cut
             try:
-                with self._lock, contextlib.suppress(ssl.SSLError):
-                    self._engine.unwrap()  # makes the record that says goodbye, and would like to read the answer
+                # makes the record that says goodbye, and would like to read the answer; the engine may also report an
+                # error of a system call that was not its own: it only has memories
+                with self._lock, contextlib.suppress(OSError):
+                    self._engine.unwrap()
                 with contextlib.suppress(ConnectionLost):
                     self._send_outgoing(0.0)
             finally:
@@ -161,7 +163,7 @@ class TlsTransport(Transport):
         except ssl.SSLWantReadError:
             if self._outgoing.pending:
                 self._flush_if_possible()  # an answer of the engine itself, such as to a new key
-        except ssl.SSLError as error:
+        except OSError as error:
             self._note_end(ConnectionLost(f"TLS with {self.address} broke while reading: {reason_of(error)}"), error)
         if self._end is not None and not parts:
             raise self._end
