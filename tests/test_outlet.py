@@ -138,9 +138,13 @@ class History:
         handler = self.handlers[number]
         return getattr(handler, how) if how != "itself" and isinstance(handler, Callback) else handler
 
-    def act(self, what: str, *details: Any) -> None:
-        """Carry out one step."""
-        getattr(self, what)(*details)
+    def carry_out(self, steps: list[tuple[Any, ...]]) -> None:
+        """Carry out steps, and tell the signal after the last."""
+        try:
+            for what, *details in [*steps, ("tell",)]:
+                getattr(self, what)(*details)
+        finally:
+            self.end()
 
     def connect(self, number: int, how: str, sender: str, signal: Any, weak: bool) -> None:
         """Subscribe by PyDispatcher."""
@@ -219,13 +223,7 @@ KEPT_BY_A_SUBSCRIPTION: list[tuple[Any, ...]] = [
 @example(kinds=[plain] * 6, steps=KEPT_BY_A_SUBSCRIPTION)
 def test_outlet_reaches_whom_send_reaches(kinds: list[Any], steps: list[Any]) -> None:
     """After any history of subscriptions of any kind, with handlers that die."""
-    history = History(kinds)
-    try:
-        for taken in steps:
-            history.act(*taken)
-        history.tell()
-    finally:
-        history.end()
+    History(kinds).carry_out(steps)
 
 
 class Hearing:
@@ -279,13 +277,7 @@ class HistoryOfConnection(History):
 @example(kinds=[plain] * 6, steps=KEPT_BY_A_SUBSCRIPTION)
 def test_connection_reaches_whom_send_reaches(kinds: list[Any], steps: list[Any]) -> None:
     """After any history of subscriptions, also where what was told before is as it was."""
-    history = HistoryOfConnection(kinds)
-    try:
-        for taken in steps:
-            history.act(*taken)
-        history.tell()
-    finally:
-        history.end()
+    HistoryOfConnection(kinds).carry_out(steps)
 
 
 @pytest.fixture
