@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import get_ident
-from time import monotonic
+from time import monotonic, time
 
 from cnx.deadline import left_of
 from cnx.errors import TimedOut
 from cnx.life import READER
 from cnx.parties import Awaited
 from cnx.reception import PAUSE, Reception
+from cnx.recorder import HEAD
 from cnx.transports.transport import CHUNK
 from cnx.watch import AWAY, INPUT, NOTHING
 
@@ -47,6 +48,7 @@ class Direct(Reception):
         Raises:
             TimedOut: nothing came in time.
         """
+        me = get_ident()  # before it takes the role, as a signal handler may run where a function has returned
         if self.patience is not None:
             timeout = self._within(timeout)
         try:
@@ -54,13 +56,14 @@ class Direct(Reception):
         except KeyError:
             return None  # somebody else reads
         try:
-            self._reader = get_ident()
+            self._reader = me
             if self.reason is not None or (self._kept and self._still_kept()):
                 return None
             if self._interest == INPUT:
                 self._ask(NOTHING)
             data = self.transport.read(size, timeout)
-            came = self._note("<", data)
+            came = len(data)
+            self._note((time(), "<", data[HEAD], came))
             self.received += came
             found = least <= came <= most and (whole is None or whole(data))
             if self._sink.wanted() and self.live:
@@ -87,12 +90,13 @@ class Direct(Reception):
         Raises:
             TimedOut: nothing came in time.
         """
+        me = get_ident()
         try:
             del self.vacant[READER]
         except KeyError:
             return  # somebody else reads
         try:
-            self._reader = get_ident()
+            self._reader = me
             if self.reason is None and self.live and awaited.result is None:
                 if self._interest == INPUT:
                     self._ask(NOTHING)
@@ -122,19 +126,20 @@ class Direct(Reception):
             return False
         if self.patience is not None:
             timeout = self._within(timeout)
-        began, filled, size = monotonic() if timeout else 0.0, 0, len(view)
+        me, began, filled, size = get_ident(), monotonic() if timeout else 0.0, 0, len(view)
         try:
             del self.vacant[READER]
         except KeyError:
             return False
         try:
-            self._reader = get_ident()
+            self._reader = me
             if self.reason is not None or (self._kept and self._still_kept()):
                 return False
             filled = read_into(view, timeout)
             while filled < size:
                 filled += read_into(view[filled:], left_of(timeout, began))
-            self.received += self._note("<", view)
+            self._note((time(), "<", bytes(view[HEAD]), size))
+            self.received += size
             return True
         except TimedOut:
             raise
@@ -158,7 +163,8 @@ class Direct(Reception):
 
     def _keep_part(self, filled: bytes) -> None:
         """Keep what filled memory of the caller in vain."""
-        self.received += self._note("<", filled)
+        self._note((time(), "<", filled[HEAD], len(filled)))
+        self.received += len(filled)
         self._keep(filled, False)
 
     def _leave(self) -> None:

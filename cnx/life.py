@@ -89,7 +89,7 @@ class Life:
         self.patience: Deadline | None = None
         self.received = self.sent = self.writes = 0
         self.recorder = recorder
-        self._note = recorder.note if recorder.on else _forget
+        self._note = recorder.append
         self._sink = sink
         self._broken: BaseException | None = None  # what the writer met, and is about to end the link with
         self._changed = Monitor()
@@ -269,11 +269,6 @@ class Life:
         if not self._settler:
             self._settler = get_ident()
             self.transport.abandon()
-
-
-def _forget(direction: str, data: bytes | bytearray | memoryview) -> int:
-    """Take the place of a recorder that keeps nothing."""
-    return memoryview(data).nbytes
 
 
 def _abandon(lives: list[Life]) -> None:

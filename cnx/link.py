@@ -59,6 +59,8 @@ class Link(Direct, Transmission):
         end = None if timeout is None else monotonic() + timeout
         me, leads = get_ident(), False
         gate: Gate | None = None
+        if self._lock._is_owned():  # type: ignore[attr-defined]
+            raise RuntimeError("a signal handler must not read from the connection that the interrupted code is using")
         try:
             while True:
                 with self._lock:
@@ -72,11 +74,12 @@ class Link(Direct, Transmission):
                         try:
                             del self.vacant[READER]
                             leads, self._reader = True, me
+                            continue  # and look again: the last reader put things aside without the lock
                         except KeyError:
                             if gate is None:
                                 gate = self._gate_of_follower(me)
                                 self.gates.append(gate)
-                                continue  # and look again: a reader steps down without the lock
+                                continue  # likewise
                     if self.reason is not None:
                         self._check_up()
                 if leads:

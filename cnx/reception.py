@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from threading import get_ident
+from time import time
 from typing import Any
 
 from cnx.errors import CnxError, ConnectionLost, TimedOut
 from cnx.life import READER, Life
 from cnx.parties import Sink
-from cnx.recorder import Recorder
+from cnx.recorder import HEAD, Recorder
 from cnx.transports.transport import CHUNK, Transport
 from cnx.watch import HANGUP, INPUT, NOTHING
 
@@ -195,7 +196,9 @@ class Reception(Life):
 
     def _accept(self, data: bytes, keep: bool, tell: bool) -> None:
         """Put what was read where it belongs: into the inbox, to the subscribers, or both."""
-        self.received += self._note("<", data)
+        came = len(data)
+        self._note((time(), "<", data[HEAD], came))
+        self.received += came
         if not tell:
             self._keep(data, False)
             return

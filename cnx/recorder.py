@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from time import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["ENDED", "OPENED", "PIECE", "RECORDS", "Record", "Recorder", "masked"]
+__all__ = ["ENDED", "HEAD", "OPENED", "PIECE", "RECORDS", "Record", "Recorder", "masked"]
 
 PIECE = 256
 """Bytes of one piece that are kept."""
+
+HEAD = slice(PIECE)
+"""Those bytes, ready made."""
 
 RECORDS = 200
 """Records that are kept."""
@@ -53,42 +56,28 @@ class Recorder:
 
     Args:
         records: how many are kept, up to 100,000; with 0 nothing is.
-        piece: bytes of one piece that are kept.
+
+    Attributes:
+        append: keeps the first fields of a record, as a tuple: time, direction, ``data[HEAD]`` as bytes of its own, and
+            size. It is the ring's own method, as a link calls it for every piece.
 
     Raises:
         TypeError, ValueError: a number is not one, or out of its range.
     """
 
-    __slots__ = ("_append", "_piece", "_ring")
+    __slots__ = ("_ring", "append")
 
-    def __init__(self, records: int = RECORDS, piece: int = PIECE) -> None:
+    def __init__(self, records: int = RECORDS) -> None:
         if not isinstance(records, int) or isinstance(records, bool):
             raise TypeError(f"record is how many records to keep, 0 for none, not {records!r}")
         if not 0 <= records <= LARGEST:
             raise ValueError(f"record is from 0 to {LARGEST} records, not {records}")
-        self._ring: deque[tuple[float, str, bytes, int, str]] = deque(maxlen=records)
-        self._append = self._ring.append
-        self._piece = piece
-
-    @property
-    def on(self) -> bool:
-        """Whether anything is kept."""
-        return bool(self._ring.maxlen)
-
-    def note(self, direction: str, data: bytes | bytearray | memoryview) -> int:
-        """Keep a piece of bytes and return its size; called for every one, so it does as little as can be."""
-        size = len(data)
-        if data.__class__ is not bytes:  # of a view, len() counts items
-            view = memoryview(data).cast("B")
-            size, data = len(view), bytes(view[: self._piece])
-        elif size > self._piece:
-            data = data[: self._piece]
-        self._append((time(), direction, data, size, ""))
-        return size
+        self._ring: deque[tuple[Any, ...]] = deque(maxlen=records)
+        self.append = self._ring.append
 
     def say(self, text: str) -> None:
         """Keep what happened to the connection."""
-        self._append((time(), "*", b"", 0, text))
+        self.append((time(), "*", b"", 0, text))
 
     def records(self, secrets: Iterable[bytes] = ()) -> list[Record]:
         """Return the records, the oldest first, with stars in place of each secret."""
@@ -96,7 +85,7 @@ class Recorder:
         wanted = sorted(filter(None, secrets), key=len, reverse=True)
         return list(cover(records, wanted, len(records) == self._ring.maxlen)) if wanted else records
 
-    def _entries(self) -> deque[tuple[float, str, bytes, int, str]]:
+    def _entries(self) -> deque[tuple[Any, ...]]:
         while True:
             try:
                 return self._ring.copy()

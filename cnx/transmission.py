@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import get_ident
+from time import monotonic, time
 from typing import Any, NoReturn
 
+from cnx.deadline import left_of
 from cnx.errors import ConnectionLost, TimedOut
 from cnx.life import WRITER, Life
+from cnx.recorder import HEAD
 
 __all__ = ["Transmission"]
 
@@ -27,7 +30,7 @@ class Transmission(Life):
 
         Args:
             data: bytes, bytearray or memoryview; or, for ``make``, anything.
-            timeout: seconds to wait for other writes, and again for this one; ``None`` for ever.
+            timeout: seconds, for other writes and for this one together; ``None`` for ever.
             make: returns the bytes to send. It is called as soon as nobody else writes, and nothing is sent if it
                 raises; so what counts messages does so in the order in which they go out.
 
@@ -35,28 +38,25 @@ class Transmission(Life):
             TimedOut: time was up. Where nothing was sent yet the link goes on; a message that was cut ends it.
             ConnectionLost: it ended.
         """
-        me = get_ident()
-        if self._writer == me:
-            if self._broken is not None:  # and now somebody answers the last words of the peer
-                raise ConnectionLost(f"{self.transport.address} is gone: {self._broken}") from self._broken
-            raise RuntimeError(
-                "a signal handler must not write to the connection that the interrupted code is writing to"
-            )
+        me = get_ident()  # before it takes the role, as a signal handler may run where a function has returned
         if self.patience is not None:
             timeout = self._within(timeout)
-        try:
+        while True:
             try:
                 del self.vacant[WRITER]
-                self._writer = me
+                break
             except KeyError:
-                self._wait_to_write(me, timeout)
+                timeout = self._wait_to_write(me, timeout)
+        try:
+            self._writer = me
             if self.reason is not None:
                 self._check_up()
             if self._sink.provisional:
                 self._forget_told()
             if make is not None:
                 data = make(data)
-            size = self._note(">", data)  # before the answer can come
+            size = len(data)
+            self._note((time(), ">", bytes(data[HEAD]), size))  # before the answer can come
             try:
                 sent = self.transport.write(data, timeout)
             except BaseException as error:
@@ -67,27 +67,28 @@ class Transmission(Life):
             else:
                 self._cut(sent, size, timeout)
         finally:
-            if self._writer == me:
-                self._writer = 0
-                self.vacant[WRITER] = True
-                if self.gates:
-                    self._changed.notify()
-                if self.reason is not None:
-                    self._ask_to_settle()
+            self._writer = 0
+            self.vacant[WRITER] = True
+            if self.gates:
+                self._changed.notify()
+            if self.reason is not None:
+                self._ask_to_settle()
 
-    def _wait_to_write(self, me: int, timeout: float | None) -> None:
-        def claim() -> bool:
-            try:
-                del self.vacant[WRITER]
-                self._writer = me
-            except KeyError:
-                pass
-            return self._writer == me or self.reason is not None
-
-        if not self._changed.wait_for(claim, timeout):
-            raise TimedOut(
-                f"another write to {self.transport.address} did not end within {timeout:g} s; nothing was sent"
+    def _wait_to_write(self, me: int, timeout: float | None) -> float | None:
+        """Wait until nobody writes; return what is left of ``timeout``."""
+        address = self.transport.address
+        if self._writer == me:
+            if self._broken is not None:  # and now somebody answers the last words of the peer
+                raise ConnectionLost(f"{address} is gone: {self._broken}") from self._broken
+            raise RuntimeError(
+                "a signal handler must not write to the connection that the interrupted code is writing to"
             ) from None  # that the role was taken says nothing more
+        began = monotonic()
+        if not self._changed.wait_for(lambda: WRITER in self.vacant or self.reason is not None, timeout):
+            raise TimedOut(f"another write to {address} did not end within {timeout:g} s; nothing was sent") from None
+        if self.reason is not None:
+            self._check_up()
+        return left_of(timeout, began)
 
     def _break_off(self, error: BaseException) -> NoReturn:
         """Raise what a write that raised ``error`` means; what broke off in the middle ends the link."""

@@ -81,6 +81,6 @@ def checked_data(data: Data) -> Data:
     """Return ``data`` if it is like bytes, with a length that is its number of bytes."""
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError(f"bytes are written, not {type(data).__name__}; write_str() takes text")
-    if isinstance(data, memoryview) and (data.itemsize != 1 or not data.c_contiguous):
+    if isinstance(data, memoryview) and (data.itemsize != 1 or data.ndim != 1 or not data.c_contiguous):
         return data.tobytes()
     return data

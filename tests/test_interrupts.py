@@ -9,7 +9,8 @@ from time import monotonic
 
 import pytest
 
-from cnx import Cancelled, ConnectionManager, NotConnected, SocketConnection, TornDown, subscribe
+from cnx import Cancelled, ConnectionManager, NotConnected, SocketConnection, TimedOut, TornDown, subscribe
+from cnx.life import READER, WRITER
 from cnx.testing import PATIENCE
 from tests.echo import Echo
 from tests.interrupts import interrupt, strike
@@ -185,3 +186,33 @@ def test_handler_stops_at_every_point(scenario: Scenario, command: str) -> None:
             stop(connection)
             at += 1
     assert at > 50
+
+
+@pytest.mark.parametrize("scenario", [exchanging, subscribed])
+def test_handler_is_told_that_its_own_thread_is_at_it(scenario: Scenario) -> None:
+    """A signal handler that uses the connection where the interrupted code reads or writes fails, and never waits."""
+    at, struck, refused = 0, True, set()
+
+    def use(connection: SocketConnection) -> None:
+        link = connection._link
+        assert link is not None
+        for role, blocked in {
+            READER: lambda: connection.readexactly(9999, timeout=0.3),  # more than there is
+            WRITER: lambda: connection.write(b"", timeout=0.3),
+        }.items():
+            if role not in link.vacant:
+                try:
+                    blocked()  # type: ignore[no-untyped-call]
+                except RuntimeError:
+                    refused.add(role)
+                except TimedOut:
+                    assert role in link.vacant, f"{role}, point {at}"  # it was the listener who had it
+
+    with echo() as (host, port):
+        while struck:
+            connection, call = scenario(SocketConnection(host, port, timeout=PATIENCE))
+            struck, raised = strike(call, lambda: use(connection), at)  # type: ignore[arg-type]  # noqa: B023
+            assert raised is None, f"point {at}: {raised!r}"
+            stop(connection)
+            at += 1
+    assert refused == {READER, WRITER}

@@ -5,11 +5,16 @@ from __future__ import annotations
 import socket
 import threading
 from collections import Counter
+from typing import Any
 
 import pytest
 
 from cnx import ConnectionLost, Delimited, NotConnected, SocketConnection, TimedOut, subscribe
+from cnx.deadline import Deadline
+from cnx.life import READER
 from cnx.testing import PATIENCE, connection_pair, wait_until
+from cnx.transports.sockets import SocketTransport
+from cnx.transports.transport import Transport
 
 DATA = SocketConnection.Signals.DATA_RECEIVED
 MESSAGE = SocketConnection.Signals.MESSAGE_RECEIVED
@@ -72,6 +77,49 @@ def test_reader_that_gives_up_hands_over() -> None:
         peer.sendall(b"abc")
         join([patient])
         assert got == [b"abc"]
+
+
+class Held(SocketTransport):
+    """A socket that the listener reads only when it may."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock, "held")
+        self.found, self.may = threading.Event(), threading.Event()
+
+    def read_now(self, size: int) -> bytes | None:
+        self.found.set()
+        assert self.may.wait(PATIENCE)
+        return super().read_now(size)
+
+
+class HeldConnection(SocketConnection):
+    """A connection over that."""
+
+    def open_transport(self, deadline: Deadline) -> Transport:
+        assert self._adopted is not None
+        return Held(self._adopted)
+
+
+def test_reader_finds_what_another_put_aside_while_it_looked() -> None:
+    """What the listener reads while a caller looks in vain is found by the caller, who does not wait for more."""
+    looked = 0
+
+    def extract() -> bytes | None:
+        nonlocal looked
+        looked += 1
+        if looked > 1:
+            return link.inbox.take(5) if len(link.inbox) else None  # type: ignore[no-any-return]
+        transport.may.set()
+        wait_until(lambda: link.received == 5 and READER in link.vacant, "the listener")
+        return None
+
+    near, peer = socket.socketpair()
+    with peer, HeldConnection.from_socket(near) as connection, subscribe(connection, DATA, lambda data: None):
+        link: Any = connection._reading_link()  # from now on bytes are kept for reading methods
+        transport = link.transport
+        peer.sendall(b"aside")
+        assert transport.found.wait(PATIENCE)
+        assert link.take(extract, PATIENCE) == b"aside"
 
 
 def test_writers_never_interleave() -> None:

@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from time import time
 
 import pytest
 from hypothesis import given
@@ -14,13 +15,18 @@ from hypothesis import strategies as st
 
 from cnx.errors import PeerClosed
 from cnx.history import KEPT, History, load
-from cnx.recorder import PIECE, Record, Recorder
+from cnx.recorder import HEAD, PIECE, Record, Recorder
 from cnx.signals import subscribe
 from cnx.socket_connection import SocketConnection
 from cnx.testing import connection_pair
 from tests.echo import Echo, eventually
 
 SECRET = b"swordfish"
+
+
+def note(recorder: Recorder, direction: str, data: bytes) -> None:
+    """Keep a piece, as a link does."""
+    recorder.append((time(), direction, data[HEAD], len(data)))
 
 
 def shown(history: list[Record] | History) -> list[str]:
@@ -35,21 +41,26 @@ class TestRing:
         """What is too old is gone, what is too large is shortened, and both are told."""
         recorder = Recorder(3)
         for number in range(5):
-            recorder.note("<", b"%d" % number)
-        recorder.note(">", bytearray(b"x" * 1000))
+            note(recorder, "<", b"%d" % number)
+        note(recorder, ">", b"x" * 1000)
         recorder.say("connected")
-        last, large, note = recorder.records()
+        last, large, event = recorder.records()
         assert (last.direction, last.data) == ("<", b"4")
         assert (large.size, large.data) == (1000, b"x" * PIECE)
         assert str(large).endswith("... (1000 bytes)")
-        assert str(note) == "* connected"
-        assert last.time <= large.time <= note.time
+        assert str(event) == "* connected"
+        assert last.time <= large.time <= event.time
 
-    def test_views_are_counted_in_bytes(self) -> None:
-        """A view of larger items is kept as the bytes that it stands for."""
-        recorder = Recorder()
-        recorder.note(">", memoryview(b"12345678").cast("I"))
-        assert [record[2:4] for record in recorder.records()] == [(b"12345678", 8)]
+    @pytest.mark.parametrize(
+        "view", [memoryview(b"12345678").cast("I"), memoryview(b"12345678").cast("B", (2, 4)), bytearray(b"12345678")]
+    )
+    def test_what_is_written_is_kept_as_bytes_of_its_own(self, view: memoryview | bytearray) -> None:
+        """A view of larger items, or of several dimensions, is kept as the bytes that it stands for."""
+        with connection_pair() as (connection, peer):
+            connection.write(view)
+            assert peer.recv(100) == b"12345678"
+            assert [record[1:4] for record in connection.history()][-1] == (">", b"12345678", 8)
+            assert type(list(connection.history())[-1].data) is bytes
 
     @pytest.mark.parametrize(("records", "error"), [(-1, ValueError), (100_001, ValueError), (True, TypeError)])
     def test_wrong_sizes(self, records: int, error: type[Exception]) -> None:
@@ -65,13 +76,13 @@ class TestSecrets:
     def test_in_any_pieces(self, cuts: list[tuple[str, int]], before: int) -> None:
         """However a secret is cut into pieces, or by the limit of a piece, not two of its bytes are shown."""
         recorder = Recorder()
-        recorder.note(">", b"-" * before + SECRET)
+        note(recorder, ">", b"-" * before + SECRET)
         rest = {"<": SECRET, ">": SECRET}
         for direction, size in cuts:
-            recorder.note(direction, rest[direction][:size])
+            note(recorder, direction, rest[direction][:size])
             rest[direction] = rest[direction][size:] or SECRET
         for direction in "<>":
-            recorder.note(direction, rest[direction])
+            note(recorder, direction, rest[direction])
         told = b"".join(record.data for record in recorder.records([SECRET]))
         assert not any(told.count(SECRET[at : at + 2]) for at in range(len(SECRET) - 1))
 
@@ -79,13 +90,13 @@ class TestSecrets:
         """The rest of a secret whose beginning has left the ring is not shown."""
         recorder = Recorder(2)
         for piece in (b"login sword", b"fish\r\n", b"ok"):
-            recorder.note(">", piece)
+            note(recorder, ">", piece)
         assert [record.data for record in recorder.records([SECRET])] == [b"****\r\n", b"ok"]
 
     def test_all_else_is_untouched(self) -> None:
         """What only looks like a part of a secret is shown where nothing is missing."""
         recorder = Recorder()
-        recorder.note(">", b"shark, sword")
+        note(recorder, ">", b"shark, sword")
         assert recorder.records([SECRET])[0].data == b"shark, sword"
 
 

@@ -117,7 +117,7 @@ class M2Client(SocketConnection):
     ) -> None:
         """Send a command; as :meth:`write_message`.
 
-        Commands go out in the order of their numbers: ``timeout`` is for those before this one, and again for this one.
+        Commands go out in the order of their numbers: ``timeout`` is for those before this one, too.
         """
         self.check_usable(name)
         line_of = prepare_command(name, details)
