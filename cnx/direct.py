@@ -14,7 +14,7 @@ from cnx.errors import TimedOut
 from cnx.life import READER
 from cnx.parties import Awaited
 from cnx.reception import PAUSE, Reception
-from cnx.recorder import HEAD
+from cnx.recorder import PIECE
 from cnx.transports.transport import CHUNK
 from cnx.watch import AWAY, INPUT, NOTHING
 
@@ -63,7 +63,7 @@ class Direct(Reception):
                 self._ask(NOTHING)
             data = self.transport.read(size, timeout)
             came = len(data)
-            self._note((time(), "<", data[HEAD], came))
+            self._note((time(), "<", data if came <= PIECE else data[:PIECE], came))
             self.received += came
             found = least <= came <= most and (whole is None or whole(data))
             if self._sink.wanted() and self.live:
@@ -138,7 +138,7 @@ class Direct(Reception):
             filled = read_into(view, timeout)
             while filled < size:
                 filled += read_into(view[filled:], left_of(timeout, began))
-            self._note((time(), "<", bytes(view[HEAD]), size))
+            self._note((time(), "<", bytes(view[:PIECE]), size))
             self.received += size
             return True
         except TimedOut:
@@ -163,7 +163,7 @@ class Direct(Reception):
 
     def _keep_part(self, filled: bytes) -> None:
         """Keep what filled memory of the caller in vain."""
-        self._note((time(), "<", filled[HEAD], len(filled)))
+        self._note((time(), "<", filled[:PIECE], len(filled)))
         self.received += len(filled)
         self._keep(filled, False)
 

@@ -10,7 +10,7 @@ from typing import Any
 from cnx.errors import CnxError, ConnectionLost, TimedOut
 from cnx.life import READER, Life
 from cnx.parties import Sink
-from cnx.recorder import HEAD, Recorder
+from cnx.recorder import PIECE, Recorder
 from cnx.transports.transport import CHUNK, Transport
 from cnx.watch import HANGUP, INPUT, NOTHING
 
@@ -197,7 +197,7 @@ class Reception(Life):
     def _accept(self, data: bytes, keep: bool, tell: bool) -> None:
         """Put what was read where it belongs: into the inbox, to the subscribers, or both."""
         came = len(data)
-        self._note((time(), "<", data[HEAD], came))
+        self._note((time(), "<", data if came <= PIECE else data[:PIECE], came))
         self.received += came
         if not tell:
             self._keep(data, False)

@@ -7,13 +7,10 @@ from collections.abc import Iterable, Iterator
 from time import time
 from typing import Any, NamedTuple
 
-__all__ = ["ENDED", "HEAD", "OPENED", "PIECE", "RECORDS", "Record", "Recorder", "masked"]
+__all__ = ["ENDED", "OPENED", "PIECE", "RECORDS", "Record", "Recorder", "masked"]
 
 PIECE = 256
 """Bytes of one piece that are kept."""
-
-HEAD = slice(PIECE)
-"""Those bytes, ready made."""
 
 RECORDS = 200
 """Records that are kept."""
@@ -58,8 +55,8 @@ class Recorder:
         records: how many are kept, up to 100,000; with 0 nothing is.
 
     Attributes:
-        append: keeps the first fields of a record, as a tuple: time, direction, ``data[HEAD]`` as bytes of its own, and
-            size. It is the ring's own method, as a link calls it for every piece.
+        append: keeps the first fields of a record, as a tuple: time, direction, at most ``PIECE`` bytes, and how many
+            there were. It is the ring's own method, as a link calls it for every piece.
 
     Raises:
         TypeError, ValueError: a number is not one, or out of its range.

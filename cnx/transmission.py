@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from cnx.deadline import left_of
 from cnx.errors import ConnectionLost, TimedOut
 from cnx.life import WRITER, Life
-from cnx.recorder import HEAD
+from cnx.recorder import PIECE
 
 __all__ = ["Transmission"]
 
@@ -29,7 +29,7 @@ class Transmission(Life):
         """Send the whole of ``data``, not mixed with what other threads send.
 
         Args:
-            data: bytes, bytearray or memoryview; or, for ``make``, anything.
+            data: bytes; if more than ``PIECE``, also bytearray or memoryview; for ``make``, anything.
             timeout: seconds, for other writes and for this one together; ``None`` for ever.
             make: returns the bytes to send. It is called as soon as nobody else writes, and nothing is sent if it
                 raises; so what counts messages does so in the order in which they go out.
@@ -56,7 +56,7 @@ class Transmission(Life):
             if make is not None:
                 data = make(data)
             size = len(data)
-            self._note((time(), ">", bytes(data[HEAD]), size))  # before the answer can come
+            self._note((time(), ">", data if size <= PIECE else bytes(data[:PIECE]), size))  # before there is an answer
             try:
                 sent = self.transport.write(data, timeout)
             except BaseException as error:

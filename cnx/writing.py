@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnx.deadline import checked_timeout
 from cnx.framing import Framing
+from cnx.recorder import PIECE
 
 if TYPE_CHECKING:
     from cnx.link import Link
@@ -78,9 +79,9 @@ class Writing:
 
 
 def checked_data(data: Data) -> Data:
-    """Return ``data`` if it is like bytes, with a length that is its number of bytes."""
+    """Return ``data`` if it is like bytes, with a length that is its number of bytes; a copy where that is cheap."""
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError(f"bytes are written, not {type(data).__name__}; write_str() takes text")
     if isinstance(data, memoryview) and (data.itemsize != 1 or data.ndim != 1 or not data.c_contiguous):
         return data.tobytes()
-    return data
+    return data if len(data) > PIECE else bytes(data)

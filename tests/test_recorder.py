@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cnx.errors import PeerClosed
 from cnx.history import KEPT, History, load
-from cnx.recorder import HEAD, PIECE, Record, Recorder
+from cnx.recorder import PIECE, Record, Recorder
 from cnx.signals import subscribe
 from cnx.socket_connection import SocketConnection
 from cnx.testing import connection_pair
@@ -26,7 +26,7 @@ SECRET = b"swordfish"
 
 def note(recorder: Recorder, direction: str, data: bytes) -> None:
     """Keep a piece, as a link does."""
-    recorder.append((time(), direction, data[HEAD], len(data)))
+    recorder.append((time(), direction, data[:PIECE], len(data)))
 
 
 def shown(history: list[Record] | History) -> list[str]:

@@ -14,7 +14,6 @@ from typing import Any
 
 from cnx import SocketConnection, subscribe
 from cnx.deadline import Deadline
-from cnx.recorder import HEAD
 from cnx.transports.transport import Transport
 from tests.benchmarks.floor import Floor
 from tests.benchmarks.harness import Case, case
@@ -74,11 +73,11 @@ def parts() -> Iterator[Case]:
             "floor: write(), read()": lambda: (floor.write(QUESTION), floor.read(50)),  # type: ignore[func-returns-value]
             "write(): all": lambda: connection.write(QUESTION),
             "write(): the transport": lambda: link.transport.write(QUESTION, None),
-            "write(): the record": lambda: link.recorder.append((time(), ">", bytes(QUESTION[HEAD]), len(QUESTION))),
+            "write(): the record": lambda: link.recorder.append((time(), ">", QUESTION, len(QUESTION))),
             "write(): the role": taking_a_role(),
             "readexactly(): all": lambda: connection.readexactly(50),
             "readexactly(): the transport": lambda: link.transport.read(50, None),
-            "readexactly(): the record": lambda: link.recorder.append((time(), "<", REPLY[HEAD], len(REPLY))),
+            "readexactly(): the record": lambda: link.recorder.append((time(), "<", REPLY, len(REPLY))),
             "readexactly(): the role": taking_a_role(),
             "readexactly(): who is subscribed": link._sink.wanted,
             "readexactly(): leaving the reading to others": link._leave,

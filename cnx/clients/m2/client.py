@@ -52,7 +52,7 @@ class M2Client(SocketConnection):
 
     on_message: Callable[[Any], None]  # there only if there is a callback
 
-    usual = NOTHING_USUAL
+    usual: tuple[bytes, Callable[[], object]] = NOTHING_USUAL
     """Lines that are likely to come next by themselves, and what to call if they do and nobody is subscribed: they are
     not parsed then. Replaced as a whole."""
 

@@ -12,11 +12,12 @@ from cnx.clients.m2.client_events import CommandFailed, CommandLost, CommandRefu
 from cnx.clients.m2.protocol import USUAL_REPLY, Reply
 from cnx.clients.m2.protocol_enums import CommandStatus
 from cnx.clients.m2.protocol_fields import Command
-from cnx.deadline import checked_timeout
+from cnx.deadline import checked_timeout, left_of
 from cnx.errors import ConnectionLost, LimitExceeded, NotConnected, TimedOut
-from cnx.locks import Lock
+from cnx.signals import ANY, connections
 
 if TYPE_CHECKING:
+    from cnx.clients.m2.client_controller import M2Controller
     from cnx.clients.m2.client_ports import Port
 
 __all__ = ["PendingCommand", "PendingCommands"]
@@ -77,14 +78,18 @@ class PendingCommand:
 
         At the latest it ends by the timeout, which began at ``monotonic()`` time ``began``.
         """
+        port = self._table.port
         try:
+            link = port._link
+            if link is not None:
+                link.hear(self, left_of(timeout, began))
             if self.result is None:
-                self._table.port.wait_for_result(self, timeout, began)
+                port.wait_for(lambda: self.result, left_of(timeout, began))
         except TimedOut:
             late = f"command {self}: no result within {timeout:g} s" + ("" if self.acknowledged else ", and no ack")
-            self._table.end(self, CommandTimedOut, late)
+            self.fail(CommandTimedOut, late)
         except (ConnectionLost, NotConnected) as error:
-            self._table.lose(self, error.__cause__ or error)
+            self.lose(error.__cause__ or error)
         result: CommandResult = self.result  # type: ignore[assignment]  # it has ended now
         if result.error is not None:
             raise result.error
@@ -107,8 +112,45 @@ class PendingCommand:
         if other is not self:
             self.sequence_id = -1
             raise ValueError(f"{self.command} was not sent: its sequence id is that of {other}, which has no result")
-        table.port.usual = USUAL_REPLY % (number, number), partial(table.finish, self, SUCCESS)
+        table.port.usual = USUAL_REPLY % (number, number), self.finish
         return line_of(number)
+
+    def fail_to_send(self, error: Exception) -> None:
+        """End because it could not be sent."""
+        if isinstance(error, TimedOut):
+            self.fail(CommandTimedOut, f"command {self} could not be sent: {error}", cause=error)
+        else:
+            self.lose(error)
+
+    def lose(self, reason: BaseException) -> None:
+        """End because the connection ended."""
+        self.fail(CommandLost, f"command {self}: no result, as the connection ended: {reason}", cause=reason)
+
+    def fail(
+        self,
+        kind: type[CommandFailed | CommandRefused | CommandTimedOut | CommandLost],
+        text: str,
+        status: CommandStatus | None = None,
+        cause: BaseException | None = None,
+    ) -> None:
+        """End with an error, unless it has ended already."""
+        error = kind(text, self.command, self.sequence_id)
+        error.__cause__ = cause
+        self.finish(status or (CommandStatus.ACK if self.acknowledged else None), error)
+
+    def finish(self, status: CommandStatus | None = SUCCESS, error: Exception | None = None) -> None:
+        """End, unless it has ended already."""
+        table, number = self._table, self.sequence_id
+        result = _new_result((self.command, number, status, error))
+        if status is SUCCESS:
+            self.acknowledged = True
+        if self.__dict__.setdefault("result", result) is result:  # one step, so for one thread only
+            table.pending.pop(number, None)
+            link = table.port._link
+            if link is None or link.gates:  # somebody waits for it
+                table.port.notify()
+            if table.owner in connections or ANY in connections:  # somebody is subscribed to something
+                table.tell(result)
 
 
 class PendingCommands:
@@ -116,24 +158,17 @@ class PendingCommands:
 
     Args:
         port: where they go, and what answers them comes.
-        on_done: called with each result, on the thread that found it.
+        controller: tells each result to its subscribers, on the thread that found it.
 
     Attributes:
         pending: by their numbers.
+        owner, tell: the controller's id, and what tells a result.
     """
 
-    def __init__(self, port: Port, on_done: Callable[[CommandResult], object]) -> None:
+    def __init__(self, port: Port, controller: M2Controller) -> None:
         self.port = port
-        self._on_done = on_done
-        self._lock = Lock()
+        self.owner, self.tell = id(controller), controller.tell_result
         self.pending: dict[int, PendingCommand] = {}
-
-    def fail_to_send(self, pending: PendingCommand, error: Exception) -> None:
-        """End a command that could not be sent."""
-        if isinstance(error, TimedOut):
-            self.end(pending, CommandTimedOut, f"command {pending} could not be sent: {error}", cause=error)
-        else:
-            self.lose(pending, error)
 
     def settle(self, reply: Reply) -> None:
         """Take a reply; one that belongs to no command that waits is ignored."""
@@ -143,44 +178,14 @@ class PendingCommands:
         elif reply.status is CommandStatus.ACK:
             pending.acknowledged = True
         elif reply.status is CommandStatus.SUCCESS:
-            self.finish(pending, SUCCESS)
+            pending.finish()
         elif reply.status is CommandStatus.FAIL:
-            self.end(pending, CommandFailed, f"command {pending} failed; the controller does not say why", reply.status)
+            pending.fail(CommandFailed, f"command {pending} failed; the controller does not say why", reply.status)
         else:
             text = f"command {pending} was refused: the controller does not know it, or expected another sequence id"
-            self.end(pending, CommandRefused, text, reply.status)
-
-    def lose(self, pending: PendingCommand, reason: BaseException) -> None:
-        """End a command because its connection ended."""
-        self.end(pending, CommandLost, f"command {pending}: no result, as the connection ended: {reason}", cause=reason)
+            pending.fail(CommandRefused, text, reply.status)
 
     def lose_all(self, reason: BaseException) -> None:
         """End all commands because the connection ended."""
         for command in self.pending.copy().values():
-            self.lose(command, reason)
-
-    def end(
-        self,
-        pending: PendingCommand,
-        kind: type[CommandFailed | CommandRefused | CommandTimedOut | CommandLost],
-        text: str,
-        status: CommandStatus | None = None,
-        cause: BaseException | None = None,
-    ) -> None:
-        """End a command with an error, unless it has ended already."""
-        error = kind(text, pending.command, pending.sequence_id)
-        error.__cause__ = cause
-        status = status or (CommandStatus.ACK if pending.acknowledged else None)
-        self.finish(pending, status, error)
-
-    def finish(self, pending: PendingCommand, status: CommandStatus | None, error: Exception | None = None) -> None:
-        """End a command, unless it has ended already."""
-        number = pending.sequence_id
-        with self._lock:
-            if self.pending.get(number) is not pending:
-                return
-            del self.pending[number]
-            if status is SUCCESS:
-                pending.acknowledged = True
-            pending.result = result = _new_result((pending.command, number, status, error))
-        self._on_done(result)
+            command.lose(reason)

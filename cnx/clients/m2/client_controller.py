@@ -25,8 +25,9 @@ from cnx.clients.m2.protocol_table import command
 from cnx.clients.m2.protocol_topics import EVENTS, TELEMETRY
 from cnx.deadline import checked_timeout
 from cnx.errors import ConnectionLost, NotConnected, ProtocolError, TimedOut
+from cnx.life import READER
 from cnx.outlet import Outlet
-from cnx.signals import ANY, connections, emit
+from cnx.signals import emit
 
 __all__ = ["M2Controller"]
 
@@ -74,7 +75,7 @@ class M2Controller(TwoPorts):
 
     def _let_go(self) -> None:
         super()._let_go()
-        self._pending = PendingCommands(self.commands, self._on_result)
+        self._pending = PendingCommands(self.commands, self)
         self._events = Topics(EVENTS, self.commands.check_may_wait)
         self._telemetry = Topics(TELEMETRY, self.telemetries.check_may_wait)
 
@@ -100,7 +101,9 @@ class M2Controller(TwoPorts):
         entry = command(name)
         checked = entry.check(parameters)
         seconds = entry.timeout if timeout is None else checked_timeout(timeout)
-        self.commands.check_may_wait("wait for a result")
+        link = self.commands._link
+        if link is None or not link.live or READER not in link.vacant:  # else this thread tells nobody anything
+            self.commands.check_may_wait("wait for a result")
         began = monotonic()
         return self._start(entry, checked, seconds).outcome(seconds, began)
 
@@ -127,7 +130,7 @@ class M2Controller(TwoPorts):
                 raise
             if pending.sequence_id < 0:
                 raise MessageNotSent(f"{self.name} is not connected; {entry.name} was not sent: {error}") from error
-            self._pending.fail_to_send(pending, error)
+            pending.fail_to_send(error)
         return pending
 
     # -- events and telemetry --------------------------------------------------------------------------------------
@@ -214,9 +217,6 @@ class M2Controller(TwoPorts):
             self._telemetry.store(message)
             self._telemetry_outlet.emit(message)
 
-    def _on_result(self, result: CommandResult) -> None:
-        link = self.commands._link
-        if link is None or link.gates:  # somebody waits for it
-            self.commands.notify()
-        if id(self) in connections or ANY in connections:  # else nobody is subscribed to anything
-            emit(self, M2Signals.COMMAND_DONE, result=result)
+    def tell_result(self, result: CommandResult) -> None:
+        """Tell that a command has ended."""
+        emit(self, M2Signals.COMMAND_DONE, result=result)

@@ -11,11 +11,10 @@ from typing import Any, TypeVar
 from cnx.clients.m2.client import M2Client
 from cnx.clients.m2.client_events import MessageNotSent
 from cnx.connection import STOP_TIMEOUT, Connection, Traffic
-from cnx.deadline import Deadline, left_of
+from cnx.deadline import Deadline
 from cnx.errors import ConnectionLost
 from cnx.link import Link
 from cnx.locks import Lock
-from cnx.parties import Awaited
 from cnx.signals import emit
 
 __all__ = ["Port", "TwoPorts"]
@@ -78,18 +77,6 @@ class Port(M2Client):
         began = monotonic()
         link.wait_settled(FOREVER if timeout is None else timeout, lambda: find() is not None)
         return None if timeout is None else max(0.0, began + timeout - monotonic())
-
-    def wait_for_result(self, pending: Awaited, timeout: float | None, began: float) -> None:
-        """Wait until ``pending`` has its result; ``timeout`` began at ``began``. See :meth:`wait_for`."""
-        link = self._link
-        if link is not None and link.live:
-            link.hear(pending, left_of(timeout, began))
-            if pending.result is not None:
-                return
-        self._wait_for_more(pending, left_of(timeout, began))
-
-    def _wait_for_more(self, pending: Awaited, timeout: float | None) -> None:
-        self.wait_for(lambda: pending.result, timeout)
 
     def notify(self) -> None:
         """Let everybody in :meth:`wait_for` look again."""
