@@ -85,7 +85,9 @@ class Direct(Reception):
                 self._leave()
 
     def hear(self, awaited: Awaited, timeout: float | None) -> None:
-        """Read once and tell it, where nobody else reads, unless ``awaited`` is there; the short way for what is told.
+        """Read once and tell it, where nobody else reads, unless ``awaited`` is there.
+
+        This is the short way for a connection that itself wants whatever comes.
 
         Raises:
             TimedOut: nothing came in time.
@@ -101,7 +103,7 @@ class Direct(Reception):
                 if self._interest == INPUT:
                     self._ask(NOTHING)
                 data = self.transport.read(CHUNK, timeout)
-                self._accept(data, False, self._sink.wanted())
+                self._accept(data, False, True)
         except TimedOut:
             raise
         except Exception as error:

@@ -9,9 +9,9 @@ from typing import Any
 from cnx.clients.m2.client_delivery import NOTHING_USUAL, M2Delivery
 from cnx.clients.m2.client_events import MessageNotSent
 from cnx.clients.m2.protocol import (
-    MAX_SEQUENCE_ID,
     BrokenMessage,
     M2Lines,
+    checked_numbers,
     compose,
     encode,
     prepare_command,
@@ -46,6 +46,7 @@ class M2Client(SocketConnection):
 
     Attributes:
         sequence: where commands get their numbers.
+        numbers: the same, checked.
         last_sequence_id: number of the last command; -1 before the first.
         message_rate: messages per second, of the last period of two seconds; ``None`` if there was none.
     """
@@ -77,7 +78,7 @@ class M2Client(SocketConnection):
         self.message_rate: int | None = None
         self.last_sequence_id = -1
         self.sequence = sequence_numbers() if sequence is None else sequence
-        self._checks_numbers = sequence is not None
+        self.numbers = self.sequence if sequence is None else checked_numbers(sequence)
         if callback is not None:
             self._callback = callback, callback_args
             self.on_message = self._call_back
@@ -123,22 +124,12 @@ class M2Client(SocketConnection):
         line_of = prepare_command(name, details)
         patience = self._timeout if timeout is None else checked_timeout(timeout)
         link = self._link or self._current()
-        link.write(name, patience, lambda name: line_of(self.next_number(name)))
+        link.write(line_of, patience, self._numbered)
 
-    def next_number(self, name: str) -> int:
-        """Return the number of a command that is about to be sent, while nobody else writes.
-
-        Raises:
-            ValueError: the sequence gave none.
-        """
-        number = next(self.sequence, None)
-        if self._checks_numbers and (type(number) is not int or not 0 <= number <= MAX_SEQUENCE_ID):
-            raise ValueError(
-                f"{name} was not sent: a sequence id is an integer from 0 to {MAX_SEQUENCE_ID}, and the sequence "
-                + ("has ended" if number is None else f"gave {number!r}")
-            )
-        self.last_sequence_id = number  # type: ignore[assignment]  # our own never ends
-        return number  # type: ignore[return-value]
+    def _numbered(self, line_of: Callable[[int], bytes]) -> bytes:
+        """Return the line of a command with the next number, while nobody else writes."""
+        self.last_sequence_id = number = next(self.numbers)
+        return line_of(number)
 
     def receive(self, *, timeout: float | None = None) -> Any:
         """Return the next message; broken ones are logged and skipped."""

@@ -105,14 +105,15 @@ class PendingCommand:
             ValueError: there is no such number, or another command waits under it.
         """
         table = self._table
+        port = table.port
         if len(table.pending) >= MOST_PENDING:
             raise LimitExceeded(f"{MOST_PENDING} commands have no result yet; the next one was not sent")
-        self.sequence_id = number = table.port.next_number(self.command)  # before others find it
+        self.sequence_id = port.last_sequence_id = number = next(port.numbers)  # before others find it
         other = table.pending.setdefault(number, self)
         if other is not self:
             self.sequence_id = -1
             raise ValueError(f"{self.command} was not sent: its sequence id is that of {other}, which has no result")
-        table.port.usual = USUAL_REPLY % (number, number), self.finish
+        port.usual = USUAL_REPLY % (number, number), self.finish
         return line_of(number)
 
     def fail_to_send(self, error: Exception) -> None:

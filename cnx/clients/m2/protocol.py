@@ -38,6 +38,7 @@ __all__ = [
     "Kind",
     "M2Lines",
     "Reply",
+    "checked_numbers",
     "compose",
     "encode",
     "kind_of",
@@ -211,6 +212,24 @@ def sequence_numbers(first: int = 1) -> Iterator[int]:
         raise ValueError(f"sequence numbers are 1 to {MAX_SEQUENCE_ID}, not {first}")
     rounds = itertools.repeat(range(1, MAX_SEQUENCE_ID + 1))
     return itertools.chain(range(first, MAX_SEQUENCE_ID + 1), itertools.chain.from_iterable(rounds))
+
+
+def checked_numbers(sequence: Iterator[Any]) -> Iterator[int]:
+    """Return the numbers that ``sequence`` gives; the iterator never ends, and may be shared as that may be.
+
+    Raises:
+        ValueError: by ``next()``, where there is none from 0 to 2147483647; the next call asks for another one.
+    """
+    return map(_checked_number, iter(lambda: next(sequence, None), object()))
+
+
+def _checked_number(number: Any) -> int:
+    if type(number) is not int or not 0 <= number <= MAX_SEQUENCE_ID:
+        raise ValueError(
+            f"the command was not sent: a sequence id is an integer from 0 to {MAX_SEQUENCE_ID}, and the sequence "
+            + ("has ended" if number is None else f"gave {number!r}")
+        )
+    return number
 
 
 class M2Lines(JsonLines):

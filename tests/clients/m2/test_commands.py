@@ -30,7 +30,7 @@ def connected(scripted: ScriptedController, **options: Any) -> M2Controller:
 def test_a_sequence_that_gives_no_number(scripted: ScriptedController, number: Any) -> None:
     """What is no sequence id is told, and neither sent nor noted; the connection goes on."""
     with connected(scripted, sequence=iter([number, 0, 2**31 - 1])) as client:
-        with pytest.raises(ValueError, match="setMirrorHome was not sent: a sequence id is an integer"):
+        with pytest.raises(ValueError, match="the command was not sent: a sequence id is an integer"):
             client.command("setMirrorHome")
         assert client.commands.last_sequence_id == -1
         assert client.command("setMirrorHome").sequence_id == 0
