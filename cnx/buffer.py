@@ -15,10 +15,11 @@ class ReceiveBuffer:
     gathered in a ``bytearray``. Not thread-safe: its owner guards it. Only ``lines.pop()`` needs no guard.
 
     Attributes:
+        exhausted: no complete message is in it: who looked last found none, or took all; for a framing to set.
         lines: lines in front of all other bytes, cut already by :meth:`cut_lines`, the first one last.
     """
 
-    __slots__ = ("_data", "_searched", "_separator", "_start", "lines")
+    __slots__ = ("_data", "_searched", "_separator", "_start", "exhausted", "lines")
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
@@ -26,6 +27,7 @@ class ReceiveBuffer:
         self._start = 0
         self._separator = b""
         self._searched = 0
+        self.exhausted = False
 
     def __len__(self) -> int:
         """Return how many bytes wait to be taken."""
@@ -34,13 +36,17 @@ class ReceiveBuffer:
 
     def append(self, data: bytes) -> None:
         """Add bytes at the end."""
-        if self._start == len(self._data):
+        self.exhausted = False
+        start = self._start
+        waiting = len(self._data) - start
+        if not waiting:
             self._data, self._start, self._searched = data, 0, 0
             return
-        if isinstance(self._data, bytes) and len(self) <= len(data):
-            rest = self._data[self._start :] if self._start else self._data
-            self._data, self._searched = rest + data, max(0, self._searched - self._start)
-            self._start = 0
+        if isinstance(self._data, bytes) and waiting <= len(data):
+            if start:
+                self._data, self._start = self._data[start:], 0
+                self._searched = max(0, self._searched - start)
+            self._data += data
             return
         if not isinstance(self._data, bytearray):
             self._data = bytearray(memoryview(self._data)[self._start :])
@@ -117,6 +123,7 @@ class ReceiveBuffer:
         """Put everything back that was taken since ``mark``."""
         self._data, self._start = mark
         self._searched = 0
+        self.exhausted = False
 
     def put_back(self, data: bytes) -> None:
         """Add bytes in front, as if they had not been taken."""
@@ -127,6 +134,26 @@ class ReceiveBuffer:
         """Remove everything."""
         self.lines = []
         self._data, self._start, self._searched = b"", 0, 0
+
+    def cut_all(self, separator: bytes, limit: int) -> list[bytes] | None:
+        """Remove and return all pieces that end with ``separator``, without it; ``None`` if one may be over ``limit``.
+
+        A piece counts with its separator. What is left begins behind the last one.
+        """
+        if self.lines:
+            self._uncut()
+        data, start = self._data, self._start
+        known = separator == self._separator and self._searched > start
+        if data.find(separator, self._searched if known else start) < 0:
+            self._separator, self._searched = separator, max(start, len(data) - len(separator) + 1)
+            return []
+        if start or not isinstance(data, bytes):
+            data = bytes(data[start:])
+        if len(data) > limit and may_exceed(data, separator, limit):
+            return None
+        pieces = data.split(separator)
+        self._data, self._start, self._searched = pieces.pop(), 0, 0
+        return pieces
 
     def cut_lines(self, limit: int) -> bool:
         """Cut all lines that are complete; return whether there are any, and none is longer than ``limit`` bytes."""

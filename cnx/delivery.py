@@ -106,7 +106,8 @@ class Delivery:
             ProtocolError, LimitExceeded: the framing cannot go on.
         """
         audience = self._audience
-        self._data.emit(data, audience.plan)
+        if audience.plan.items:
+            self._data.emit(data, audience.plan)
         if self._framing is not None:
             self._deliver_cut(self._framing, data)
             return
@@ -115,14 +116,19 @@ class Delivery:
             self._tell([data])
 
     def _deliver_cut(self, framing: Framing, data: bytes) -> None:
-        self._partial.append(data)
+        partial = self._partial
+        partial.append(data)
         while not self._stopped:
-            messages = self._cut(framing)
-            if not messages:
-                return
+            try:
+                messages = framing.take_all(partial)
+            except CnxError:
+                raise
+            except Exception as error:
+                raise ProtocolError(f"{type(framing).__name__} failed on what came: {error!r}") from error
             self.messages += len(messages)
-            self._tell(messages)
-            if not len(self._partial):
+            if messages:
+                self._tell(messages)
+            if partial.exhausted or not messages or not len(partial):
                 return
 
     def stop(self) -> None:
@@ -153,14 +159,6 @@ class Delivery:
             messages = not heard.isdisjoint((_MESSAGE, _ANY_SIGNAL))
             audience = self._audience = _Audience(wanted, messages, plan)
         return audience
-
-    def _cut(self, framing: Framing) -> list[Any]:
-        try:
-            return framing.take_all(self._partial)
-        except CnxError:
-            raise
-        except Exception as error:
-            raise ProtocolError(f"{type(framing).__name__} failed on what came: {error!r}") from error
 
     def _tell(self, messages: list[Any]) -> None:
         if self._consumes:

@@ -28,7 +28,7 @@ import ctypes
 from abc import ABC, abstractmethod
 from typing import Any, Literal
 
-from cnx.buffer import ReceiveBuffer, may_exceed
+from cnx.buffer import ReceiveBuffer
 from cnx.errors import LimitExceeded, ProtocolError
 
 __all__ = ["Delimited", "FixedSize", "Framing", "LengthPrefixed", "Raw", "Struct"]
@@ -70,6 +70,7 @@ class Framing(ABC):
             while (message := self.take(buffer)) is not None:
                 messages.append(message)
                 mark = buffer.mark()
+            buffer.exhausted = True
         except Exception:
             if not messages:
                 raise
@@ -139,15 +140,12 @@ class Delimited(Framing):
 
     def take_all(self, buffer: ReceiveBuffer) -> list[bytes]:
         """Remove all complete messages in one pass."""
-        if buffer.find(self.terminator) < 0:
-            self.incomplete(buffer)
-            return []
-        data = buffer.take_all()
-        if may_exceed(data, self.terminator, self.limit):
-            buffer.put_back(data)
+        messages = buffer.cut_all(self.terminator, self.limit)
+        if messages is None:
             return super().take_all(buffer)
-        messages = data.split(self.terminator)
-        buffer.append(messages.pop())
+        if not messages:
+            self.incomplete(buffer)
+        buffer.exhausted = len(buffer) <= self.limit
         return [message + self.terminator for message in messages] if self._kept else messages
 
     def encode(self, message: bytes | str) -> bytes:

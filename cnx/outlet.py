@@ -88,6 +88,7 @@ class Outlet:
 
     __slots__ = (
         "_batch",
+        "_change",
         "_name",
         "_own",
         "_plan",
@@ -107,6 +108,7 @@ class Outlet:
         self._name = name
         self._refreshed = refreshed
         self._plan = self._running = NO_PLAN
+        self._change: object = None  # another one with every refresh
         self._batch: list[Any] = []
         self._rest = _OVER
         self._teller = 0  # the thread that tells a batch
@@ -140,12 +142,12 @@ class Outlet:
         """Tell the signal for each of ``payloads``, which is emptied when it is stopped half-way."""
         self._teller = get_ident()
         while payloads:
-            plan = self.plan()
-            running = self._running = plan.for_batch()
+            change = self._change
+            running = self._running = self.plan().for_batch()
             self._batch, self._rest = payloads, iter(payloads)
             if self._stopped:
                 payloads.clear()
-            elif self.plan() is not plan:
+            elif self._change is not change:
                 continue  # somebody unsubscribed, and could not know yet what to take the handler out of
             elif running.calls:
                 run = self._run_one if len(running.calls) == 1 else self._run_all
@@ -162,12 +164,15 @@ class Outlet:
         Who unsubscribed is called no more. Who subscribed is told from the next message on, or, if another thread is
         telling, from the next batch on.
         """
+        self._change = object()
         self._running.keep_only(self.plan().items)
-        left = operator.length_hint(self._rest)
-        if left and self._teller == get_ident():
-            batch = self._batch
-            self._batch = batch[-left:]
-            batch.clear()
+        left, batch = operator.length_hint(self._rest), self._batch
+        if self._teller == get_ident():
+            if left:
+                self._batch = batch[-left:]
+                batch.clear()
+        elif all(item is None for item in self._running.items):
+            batch.clear()  # nobody is left of those who are being told
 
     def stop(self) -> None:
         """Tell nothing after the message that is being told."""
@@ -207,11 +212,10 @@ class Outlet:
         return functools.partial(call_filtered, target, self._sender, self._signal, self._name)
 
     def _run_one(self, calls: list[_Call], rest: Iterator[Any]) -> None:
-        over = False
+        call, over = calls[0], False
         while not over:
             try:
-                for payload in rest:
-                    call = calls[0]  # looked up each time: refresh() may have taken it out
+                for payload in rest:  # the rest is empty as soon as refresh() has taken the handler out
                     call(payload)
                 over = True
             except Exception:

@@ -43,7 +43,7 @@ class Reception(Life):
         self._resting = False  # the attendant will look again after a while
         self._received_then = 0  # when the attendant was told to rest
         self._heard = False  # what came last was told, and no reading method wants it
-        self._full = 0 if transport.datagrams else CHUNK  # after so many bytes in one read, more may wait
+        self._full = transport.full
         self._kept = False  # there may be something in the inbox
 
     # -- for the attendant -----------------------------------------------------------------------------------------

@@ -274,8 +274,8 @@ def test_socket_url_is_a_stream_like_others() -> None:
                 connection.readexactly(1_000_000)
 
 
-def test_what_waits_is_read_at_once() -> None:
-    """A read goes on while more waits, up to its size; what it meets then, such as the end, is told by the next."""
+def test_what_waits_is_read_piece_by_piece() -> None:
+    """Full pieces say that more may wait; the end is told by the read after the last one."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(PATIENCE)
         url = f"socket://127.0.0.1:{listener.getsockname()[1]}"
@@ -286,8 +286,10 @@ def test_what_waits_is_read_at_once() -> None:
         with peer:
             peer.sendall(data)
             wait_until(lambda: waiting(transport.fileno()) == len(data), "all that was sent")
-        assert transport.read(5000, PATIENCE) == data[:5000]
-        assert transport.read_now(65536) == data[5000:]
+        assert transport.read(5000, PATIENCE) == data[:4096]
+        for start in range(4096, len(data), 4096):
+            assert transport.read_now(65536) == data[start : start + 4096]
+        assert transport.full <= 4096
         with pytest.raises(ConnectionLost):
             transport.read(65536, PATIENCE)
         transport.close()

@@ -23,7 +23,7 @@ class UdpTransport(SocketTransport):
     peer may come and go. It is logged.
     """
 
-    datagrams = True
+    full = 0
 
     def read(self, size: int, timeout: float | None) -> bytes:
         while True:

@@ -29,15 +29,14 @@ __all__ = ["BlockingSerialTransport", "DescriptorSerialTransport", "open_serial"
 _PIECE = 4096
 """Bytes that Linux hands out in one read of a terminal, at most; to ask for more only costs memory."""
 
-_MUCH = 1024
-"""Bytes in one read that make it worth to look for more at once."""
-
 _SLICE = 0.2
 """Seconds after which a port that cannot be woken looks whether it was shut down."""
 
 
 class DescriptorSerialTransport(Transport):
     """An open port with a descriptor: a device, a pty, or pyserial's ``socket://``."""
+
+    full = 1024  # there is more only where it comes quickly; to look for it is then less work than to be told of it
 
     def __init__(self, port: Any, address: str) -> None:
         self.address = address
@@ -70,8 +69,11 @@ class DescriptorSerialTransport(Transport):
         raise ConnectionLost(f"{self.address}: the device is gone; is it plugged in, or does another program read it?")
 
     def read_now(self, size: int) -> bytes | None:
+        data = self._read(size)
+        if data or data is None:
+            return data
         try:
-            return self._read(size) or self.read(size, 0.0)
+            return self.read(size, 0.0)  # which finds out what it is about
         except TimedOut:
             return None
 
@@ -94,24 +96,14 @@ class DescriptorSerialTransport(Transport):
         os.close(self._wake_read)
         os.close(self._wake_write)
 
-    def _read(self, size: int) -> bytes:
-        """Return up to ``size`` bytes, ``b""`` when none wait."""
+    def _read(self, size: int) -> bytes | None:
+        """Return up to ``size`` bytes, ``None`` when none wait, and ``b""`` when there may never be any."""
         try:
-            data = os.read(self._fd, _PIECE if size > _PIECE else size)
+            return os.read(self._fd, _PIECE if size > _PIECE else size)
         except BlockingIOError:
-            return b""
+            return None
         except OSError as error:
             raise ConnectionLost(f"{self.address}: the port broke while reading: {error}; is it plugged in?") from error
-        return data if len(data) < _MUCH else self._read_on(data, size)
-
-    def _read_on(self, data: bytes, size: int) -> bytes:
-        """Return ``data`` and what else waits: the port is busy, and a larger piece is less work for everybody."""
-        pieces, left = [data], size - len(data)
-        with contextlib.suppress(OSError):  # the next read finds out
-            while left and (data := os.read(self._fd, min(left, _PIECE))):
-                pieces.append(data)
-                left -= len(data)
-        return b"".join(pieces)
 
     def _write_rest(self, view: memoryview, sent: int, timeout: float | None) -> int:
         end = None if timeout is None else monotonic() + timeout

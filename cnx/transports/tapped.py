@@ -29,7 +29,7 @@ class TappedTransport(Transport):
     def __init__(self, inner: Transport, tap: Tap) -> None:
         self.inner = inner
         self.address = inner.address
-        self.datagrams = inner.datagrams
+        self.full = inner.full
         self.buffers = inner.buffers
         self._tap = tap
 

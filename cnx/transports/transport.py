@@ -22,12 +22,12 @@ class Transport(ABC):
 
     Attributes:
         address: where it leads to, for people.
-        datagrams: what ``read`` returns is one whole message each, and ``b""`` is one, too.
+        full: a read that returns fewer bytes than these has left none behind; 0 if one never knows, as for datagrams.
         buffers: a ``read`` of less than :data:`CHUNK` may leave bytes inside, of which ``fileno`` does not tell.
     """
 
     address: str
-    datagrams: bool = False
+    full: int = CHUNK
     buffers: bool = False
 
     @abstractmethod
@@ -65,5 +65,5 @@ class Transport(ABC):
         return -1
 
     def read_now(self, size: int) -> bytes | None:
-        """Return like ``read``, but ``None`` instead of waiting; fewer than ``size`` bytes mean that no more wait."""
+        """Return like ``read``, but ``None`` instead of waiting."""
         raise NotImplementedError(f"{type(self).__name__} has a descriptor and needs read_now")
