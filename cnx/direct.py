@@ -63,7 +63,8 @@ class Direct(Reception):
                 self._ask(NOTHING)
             data = self.transport.read(size, timeout)
             came = len(data)
-            self._note((time(), "<", data if came <= PIECE else data[:PIECE], came))
+            note = self._note
+            note((time(), "<", data if came <= PIECE else data[:PIECE], came))
             self.received += came
             found = least <= came <= most and (whole is None or whole(data))
             if self._sink.wanted() and self.live:

@@ -197,7 +197,8 @@ class Reception(Life):
     def _accept(self, data: bytes, keep: bool, tell: bool) -> None:
         """Put what was read where it belongs: into the inbox, to the subscribers, or both."""
         came = len(data)
-        self._note((time(), "<", data if came <= PIECE else data[:PIECE], came))
+        note = self._note
+        note((time(), "<", data if came <= PIECE else data[:PIECE], came))
         self.received += came
         if not tell:
             self._keep(data, False)

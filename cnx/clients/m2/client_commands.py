@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnx.clients.m2.client_events import CommandFailed, CommandLost, CommandRefused, CommandResult, CommandTimedOut
-from cnx.clients.m2.protocol import USUAL_REPLY, Reply
+from cnx.clients.m2.protocol import USUAL_REPLY, Reply, prepare_command
 from cnx.clients.m2.protocol_enums import CommandStatus
 from cnx.clients.m2.protocol_fields import Command
+from cnx.clients.m2.protocol_table import command
 from cnx.deadline import checked_timeout, left_of
 from cnx.errors import ConnectionLost, LimitExceeded, NotConnected, TimedOut
 from cnx.signals import ANY, connections
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from cnx.clients.m2.client_controller import M2Controller
     from cnx.clients.m2.client_ports import Port
 
-__all__ = ["PendingCommand", "PendingCommands"]
+__all__ = ["PendingCommand", "PendingCommands", "prepared", "prepared_bare"]
 
 MOST_PENDING = 10_000
 
@@ -30,7 +31,23 @@ log = logging.getLogger(__name__)
 
 # at once, where the constructor of a named tuple is a function that calls this
 _new_result: Callable[[tuple[str, int, CommandStatus | None, Exception | None]], CommandResult]
-_new_result = partial(tuple.__new__, CommandResult)
+_new_result = functools.partial(tuple.__new__, CommandResult)
+
+
+def prepared(name: str, parameters: Mapping[str, Any]) -> tuple[Command, Callable[[int], bytes]]:
+    """Return the table's entry of a command, and what makes its line of a number; parameters are checked.
+
+    Raises:
+        ValueError, TypeError: no such command, or wrong parameters.
+    """
+    entry = command(name)
+    return entry, prepare_command(name, entry.check(parameters))
+
+
+@functools.lru_cache(maxsize=100)
+def prepared_bare(name: str) -> tuple[Command, Callable[[int], bytes]]:
+    """Return the same for a command without parameters, which most are; it is the same every time."""
+    return prepared(name, {})
 
 
 class PendingCommand:
@@ -188,5 +205,5 @@ class PendingCommands:
 
     def lose_all(self, reason: BaseException) -> None:
         """End all commands because the connection ended."""
-        for command in self.pending.copy().values():
-            command.lose(reason)
+        for pending in self.pending.copy().values():
+            pending.lose(reason)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
 
-from cnx.clients.m2.client_commands import PendingCommand, PendingCommands
+from cnx.clients.m2.client_commands import PendingCommand, PendingCommands, prepared, prepared_bare
 from cnx.clients.m2.client_events import CommandResult, M2Signals, MessageNotSent
 from cnx.clients.m2.client_ports import Port, TwoPorts
 from cnx.clients.m2.client_topics import Condition, Expectation, Sample, Topics
@@ -17,11 +17,8 @@ from cnx.clients.m2.protocol import (
     Kind,
     kind_of,
     parse_reply,
-    prepare_bare_command,
-    prepare_command,
 )
 from cnx.clients.m2.protocol_fields import Command
-from cnx.clients.m2.protocol_table import command
 from cnx.clients.m2.protocol_topics import EVENTS, TELEMETRY
 from cnx.deadline import checked_timeout
 from cnx.errors import ConnectionLost, NotConnected, ProtocolError, TimedOut
@@ -98,14 +95,13 @@ class M2Controller(TwoPorts):
             CommandLost: the connection ended before the result.
             RuntimeError: called by a handler on the thread that would bring the result; nothing was sent.
         """
-        entry = command(name)
-        checked = entry.check(parameters)
+        entry, line_of = prepared(name, parameters) if parameters else prepared_bare(name)
         seconds = entry.timeout if timeout is None else checked_timeout(timeout)
         link = self.commands._link
         if link is None or not link.live or READER not in link.vacant:  # else this thread tells nobody anything
             self.commands.check_may_wait("wait for a result")
         began = monotonic()
-        return self._start(entry, checked, seconds).outcome(seconds, began)
+        return self._start(entry, line_of, seconds).outcome(seconds, began)
 
     def start_command(self, name: str, /, *, timeout: float | None = None, **parameters: Any) -> PendingCommand:
         """Send a command without waiting for its result; ``timeout`` is for the sending.
@@ -114,14 +110,13 @@ class M2Controller(TwoPorts):
             ValueError, TypeError, MessageNotSent, CommandTimedOut, CommandLost: see :meth:`command`.
             LimitExceeded: far too many commands have no result yet.
         """
-        entry = command(name)
-        return self._start(entry, entry.check(parameters), checked_timeout(timeout))
+        entry, line_of = prepared(name, parameters)
+        return self._start(entry, line_of, checked_timeout(timeout))
 
-    def _start(self, entry: Command, checked: dict[str, Any], timeout: float | None) -> PendingCommand:
+    def _start(self, entry: Command, line_of: Callable[[int], bytes], timeout: float | None) -> PendingCommand:
         if not self._up:
             self.commands.check_usable(entry.name)
         pending = PendingCommand(entry, self._pending)
-        line_of = prepare_command(entry.name, checked) if checked else prepare_bare_command(entry.name)
         try:
             link = self.commands._link or self.commands._current()
             link.write(line_of, timeout, pending.line)
