@@ -64,10 +64,9 @@ class PendingCommand:
     acknowledged: bool = False
     result: CommandResult | None = None
 
-    def __init__(self, command: Command, table: PendingCommands) -> None:
-        self.command = command.name
+    def __init__(self, name: str, table: PendingCommands) -> None:
+        self.command = name
         self._table = table
-        self._timeout = command.timeout
 
     def __repr__(self) -> str:
         return f"<PendingCommand {self}>"
@@ -85,7 +84,7 @@ class PendingCommand:
             CommandRefused, CommandFailed, CommandTimedOut, CommandLost: anything else.
             RuntimeError: called by a handler on the thread that the result would come by.
         """
-        seconds = self._timeout if timeout is None else checked_timeout(timeout)
+        seconds = command(self.command).timeout if timeout is None else checked_timeout(timeout)
         if self.result is None:
             self._table.port.check_may_wait("wait for a result")
         return self.outcome(seconds, monotonic())

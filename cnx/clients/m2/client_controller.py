@@ -116,7 +116,7 @@ class M2Controller(TwoPorts):
     def _start(self, entry: Command, line_of: Callable[[int], bytes], timeout: float | None) -> PendingCommand:
         if not self._up:
             self.commands.check_usable(entry.name)
-        pending = PendingCommand(entry, self._pending)
+        pending = PendingCommand(entry.name, self._pending)
         try:
             link = self.commands._link or self.commands._current()
             link.write(line_of, timeout, pending.line)
