@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import ssl
 import stat
 import sys
@@ -42,21 +43,40 @@ def clean_exit() -> Iterator[None]:
 
 @contextmanager
 def stop_signal() -> Iterator[Flag]:
-    """Give a flag that SIGINT, SIGTERM and SIGHUP set, for commands that run until they are told to stop."""
+    """Give a flag that SIGINT, SIGTERM and SIGHUP set, for commands that run until they are told to stop.
+
+    A thread of its own sets it: CPython may begin to wait for a lock just when a signal has come, and learns of that
+    only when the wait is over.
+    """
     stop = Flag()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    numbers = [signal.SIGINT, signal.SIGTERM]
+    numbers: list[int] = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup stays in force
         numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, on_signal) for number in numbers}
+    news, teller = socket.socketpair()
+    teller.setblocking(False)
+    waiter = threading.Thread(target=_await_signal, args=(news, numbers, stop), name="cnx signals", daemon=True)
+    waiter.start()
+    told = signal.set_wakeup_fd(teller.fileno(), warn_on_full_buffer=False)
+    before = {number: signal.signal(number, _leave_to_waiter) for number in numbers}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(told)
+        teller.close()
+        waiter.join()
+        news.close()
+
+
+def _leave_to_waiter(number: int, frame: FrameType | None) -> None:
+    """Handle a signal whose number CPython has sent to the thread that waits for it."""
+
+
+def _await_signal(news: socket.socket, numbers: list[int], stop: Flag) -> None:
+    while came := news.recv(64):
+        if not set(numbers).isdisjoint(came):
+            stop.set()
 
 
 @contextmanager
