@@ -242,6 +242,9 @@ class Connection(ABC):
         if self._begun == begun or self._torndown:  # else what is there now was made since, for who wanted it
             self.release(reason, max(0.0, end - monotonic()))
 
+    def wait_ended(self, timeout: float) -> None:  # noqa: B027  # not every kind tells the end on a thread of its own
+        """Wait at most ``timeout`` seconds until the end of a link that has ended was told to everybody."""
+
     def tell_end(self, reason: BaseException) -> None:
         """Tell the end of a link: the alarm if it was lost, and ``DISCONNECTED``."""
         asked = isinstance(reason, Cancelled)

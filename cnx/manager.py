@@ -114,11 +114,11 @@ class ConnectionManager:
 
     def disconnect(self) -> None:
         """Close the link and make no more attempts. Returns in bounded time, from any thread."""
-        self._recovery.put("disconnect", Cancelled("disconnect() was called"))
+        self._recovery.stop("disconnect", Cancelled("disconnect() was called"))
 
     def teardown(self) -> None:
         """Disconnect for good, the connection too."""
-        self._recovery.put("teardown", Cancelled("teardown() was called"))
+        self._recovery.stop("teardown", Cancelled("teardown() was called"))
 
     def wait_until(self, state: State | str, timeout: float | None = None) -> None:
         """Wait until the state is ``state``.

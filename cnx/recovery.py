@@ -91,6 +91,13 @@ class Recovery:
             action()
         self._tell_news()
 
+    def stop(self, name: str, reason: BaseException) -> None:
+        """Feed the machine a command to stop, and wait until the end of the link was told, if this thread can."""
+        end = monotonic() + STOP_TIMEOUT
+        self.put(name, reason)
+        if not self.is_inside():  # the thread that tells the end may have done what was decided, and waits for nobody
+            self._connection.wait_ended(max(0.0, end - monotonic()))
+
     def wait_for(self, states: tuple[State, ...], timeout: float | None) -> State | None:
         """Wait until the state is one of ``states`` and return it; ``None`` after ``timeout`` seconds."""
         return self._changed.wait_for(lambda: self.state if self.state in states else None, timeout)

@@ -211,8 +211,7 @@ class TransportConnection(Connection):
                     f"a handler of {self.name} is still busy with its last link; connect after that, on another "
                     "thread, or leave it to a ConnectionManager"
                 )
-            unread = old.unread()
-            if unread:
+            if unread := old.unread():
                 log.warning("%s: %d bytes that the last link brought were not read and are dropped", self.name, unread)
         self._link, self._before = None, self.traffic
 
@@ -237,6 +236,11 @@ class TransportConnection(Connection):
             if timeout:
                 link.wait_settled(timeout)
 
+    def wait_ended(self, timeout: float) -> None:
+        link = self._link
+        if link is not None and link.reason is not None:
+            link.wait_settled(timeout)
+
     def tell_end(self, reason: BaseException) -> None:
         asked = isinstance(reason, Cancelled)
         if not asked:
@@ -255,9 +259,7 @@ class TransportConnection(Connection):
         self._fresh = None
 
     def _attendant(self, transport: Transport) -> Listener | Pump:
-        if transport.fileno() < 0:
-            return Pump(self.name)
-        return self._listener or Listener(self.name)
+        return Pump(self.name) if transport.fileno() < 0 else self._listener or Listener(self.name)
 
     def _new_inbox(self) -> Inbox:
         return ReceiveBuffer()

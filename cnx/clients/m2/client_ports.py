@@ -178,6 +178,11 @@ class TwoPorts(Connection):
         for port in (self.commands, self.telemetries):
             port.release(reason, max(0.0, end - monotonic()))
 
+    def wait_ended(self, timeout: float) -> None:
+        end = monotonic() + timeout
+        for port in (self.commands, self.telemetries):
+            port.wait_ended(max(0.0, end - monotonic()))
+
     def on_port_down(self, port: Port, reason: BaseException) -> None:
         """Hear that a port ended: then the other one ends too, and the last one tells it."""
         first = self._lose(reason)

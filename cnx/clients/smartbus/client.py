@@ -201,6 +201,12 @@ class SmartBusClient(Requests, Incoming, Connection):
         if timeout:
             self._calls.close(max(0.0, end - monotonic()))
 
+    def wait_ended(self, timeout: float) -> None:
+        """Wait until the ends of both links were told."""
+        end = monotonic() + timeout
+        for link in self._links:
+            link.wait_ended(max(0.0, end - monotonic()))
+
     def dispose(self) -> None:
         """Disconnect for good; the same as :meth:`teardown`."""
         self.teardown()
