@@ -20,7 +20,7 @@ from cnx.clients.m2 import M2Client, M2Controller, M2Lines, M2Signals
 from cnx.clients.m2.client import fastest_decoder
 from cnx.clients.m2.simulator import M2Simulator
 from tests.benchmarks.floor import FLOOR, Floor
-from tests.benchmarks.harness import CORE, Case, Target, case, pin
+from tests.benchmarks.harness import CORE, Case, Target, View, case, percentile, pin
 
 Ways = tuple[Callable[[bytes], Any], Callable[[int], bytes]]
 
@@ -58,12 +58,14 @@ def telemetry() -> Iterator[Case]:
 def commands() -> Iterator[Case]:
     """Commands to the simulator, and their results."""
     pin()
-    made = Case("M2 command and result", "us", slices=10)
+    ours = "cnx M2Controller"
+    p50 = View("p50", percentile(50), {ours: Target(1.4, 1.2, upper=True)})
+    made = Case("M2 command and result", "us", slices=10, views=[p50, View("p99", percentile(99))])
     with other_side("simulator") as ports:
         made.way("bare sockets, same bytes", lambda: bare_commands(*ports, bare_ways))
         made.way(FLOOR, lambda: bare_commands(*ports, floor_ways))
         made.way("cnx write(), read() alone, same bytes", lambda: core_commands(*ports))
-        made.way("cnx M2Controller", lambda: client_commands(*ports), Target(1.4, 1.2, upper=True))
+        made.way(ours, lambda: client_commands(*ports))
         yield made
 
 
@@ -115,8 +117,8 @@ def floor_ways(sock: socket.socket) -> Ways:
     return floor.write, floor.read
 
 
-def bare_commands(command_port: int, telemetry_port: int, ways: Callable[[socket.socket], Ways]) -> float:
-    """Return the microseconds of a command over plain sockets, while a thread receives the telemetry."""
+def bare_commands(command_port: int, telemetry_port: int, ways: Callable[[socket.socket], Ways]) -> list[float]:
+    """Return the microseconds of commands over plain sockets, while a thread receives the telemetry."""
     with (
         socket.create_connection(("127.0.0.1", command_port)) as sock,
         socket.create_connection(("127.0.0.1", telemetry_port)) as telemetry,
@@ -130,7 +132,7 @@ def bare_commands(command_port: int, telemetry_port: int, ways: Callable[[socket
         return passed
 
 
-def core_commands(command_port: int, telemetry_port: int) -> float:
+def core_commands(command_port: int, telemetry_port: int) -> list[float]:
     """Return the same over plain connections of cnx, where telemetry has a subscriber."""
     with (
         SocketConnection("127.0.0.1", command_port) as connection,
@@ -140,17 +142,17 @@ def core_commands(command_port: int, telemetry_port: int) -> float:
         return exchange(connection.write, connection.read)
 
 
-def exchange(write: Callable[[bytes], Any], read: Callable[[int], bytes]) -> float:
-    """Return the microseconds of a command."""
+def exchange(write: Callable[[bytes], Any], read: Callable[[int], bytes]) -> list[float]:
+    """Return the microseconds of each command."""
     lines = [b'{"id": "cmd_setMirrorHome", "sequence_id": %d}\r\n' % number for number in range(1, ALL + 1)]
-    began = 0.0
-    for number, line in enumerate(lines):
-        if number == FIRST:
-            began = perf_counter()
+    times = []
+    for line in lines:
+        began = perf_counter()
         write(line)
         while b'"success"' not in read(65536):
             pass
-    return (perf_counter() - began) / COMMANDS * 1e6
+        times.append((perf_counter() - began) * 1e6)
+    return times[FIRST:]
 
 
 def receive_all(sock: socket.socket) -> None:
@@ -159,15 +161,15 @@ def receive_all(sock: socket.socket) -> None:
         pass
 
 
-def client_commands(command_port: int, telemetry_port: int) -> float:
-    """Return the microseconds of a command of the controller."""
+def client_commands(command_port: int, telemetry_port: int) -> list[float]:
+    """Return the microseconds of each command of the controller."""
+    times = []
     with M2Controller("127.0.0.1", command_port, telemetry_port) as controller:
-        for _ in range(FIRST):
+        for _ in range(ALL):
+            began = perf_counter()
             controller.command("setMirrorHome")
-        began = perf_counter()
-        for _ in range(COMMANDS):
-            controller.command("setMirrorHome")
-        return (perf_counter() - began) / COMMANDS * 1e6
+            times.append((perf_counter() - began) * 1e6)
+    return times[FIRST:]
 
 
 def fast_decoders() -> Iterator[tuple[str, Callable[[bytes], Any]]]:
