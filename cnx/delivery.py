@@ -126,9 +126,10 @@ class Delivery:
             except Exception as error:
                 raise ProtocolError(f"{type(framing).__name__} failed on what came: {error!r}") from error
             self.messages += len(messages)
-            if messages:
-                self._tell(messages)
-            if partial.exhausted or not messages or not len(partial):
+            if not messages:
+                return
+            self._tell(messages)  # which may empty the list
+            if partial.exhausted or not len(partial):
                 return
 
     def stop(self) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from pydispatch import dispatcher
 
-from cnx import Connection, ConnectionManager, Delimited, SocketConnection, Subscription, TornDown, subscribe
+from cnx import Connection, ConnectionManager, Delimited, JsonLines, SocketConnection, Subscription, TornDown, subscribe
+from cnx.errors import InvalidJson
 from cnx.simulation import Session, Simulator
 from cnx.testing import PATIENCE, connection_pair, wait_until
 
@@ -52,6 +53,21 @@ def test_handler_that_unsubscribes_itself() -> None:
         wait_until(lambda: len(other) == 3, "all messages")
     assert first == [b"a"]
     assert other == [b"a", b"b", b"c"]
+
+
+def test_handler_that_unsubscribes_before_a_message_that_is_bad() -> None:
+    """What is bad in the rest of a piece ends the link at once, although nobody is told of the messages before it."""
+    with connection_pair(framing=JsonLines()) as (connection, peer):
+        ended = threading.Event()
+
+        def handle(message: object) -> None:
+            subscription.cancel()
+
+        subscription = subscribe(connection, SIGNALS.MESSAGE_RECEIVED, handle)
+        subscribe(connection, SIGNALS.RAISE_ALARM, ended.set)
+        peer.sendall(b"1\r\n2\r\nnone of it\r\n")
+        assert ended.wait(PATIENCE)
+        assert isinstance(connection.last_error, InvalidJson)
 
 
 def test_handler_that_subscribes_another() -> None:
