@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import platform
@@ -16,37 +15,35 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.chart import draw
-from tests.benchmarks.harness import CASES, Result, pin, run_case
+from tests.benchmarks.harness import Result, load, run_case
 
-CORE = ("receive", "request", "parts", "emit", "serial_port", "scale", "recovery", "recorder")
-CLIENTS = ("m2", "chiller", "smartbus")
 SHORT = ("bulk", "lines", "json", "request", "emit", "cycle", "serial-lines", "serial-write", "serial-request")
 
 
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("--short", is_flag=True, help="Run only the main cases of the core.")
-@click.option("--rounds", default=7, show_default=True, help="Interleaved rounds of each case.")
+@click.option(
+    "--rounds", default=7, show_default=True, help="Interleaved rounds of each case, each in a process of its own."
+)
 @click.option(
     "--json", "json_file", help="Write the results there, too; VERSION in the name stands for that of Python."
 )
 @click.option("--svg", "svg_file", type=click.Path(path_type=Path), help="Draw the ratios there.")
 def main(names: tuple[str, ...], short: bool, rounds: int, json_file: str | None, svg_file: Path | None) -> None:
     """Run the benchmarks NAMES, or all; every figure is a ratio to a bare loop measured in the same run."""
-    for module in CORE + CLIENTS:
-        importlib.import_module(f"tests.benchmarks.{module}")
-    unknown = set(names) - set(CASES)
+    cases = load()
+    unknown = set(names) - set(cases)
     if unknown:
-        raise click.UsageError(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
-    pin()
+        raise click.UsageError(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(cases)}")
     console = Console(width=120)
     where = (
-        f"{interpreter()}, {platform.machine()}, {os.cpu_count()} cores, medians of {rounds} rounds of many slices each"
+        f"{interpreter()}, {platform.machine()}, {os.cpu_count()} cores, medians of {rounds} rounds in a process each"
     )
     console.print(where)
     results: list[Result] = []
     began = monotonic()
-    for name in names or (SHORT if short else CASES):
+    for name in names or (SHORT if short else cases):
         for rows in run_case(name, rounds):
             console.print(table_of(rows))
             results += rows

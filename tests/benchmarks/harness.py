@@ -7,19 +7,45 @@ do a little each and take turns, every other time backwards, and the figures of 
 from __future__ import annotations
 
 import gc
-import json
+import importlib
 import os
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from typing import TypeVar
 
-__all__ = ["CASES", "Case", "Result", "Target", "View", "case", "isolated", "percentile", "pin", "run_case", "server"]
+__all__ = [
+    "Case",
+    "Result",
+    "Target",
+    "View",
+    "case",
+    "in_new_process",
+    "load",
+    "percentile",
+    "pin",
+    "run_case",
+    "server",
+]
+
+_OF_THE_CORE = ("receive", "request", "parts", "emit", "serial_port", "scale", "recovery", "recorder")
+MODULES = (*_OF_THE_CORE, "m2", "chiller", "smartbus")
+"""Those with cases, in the order of the table."""
+
+T = TypeVar("T")
 
 CORE = 0
 """Client and server share one core: that is the steady placement, see the performance page."""
+
+LARGE = 16 * 1024 * 1024
+"""Bytes that are freed at first, as in most programs: from then on glibc does not map and unmap memory for every piece
+of 128 KiB or more, which would make asyncio, as it reads 256 KiB at a time, take twice as long.
+"""
 
 Figures = float | list[float]
 
@@ -41,7 +67,8 @@ class Target:
 class View:
     """What is made of the figures of a slice: a name, the function, and the targets by the name of the way.
 
-    The median of the slices of a round counts; so what another program takes away from a few of them is not seen.
+    Each slice is compared with the one of the bare loop that is next to it, and the median of the slices of a round
+    counts; so what another program takes away from a few of them is not seen.
     """
 
     name: str
@@ -101,14 +128,21 @@ class Result:
         return self.target is None or self.target.met(self.figure if self.absolute else self.ratio)
 
 
-CASES: dict[str, Callable[[], Iterator[Case]]] = {}
+_cases: dict[str, Callable[[], Iterator[Case]]] = {}
+
+
+def load() -> dict[str, Callable[[], Iterator[Case]]]:
+    """Return all cases by their names."""
+    for module in MODULES:
+        importlib.import_module(f"tests.benchmarks.{module}")
+    return _cases
 
 
 def case(name: str) -> Callable[[Callable[[], Iterator[Case]]], Callable[[], Iterator[Case]]]:
     """Register a generator function that sets a case up, yields it, and tears it down."""
 
     def register(make: Callable[[], Iterator[Case]]) -> Callable[[], Iterator[Case]]:
-        CASES[name] = make
+        _cases[name] = make
         return make
 
     return register
@@ -119,22 +153,33 @@ def percentile(number: int) -> Callable[[list[float]], float]:
     return lambda figures: statistics.quantiles(figures, n=100)[number - 1]
 
 
-def run_case(name: str, rounds: int) -> Iterator[list[Result]]:
-    """Run all cases of one name; yield the results of each."""
-    for made in CASES[name]():
+def run_case(name: str, rounds: int) -> list[list[Result]]:
+    """Run all cases of one name; return the results of each.
+
+    Each round has a process of its own: where the system puts a program in memory, which is chance, changes what a
+    few microseconds of Python cost by a tenth, for as long as the process lives.
+    """
+    taken = [in_new_process(run_round, name) for _ in range(rounds)]
+    return [[merged(each) for each in zip(*rows, strict=True)] for rows in zip(*taken, strict=True)]
+
+
+def run_round(name: str) -> list[list[Result]]:
+    """Run one round of all cases of one name; return the results of each."""
+    pin()
+    bytes(LARGE)
+    results = []
+    for made in load()[name]():
         if made.slices > 1:
-            _round(made, 1)  # warms caches up, and counts nothing
+            _take(made, 1)  # warms caches up, and counts nothing
         gc.collect()
         gc.freeze()  # what there is already is not looked at again by every collection
-        taken = [_round(made, made.slices) for _ in range(rounds)]
+        taken = _take(made, made.slices)
         gc.unfreeze()
-        for view in made.all_views():
-            figures = {way: [statistics.median(map(view.of, one[way])) for one in taken] for way in made.ways}
-            bare = next(iter(figures.values()))
-            yield [_result(made, view, way, values, bare) for way, values in figures.items()]
+        results += [_told(made, view, taken) for view in made.all_views()]
+    return results
 
 
-def _round(made: Case, slices: int) -> dict[str, list[list[float]]]:
+def _take(made: Case, slices: int) -> dict[str, list[list[float]]]:
     figures: dict[str, list[list[float]]] = {way: [] for way in made.ways}
     for number in range(slices):
         ways = list(made.ways.items())
@@ -144,20 +189,31 @@ def _round(made: Case, slices: int) -> dict[str, list[list[float]]]:
     return figures
 
 
-def _result(made: Case, view: View, way: str, values: list[float], bare: list[float]) -> Result:
-    ratios = [value / base if base else 0.0 for value, base in zip(values, bare, strict=True)]
-    low, _, high = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+def _told(made: Case, view: View, taken: dict[str, list[list[float]]]) -> list[Result]:
+    """Return what a view makes of the figures of one round."""
     name = f"{made.name}, {view.name}" if view.name else made.name
-    figure, ratio = statistics.median(values), statistics.median(ratios)
-    return Result(name, way, made.unit, figure, ratio, low, high, view.targets.get(way), made.absolute)
+    figures = {way: list(map(view.of, slices)) for way, slices in taken.items()}
+    bare = next(iter(figures.values()))
+    results = []
+    for way, values in figures.items():
+        ratio = statistics.median(value / base if base else 0.0 for value, base in zip(values, bare, strict=True))
+        figure, target = statistics.median(values), view.targets.get(way)
+        results.append(Result(name, way, made.unit, figure, ratio, ratio, ratio, target, made.absolute))
+    return results
 
 
-def isolated(module: str, function: str, *arguments: str) -> dict[str, float]:
+def merged(rounds: tuple[Result, ...]) -> Result:
+    """Return the medians of the results that one way had in several rounds."""
+    ratios = [one.ratio for one in rounds]
+    low, _, high = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+    figure = statistics.median(one.figure for one in rounds)
+    return replace(rounds[0], figure=figure, ratio=statistics.median(ratios), low=low, high=high)
+
+
+def in_new_process(function: Callable[..., T], *arguments: object) -> T:
     """Return what a function returns in a new process."""
-    code = f"import json, {module} as m; print(json.dumps(m.{function}(*{arguments!r})))"
-    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True, text=True)
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def pin(core: int = CORE) -> None:

@@ -19,12 +19,12 @@ from time import perf_counter
 
 import cnx
 from tests.benchmarks.floor import FLOOR, Floor
-from tests.benchmarks.harness import Case, Target, View, case, isolated, percentile, server
+from tests.benchmarks.harness import Case, Target, View, case, in_new_process, percentile, server
 from tests.benchmarks.measuring import SIGNALS, bare_socket, times_of
 from tests.benchmarks.peers import read_str
 
 COUNT = 1000
-SECONDS = 4.0
+SECONDS = 1.0
 SETTLED = 0.5
 
 EACH, SHARED, UNHEARD = "cnx, a thread each", "cnx, shared listener", "cnx, shared listener, nobody subscribed"
@@ -198,8 +198,8 @@ def measure(way: str) -> dict[str, float]:
 
 @case("idle")
 def idle() -> Iterator[Case]:
-    """A thousand connections on which nothing comes; each way in a process of its own, once."""
-    found = {way: isolated("tests.benchmarks.scale", "measure", way) for way in IDLE_WAYS}
+    """A thousand connections on which nothing comes; each way in a process of its own."""
+    found = {way: in_new_process(measure, way) for way in IDLE_WAYS}
     quiet = {way: at_most(2, 0.1) for way in (EACH, SHARED, UNHEARD)}
     never = {way: at_most(0, 0) for way in (EACH, SHARED, UNHEARD)}
     for key, unit, targets in (
@@ -217,11 +217,11 @@ def idle() -> Iterator[Case]:
 @case("crowd")
 def crowd_case() -> Iterator[Case]:
     """A thousand connections with one message a second each; the ways take turns of a second."""
-    made = Case(f"{COUNT} connections, 1 message/s each", "us/message")
+    made = Case(f"{COUNT} connections, 1 message/s each", "us/message", slices=2)
     with ExitStack() as stack:
         for way, make in {BARE: bare_crowd, FLOOR: partial(bare_crowd, receiving=floor_of), **WAYS}.items():
             if way == MONITORED:  # its monitors would run in everybody's turn
-                made.way(way, lambda: isolated("tests.benchmarks.scale", "monitored")["processor time"])
+                made.way(way, partial(in_new_process, monitored))
                 continue
             port = stack.enter_context(server("ticks", COUNT))
             stack.enter_context(make(port))
@@ -230,10 +230,10 @@ def crowd_case() -> Iterator[Case]:
         yield made
 
 
-def monitored() -> dict[str, float]:
+def monitored() -> float:
     """Measure the way of ts_tcpip in this process."""
     with server("ticks", COUNT) as port, WAYS[MONITORED](port), bare_socket(port) as control:
-        return {"processor time": _second(control)}
+        return _second(control)
 
 
 def _second(control: socket.socket) -> float:
@@ -284,23 +284,19 @@ def cycle() -> Iterator[Case]:
 def neighbours() -> Iterator[Case]:
     """A subscriber that takes 10 ms on one of 100 connections: how long the others wait for their signals."""
     made = Case("99th percentile of signal latency beside a slow subscriber", "ms", absolute=True)
-    made.way("bare epoll loop, the slow one on its own thread", partial(_neighbour_p99, BARE))
-    made.way(NOBODY_SLOW, partial(_neighbour_p99, NOBODY_SLOW))
+    made.way("bare epoll loop, the slow one on its own thread", partial(in_new_process, slow_neighbour, BARE))
+    made.way(NOBODY_SLOW, partial(in_new_process, slow_neighbour, NOBODY_SLOW))
     ways = ("cnx, all on one shared listener", "cnx, the slow one on its own thread")
     for way in ways:
-        made.way(way, partial(_neighbour_p99, way), at_most(0.2, 0.06) if way == ways[1] else None)
+        made.way(way, partial(in_new_process, slow_neighbour, way), at_most(0.2, 0.06) if way == ways[1] else None)
     yield made
 
 
 NOBODY_SLOW = "floor: cnx, all on one shared listener, nobody slow"
 
 
-def _neighbour_p99(way: str) -> float:
-    return isolated("tests.benchmarks.scale", "slow_neighbour", way)["p99"]
-
-
-def slow_neighbour(way: str) -> dict[str, float]:
-    """Measure the latency of 99 connections, one of whose neighbours is slow."""
+def slow_neighbour(way: str) -> float:
+    """Return the 99th percentile of the latency, in ms, of 99 connections, one of whose neighbours is slow."""
     latencies: list[float] = []
     with ExitStack() as stack:
         pairs = [socket.socketpair() for _ in range(100)]
@@ -322,7 +318,7 @@ def slow_neighbour(way: str) -> dict[str, float]:
                 connection = stack.enter_context(cnx.SocketConnection.from_socket(sock, listener=listener))
                 stack.enter_context(cnx.subscribe(connection, SIGNALS.DATA_RECEIVED, handle))
         _send_stamps([pair[1] for pair in pairs])
-    return {"p99": percentile(99)(latencies) * 1e3}
+    return percentile(99)(latencies) * 1e3
 
 
 def be_slow(data: bytes) -> None:

@@ -48,7 +48,7 @@ def throughput() -> Iterator[Case]:
 def pings() -> Iterator[Case]:
     """Pings to the server, all on one core. The bare socket at our server is the echo and the server's share."""
     pin()
-    made = Case(f"SmartBus, ping with {len(DATA)} bytes", "us")
+    made = Case(f"SmartBus, ping with {len(DATA)} bytes", "us", slices=3)
     with served() as port, echoing() as echo:
         made.way("bare socket, BusServer", lambda: bare_pings(port, register=True))
         made.way("bare socket, bare echo", lambda: bare_pings(echo, register=False))
