@@ -32,7 +32,8 @@ class Direct(Reception):
         most: int,
         timeout: float | None,
         size: int,
-        whole: Callable[[bytes], object] | None,
+        end: bytes | None = None,
+        good: Callable[[bytes], object] | None = None,
     ) -> bytes | None:
         """Read once, where nothing waits and nobody else reads, and return what comes if it is all that is wanted.
 
@@ -43,7 +44,8 @@ class Direct(Reception):
             least, most: bytes that it has to have.
             timeout: seconds.
             size: bytes to ask for.
-            whole: says of what has so many whether it is what is wanted; ``None`` where the number says it.
+            end: ``least`` bytes that it has to have at its end, and nowhere before.
+            good: says of what is all that whether it is what is wanted.
 
         Raises:
             TimedOut: nothing came in time.
@@ -66,7 +68,9 @@ class Direct(Reception):
             note = self._note
             note((time(), "<", data if came <= PIECE else data[:PIECE], came))
             self.received += came
-            found = least <= came <= most and (whole is None or whole(data))
+            found = least <= came <= most and (end is None or data.find(end) == came - least)
+            if found and good is not None:
+                found = bool(good(data))
             if self._sink.wanted() and self.live:
                 if not found:
                     self._keep(data, True)
@@ -104,7 +108,16 @@ class Direct(Reception):
                 if self._interest == INPUT:
                     self._ask(NOTHING)
                 data = self.transport.read(CHUNK, timeout)
-                self._accept(data, False, True)
+                came = len(data)
+                note = self._note
+                note((time(), "<", data if came <= PIECE else data[:PIECE], came))
+                self.received += came
+                sink = self._sink
+                if self._untold:
+                    self._deliver_kept()
+                if sink.keeping:
+                    self._put(data)
+                sink.deliver(data)
         except TimedOut:
             raise
         except Exception as error:

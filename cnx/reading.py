@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import json
 import operator
 from abc import abstractmethod
@@ -72,7 +71,7 @@ class Reading:
         if n <= 0:
             return self._read_to_end(link, patience) if n else b""
         size = CHUNK if n > CHUNK or link.transport.buffers else n
-        data = link.take_whole(1, n, patience, size, None)
+        data = link.take_whole(1, n, patience, size)
         return self._take_some(link, n, patience) if data is None else data
 
     def readexactly(self, n: int, *, timeout: float | None = None) -> bytes:
@@ -85,7 +84,7 @@ class Reading:
         link = (self.reading and self._link) or self._reading_link()
         patience = self._timeout if timeout is None else checked_timeout(timeout)
         began = monotonic() if patience else 0.0
-        data = link.take_whole(n, n, patience, CHUNK, None)
+        data = link.take_whole(n, n, patience, CHUNK)
         return self._take_exactly(link, n, left_of(patience, began)) if data is None else data
 
     def readuntil(self, separator: bytes = b"\n", *, timeout: float | None = None) -> bytes:
@@ -93,7 +92,9 @@ class Reading:
         checked_terminator(separator)
         link = (self.reading and self._link) or self._reading_link()
         patience = self._timeout if timeout is None else checked_timeout(timeout)
-        return self._take_piece(link, separator, patience)
+        began = monotonic() if patience else 0.0
+        data = link.take_whole(len(separator), self._limit, patience, CHUNK, separator)
+        return self._take_piece(link, separator, left_of(patience, began)) if data is None else data
 
     def readline(self, *, timeout: float | None = None) -> bytes:
         """Return one line with its ``b"\\n"``; like a file, the rest at the end, then ``b""``."""
@@ -184,11 +185,6 @@ class Reading:
         return self._take(link, lambda: self._line(link.inbox), patience, at_end=True)
 
     def _take_piece(self, link: Link, separator: bytes, patience: float | None) -> bytes:
-        began = monotonic() if patience else 0.0
-        data = link.take_whole(len(separator), self._limit, patience, CHUNK, _ends_with(separator))
-        return self._take_found(link, separator, left_of(patience, began)) if data is None else data
-
-    def _take_found(self, link: Link, separator: bytes, patience: float | None) -> bytes:
         return self._take(link, lambda: self._piece(link.inbox, separator), patience)
 
     def _piece(self, inbox: ReceiveBuffer, separator: bytes) -> bytes | None:
@@ -236,13 +232,6 @@ class Reading:
             raise IncompleteRead(
                 f"{error}; {len(partial)} bytes of an incomplete piece are left", partial, expected
             ) from error
-
-
-@functools.lru_cache(64)
-def _ends_with(separator: bytes) -> Callable[[bytes], bool]:
-    """Return what says whether bytes, at least as many as ``separator`` has, are one piece that ends with it."""
-    size = len(separator)
-    return lambda data: data.find(separator) == len(data) - size
 
 
 def _next_message(framing: Framing, inbox: ReceiveBuffer) -> Any | None:

@@ -10,6 +10,7 @@ from cnx.framing import checked_terminator
 from cnx.locks import Lock, within
 from cnx.reading import Reading
 from cnx.transport_connection import TransportConnection
+from cnx.transports.transport import CHUNK
 from cnx.writing import Writing, checked_data
 
 __all__ = ["StreamConnection"]
@@ -51,7 +52,9 @@ class StreamConnection(TransportConnection, Reading, Writing):
         with turn if patience is None else within(turn, patience, _LATE):
             link = (self.reading and self._link) or self._reading_link()
             link.write(message, patience and left_of(patience, began))
-            return self._take_piece(link, end, patience and left_of(patience, began))
+            left = patience and left_of(patience, began)
+            reply = link.take_whole(len(end), self._limit, left, CHUNK, end)
+            return self._take_piece(link, end, left) if reply is None else reply
 
     @property
     def encoding(self) -> str:

@@ -131,7 +131,7 @@ class ChillerLine(StreamConnection):
         awaited = self._send(link, call)
         sent_at = monotonic()
         try:
-            reply = link.take_whole(1, CHUNK, self._reply_timeout, CHUNK, call.is_answered_by)
+            reply = link.take_whole(1, CHUNK, self._reply_timeout, CHUNK, good=call.is_answered_by)
         except TimedOut:
             raise self._no_reply(call) from None
         if reply is None:

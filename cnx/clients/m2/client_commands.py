@@ -98,7 +98,8 @@ class PendingCommand:
         try:
             link = port._link
             if link is not None:
-                link.hear(self, left_of(timeout, began))
+                gone = monotonic() - began  # and what is left, as left_of() says
+                link.hear(self, timeout if timeout is None or gone < timeout / 100 else max(0.0, timeout - gone))
             if self.result is None:
                 port.wait_for(lambda: self.result, left_of(timeout, began))
         except TimedOut:
