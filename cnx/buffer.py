@@ -15,7 +15,8 @@ class ReceiveBuffer:
     gathered in a ``bytearray``. Not thread-safe: its owner guards it. Only ``lines.pop()`` needs no guard.
 
     Attributes:
-        exhausted: no complete message is in it: who looked last found none, or took all; for a framing to set.
+        exhausted: no complete message is in it, nor anything bad: who looked last found none, or took all; for a
+            framing to set that does not use :meth:`cut_all`.
         lines: lines in front of all other bytes, cut already by :meth:`cut_lines`, the first one last.
     """
 
@@ -138,7 +139,8 @@ class ReceiveBuffer:
     def cut_all(self, separator: bytes, limit: int) -> list[bytes] | None:
         """Remove and return all pieces that end with ``separator``, without it; ``None`` if one may be over ``limit``.
 
-        A piece counts with its separator. What is left begins behind the last one.
+        A piece counts with its separator. What is left begins behind the last one, and is exhausted unless it is over
+        ``limit`` already.
         """
         if self.lines:
             self._uncut()
@@ -146,13 +148,16 @@ class ReceiveBuffer:
         known = separator == self._separator and self._searched > start
         if data.find(separator, self._searched if known else start) < 0:
             self._separator, self._searched = separator, max(start, len(data) - len(separator) + 1)
+            self.exhausted = True
             return []
         if start or not isinstance(data, bytes):
             data = bytes(data[start:])
         if len(data) > limit and may_exceed(data, separator, limit):
             return None
         pieces = data.split(separator)
-        self._data, self._start, self._searched = pieces.pop(), 0, 0
+        rest = self._data = pieces.pop()
+        self._start = self._searched = 0
+        self.exhausted = len(rest) <= limit
         return pieces
 
     def cut_lines(self, limit: int) -> bool:

@@ -145,7 +145,6 @@ class Delimited(Framing):
             return super().take_all(buffer)
         if not messages:
             self.incomplete(buffer)
-        buffer.exhausted = len(buffer) <= self.limit
         return [message + self.terminator for message in messages] if self._kept else messages
 
     def encode(self, message: bytes | str) -> bytes:
