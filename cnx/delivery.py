@@ -30,16 +30,15 @@ class _Audience:
     Attributes:
         usual: PyDispatcher's table of the connection if there was none of all senders, or else nothing like any.
         wanted: somebody is subscribed.
-        messages: somebody is subscribed to messages.
-        plan: whom to tell data.
+        plan, messages: whom to tell data, and messages.
     """
 
     __slots__ = ("messages", "plan", "usual", "wanted")
 
-    def __init__(self, wanted: bool, messages: bool = False, plan: Plan = NO_PLAN) -> None:
+    def __init__(self, wanted: bool, plan: Plan = NO_PLAN, messages: Plan = NO_PLAN) -> None:
         self.usual = plan.own if plan.everybody is None else _NEVER
-        self.wanted, self.messages = wanted, messages
-        self.plan = plan
+        self.wanted = wanted
+        self.plan, self.messages = plan, messages
 
 
 _NEVER = object()
@@ -108,15 +107,13 @@ class Delivery:
         audience = self._audience
         if audience.plan.items:
             self._data.emit(data, audience.plan)
-        if self._framing is not None:
-            self._deliver_cut(self._framing, data)
+        framing, partial = self._framing, self._partial
+        if framing is None:
+            self.messages += 1
+            if audience.messages.items or self._consumes:  # rarely, where there is no framing
+                self._tell([data])
             return
-        self.messages += 1
-        if audience.messages or self._consumes:  # rarely, where there is no framing
-            self._tell([data])
-
-    def _deliver_cut(self, framing: Framing, data: bytes) -> None:
-        partial = self._partial
+        known = None if audience.plan.items or self._consumes else audience.messages  # who is told before may change it
         partial.append(data)
         while not self._stopped:
             try:
@@ -128,7 +125,8 @@ class Delivery:
             self.messages += len(messages)
             if not messages:
                 return
-            self._tell(messages)  # which may empty the list
+            self._tell(messages, known)
+            known = None
             if partial.exhausted or not len(partial):
                 return
 
@@ -152,20 +150,20 @@ class Delivery:
 
     def _look(self) -> _Audience:
         """Find out who is subscribed."""
-        audience, plan = self._audience, self._data.plan()
-        if plan is not audience.plan:
+        audience, plan, messages = self._audience, self._data.plan(), self._message.plan()
+        if plan is not audience.plan or messages is not audience.messages:
             tables = (plan.own, plan.everybody)
             heard = {signal for table in tables if table for signal, found in table.items() if found}
             wanted = self._consumes or not heard.isdisjoint(self.signals)
-            messages = not heard.isdisjoint((_MESSAGE, _ANY_SIGNAL))
-            audience = self._audience = _Audience(wanted, messages, plan)
+            audience = self._audience = _Audience(wanted, plan, messages)
         return audience
 
-    def _tell(self, messages: list[Any]) -> None:
+    def _tell(self, messages: list[Any], known: Plan | None = None) -> None:
+        """Tell messages, to those of ``known``, or to whoever is subscribed now."""
         if self._consumes:
             self._consume(messages)
         if not self._stopped:
-            self._message.emit_each(messages)
+            self._message.emit_each(messages, known)
 
     def _consume(self, messages: list[Any]) -> None:
         """Give the messages to the connection's own ``on_message``."""

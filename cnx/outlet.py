@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-import operator
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from threading import get_ident
 from typing import Any
@@ -32,10 +32,11 @@ class Plan:
         items: what is registered there.
         found: gives what to call for each item, ``None`` where it has died.
         calls: what to call for each item; ``None`` where some are held weakly, so that it has to be found each time.
+        change: the change of subscribers up to which it was found right.
         whole: nobody was taken out of it.
     """
 
-    __slots__ = ("calls", "everybody", "found", "items", "own", "whole")
+    __slots__ = ("calls", "change", "everybody", "found", "items", "own", "whole")
 
     def __init__(
         self, own: Table | None, everybody: Table | None, items: list[Any], found: list[Callable[[], _Call | None]]
@@ -43,14 +44,13 @@ class Plan:
         self.own, self.everybody = own, everybody
         self.items = items
         self.found = found
+        self.change: object = None
         self.whole = True
         weak = any(isinstance(item, dispatcher.WEAKREF_TYPES) for item in items)
         self.calls: list[Any] | None = None if weak else [find() for find in found]
 
-    def for_batch(self) -> Plan:
-        """Return a plan that has its calls, and keeps them alive."""
-        if self.calls is not None:
-            return self
+    def kept_alive(self) -> Plan:
+        """Return a plan that has its calls, and so keeps alive what is held weakly here, for a batch."""
         plan = Plan(self.own, self.everybody, self.items, self.found)
         plan.calls = [_ignore if (call := find()) is None else call for find in self.found]
         return plan
@@ -68,6 +68,7 @@ class Plan:
 
 NO_PLAN = Plan(None, None, [], [])  # one for all that nobody has subscribed to yet, as there are many
 _OVER: Iterator[Any] = iter(())
+_NONE: list[Any] = []
 
 
 class Outlet:
@@ -87,8 +88,8 @@ class Outlet:
     """
 
     __slots__ = (
-        "_batch",
         "_change",
+        "_late",
         "_name",
         "_own",
         "_plan",
@@ -109,8 +110,8 @@ class Outlet:
         self._refreshed = refreshed
         self._plan = self._running = NO_PLAN
         self._change: object = None  # another one with every refresh
-        self._batch: list[Any] = []
-        self._rest = _OVER
+        self._rest = _OVER  # of the batch that is being told
+        self._late = _NONE  # what of it is to be told to those who are there by then
         self._teller = 0  # the thread that tells a batch
         self._stopped = False
 
@@ -138,25 +139,26 @@ class Outlet:
                 except Exception:
                     report(call, self._signal)
 
-    def emit_each(self, payloads: list[Any]) -> None:
-        """Tell the signal for each of ``payloads``, which is emptied when it is stopped half-way."""
+    def emit_each(self, payloads: list[Any], plan: Plan | None = None) -> None:
+        """Tell the signal for each of ``payloads``, to those of ``plan``, or to whoever is subscribed now."""
         self._teller = get_ident()
         while payloads:
             change = self._change
-            running = self._running = self.plan().for_batch()
-            self._batch, self._rest = payloads, iter(payloads)
+            if plan is None or plan.change is not change:
+                plan = self._plan_as_of(change)
+            running = self._running = plan if plan.calls is not None else plan.kept_alive()
+            rest, self._late = iter(payloads), _NONE
+            self._rest = rest
             if self._stopped:
-                payloads.clear()
-            elif self._change is not change:
-                continue  # somebody unsubscribed, and could not know yet what to take the handler out of
-            elif running.calls:
-                run = self._run_one if len(running.calls) == 1 else self._run_all
-                run(running.calls, self._rest)
-            if self._batch is payloads:
                 break
-            payloads = self._batch
+            if self._change is not change:
+                continue  # somebody unsubscribed, and could not know yet what to take the handler out of
+            if running.calls:
+                run = self._run_one if len(running.calls) == 1 else self._run_all
+                run(running.calls, rest)
+            payloads = self._late
         self._teller = 0
-        self._running, self._batch, self._rest = self._plan, [], _OVER  # keep nothing alive
+        self._running, self._rest, self._late = self._plan, _OVER, _NONE  # keep nothing alive
 
     def refresh(self) -> None:
         """Let a change of subscribers take effect on what is being told.
@@ -166,19 +168,16 @@ class Outlet:
         """
         self._change = object()
         self._running.keep_only(self.plan().items)
-        left, batch = operator.length_hint(self._rest), self._batch
         if self._teller == get_ident():
-            if left:
-                self._batch = batch[-left:]
-                batch.clear()
+            self._late = list(self._rest) or self._late  # the second change in a row finds nothing more there
         elif all(item is None for item in self._running.items):
-            batch.clear()  # nobody is left of those who are being told
+            _use_up(self._rest)  # nobody is left of those who are being told
 
     def stop(self) -> None:
         """Tell nothing after the message that is being told."""
         self._stopped = True
         self._running.keep_only([])
-        self._batch.clear()
+        _use_up(self._rest)
 
     def plan(self) -> Plan:
         """Return the plan for what is registered now; PyDispatcher's tables are only read."""
@@ -186,6 +185,13 @@ class Outlet:
         if own == plan.own and everybody == plan.everybody and plan.whole:
             return plan
         return self._new_plan(copied(own), copied(everybody))
+
+    def _plan_as_of(self, change: object) -> Plan:
+        """Return the plan for what is registered now, at least up to a change."""
+        plan = self.plan()
+        if plan is not NO_PLAN:
+            plan.change = change
+        return plan
 
     def _new_plan(self, own: Table | None, everybody: Table | None) -> Plan:
         """Make a plan. Several threads may do so at once: whoever is late with an old one is found out by the next."""
@@ -228,6 +234,11 @@ class Outlet:
                     call(payload)
                 except Exception:
                     report(call, self._signal)
+
+
+def _use_up(rest: Iterator[Any]) -> None:
+    """Leave nothing for whoever iterates over it."""
+    deque(rest, maxlen=0)
 
 
 def copied(table: Table | None) -> Table | None:

@@ -216,6 +216,19 @@ KEPT_BY_A_SUBSCRIPTION: list[tuple[Any, ...]] = [
     ("cancel", 0),
     ("tell",),
 ]
+TO_ANY_SENDER: list[tuple[Any, ...]] = [
+    ("subscribe", 0, "itself", "any", TOLD),
+    ("tell",),
+    ("cancel", 0),
+    ("tell",),
+]
+AWAY_AND_BACK: list[tuple[Any, ...]] = [
+    ("subscribe", 0, "itself", "own", TOLD),
+    ("tell",),
+    ("cancel", 0),
+    ("subscribe", 0, "itself", "own", TOLD),
+]
+DATA, MESSAGE = Connection.Signals.DATA_RECEIVED, Connection.Signals.MESSAGE_RECEIVED
 
 
 @settings(deadline=None, max_examples=300)
@@ -227,57 +240,70 @@ def test_outlet_reaches_whom_send_reaches(kinds: list[Any], steps: list[Any]) ->
 
 
 class Hearing:
-    """What a delivery needs of a connection; hears of changes as that does."""
+    """What a delivery needs of a connection; hears of changes as that does. Its messages are single bytes."""
 
     reading = False
 
     def __init__(self) -> None:
-        self.delivery = Delivery(self, FixedSize(LIMIT), LIMIT)  # type: ignore[arg-type]
+        self.delivery = Delivery(self, FixedSize(1), LIMIT)  # type: ignore[arg-type]
+        self.delivery._message = Outlet(self, MESSAGE, "data", refreshed=True)  # the name that the handlers here have
 
     def _on_subscribers_changed(self) -> None:
         self.delivery.refresh()
 
 
-STANDS_FOR = {Happening.TOLD: Connection.Signals.DATA_RECEIVED, Happening.OTHER: Connection.Signals.CONNECTED}
-
-
 class HistoryOfConnection(History):
-    """The same with what a connection tells its data by, which remembers whom it has to tell."""
+    """The same with what a connection tells its data and messages by, which remembers whom it has to tell."""
 
-    def __init__(self, kinds: list[Callable[[int, Log], Any]]) -> None:
+    def __init__(self, kinds: list[Callable[[int, Log], Any]], signal: Signal) -> None:
         super().__init__(kinds)
         self.senders |= {"own": Hearing(), "other": Hearing()}
+        self.signal = signal
+        self.stands_for = {Happening.TOLD: signal, Happening.OTHER: Connection.Signals.CONNECTED}
 
     def connect(self, number: int, how: str, sender: str, signal: Any, weak: bool) -> None:
         """Subscribe by PyDispatcher."""
-        super().connect(number, how, sender, STANDS_FOR.get(signal, signal), weak)
+        super().connect(number, how, sender, self.stands_for.get(signal, signal), weak)
 
     def disconnect(self, number: int, how: str, sender: str, signal: Any, weak: bool) -> None:
         """Unsubscribe by PyDispatcher, which may find nothing."""
-        super().disconnect(number, how, sender, STANDS_FOR.get(signal, signal), weak)
+        super().disconnect(number, how, sender, self.stands_for.get(signal, signal), weak)
 
     def subscribe(self, number: int, how: str, sender: str, signal: Any) -> None:
         """Subscribe by cnx."""
-        super().subscribe(number, how, sender, STANDS_FOR.get(signal, signal))
+        super().subscribe(number, how, sender, self.stands_for.get(signal, signal))
+
+    def sent(self) -> Log:
+        """Return what PyDispatcher's ``send`` reaches, for data and then the message in it."""
+        own = self.senders["own"]
+        return self.logged(
+            lambda: [dispatcher.send(signal=signal, sender=own, data=b"x") for signal in (DATA, MESSAGE)]
+        )
 
     def tell(self) -> None:
-        """Tell data, and compare."""
+        """Tell data, and the message in it, and compare."""
         own = self.senders["own"]
-        signal = Connection.Signals.DATA_RECEIVED
-        before = self.logged(lambda: dispatcher.send(signal=signal, sender=own, data=b"x"))
+        before = self.sent()
         assert own.delivery.wanted() == bool(before)
         told = self.logged(lambda: own.delivery.deliver(b"x"))
-        after = self.logged(lambda: dispatcher.send(signal=signal, sender=own, data=b"x"))
+        after = self.sent()
         assert told in (before, after)  # a handler that only the last plan kept alive dies with that
 
 
 @settings(deadline=None, max_examples=300)
-@given(kinds=st.lists(st.sampled_from(KINDS), min_size=6, max_size=6), steps=st.lists(step, max_size=25))
-@example(kinds=[plain] * 6, steps=[("subscribe", 0, "itself", "any", TOLD), ("tell",), ("cancel", 0), ("tell",)])
-@example(kinds=[plain] * 6, steps=KEPT_BY_A_SUBSCRIPTION)
-def test_connection_reaches_whom_send_reaches(kinds: list[Any], steps: list[Any]) -> None:
+@given(
+    kinds=st.lists(st.sampled_from(KINDS), min_size=6, max_size=6),
+    steps=st.lists(step, max_size=25),
+    signal=st.sampled_from([DATA, MESSAGE]),
+)
+@example(kinds=[plain] * 6, steps=TO_ANY_SENDER, signal=DATA)
+@example(kinds=[plain] * 6, steps=TO_ANY_SENDER, signal=MESSAGE)
+@example(kinds=[plain] * 6, steps=KEPT_BY_A_SUBSCRIPTION, signal=DATA)
+@example(kinds=[plain] * 6, steps=KEPT_BY_A_SUBSCRIPTION, signal=MESSAGE)
+@example(kinds=[plain] * 6, steps=AWAY_AND_BACK, signal=MESSAGE)
+def test_connection_reaches_whom_send_reaches(kinds: list[Any], steps: list[Any], signal: Signal) -> None:
     """After any history of subscriptions, also where what was told before is as it was."""
-    HistoryOfConnection(kinds).carry_out(steps)
+    HistoryOfConnection(kinds, signal).carry_out(steps)
 
 
 @pytest.fixture
@@ -471,14 +497,10 @@ def test_stop_in_a_batch_counts_at_once(sender: Sender) -> None:
 
     subscribe(sender, Happening.TOLD, stopper)
     subscribe(sender, Happening.TOLD, got.append)
-    batch = [1, 2, 3]
-    sender.outlet.emit_each(batch)
-    later = [4]
-    sender.outlet.emit_each(later)
+    sender.outlet.emit_each([1, 2, 3])
+    sender.outlet.emit_each([4])
     sender.outlet.emit(5)
     assert got == [1]
-    assert not batch
-    assert not later
 
 
 def test_cancel_from_another_thread_counts_for_the_rest_of_the_batch(sender: Sender) -> None:
@@ -551,3 +573,43 @@ def test_nothing_is_lost_or_told_twice_while_others_come_and_go(sender: Sender, 
         thread.join(PATIENCE)
     assert steady == list(range(50_000))
     assert not late
+
+
+@pytest.mark.usefixtures("restless_threads")
+@pytest.mark.parametrize("signal", [DATA, MESSAGE])
+def test_connection_finds_who_comes_and_leaves_who_goes(signal: Signal) -> None:
+    """While one thread tells, those who subscribe are told soon, and after they have cancelled at most once."""
+    own = Hearing()
+    steady: list[bytes] = []
+    subscribe(own, MESSAGE, steady.append)
+    start_together = threading.Barrier(3)
+    untold: list[int] = []
+    left: list[tuple[list[bytes], int]] = []
+
+    def churn() -> None:
+        start_together.wait(PATIENCE)
+        for number in range(200):
+            got: list[bytes] = []
+            told = threading.Event()
+
+            def take(data: bytes, got: list[bytes] = got, told: threading.Event = told) -> None:
+                got.append(data)
+                told.set()
+
+            with subscribe(own, signal, take):
+                if not told.wait(PATIENCE):
+                    untold.append(number)
+            left.append((got, len(got)))
+
+    threads = [threading.Thread(target=churn, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    start_together.wait(PATIENCE)
+    count = 0
+    while any(thread.is_alive() for thread in threads):
+        assert own.delivery.wanted()
+        own.delivery.deliver(bytes(50))
+        count += 50
+    assert not untold
+    assert all(len(got) <= seen + 1 for got, seen in left)  # a call that had begun before the end may add one
+    assert len(steady) == count

@@ -69,8 +69,13 @@ class DescriptorSerialTransport(Transport):
         raise ConnectionLost(f"{self.address}: the device is gone; is it plugged in, or does another program read it?")
 
     def read_now(self, size: int) -> bytes | None:
-        data = self._read(size)
-        if data or data is None:
+        try:  # by itself, as the listener comes here for every 4 KiB
+            data = os.read(self._fd, _PIECE if size > _PIECE else size)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise self._broken(error) from error
+        if data:
             return data
         try:
             return self.read(size, 0.0)  # which finds out what it is about
@@ -103,7 +108,10 @@ class DescriptorSerialTransport(Transport):
         except BlockingIOError:
             return None
         except OSError as error:
-            raise ConnectionLost(f"{self.address}: the port broke while reading: {error}; is it plugged in?") from error
+            raise self._broken(error) from error
+
+    def _broken(self, error: OSError) -> ConnectionLost:
+        return ConnectionLost(f"{self.address}: the port broke while reading: {error}; is it plugged in?")
 
     def _write_rest(self, view: memoryview, sent: int, timeout: float | None) -> int:
         end = None if timeout is None else monotonic() + timeout

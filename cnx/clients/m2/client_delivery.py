@@ -13,7 +13,7 @@ from cnx.clients.m2.client_events import SIGNALS, M2Signals
 from cnx.clients.m2.protocol import USUAL_LINES, BrokenMessage, kind_of
 from cnx.delivery import Delivery
 from cnx.framing import Framing
-from cnx.outlet import Outlet
+from cnx.outlet import Outlet, Plan
 from cnx.signals import ANY, connections, emit
 
 if TYPE_CHECKING:
@@ -87,12 +87,12 @@ class M2Delivery(Delivery):
         for outlet in self._outlets.values():
             outlet.refresh()
 
-    def _tell(self, messages: list[Any]) -> None:
+    def _tell(self, messages: list[Any], known: Plan | None = None) -> None:
         if BrokenMessage in map(type, messages):
             messages = self._report_broken(messages)
         runs = [(kind, list(run)) for kind, run in itertools.groupby(messages, kind_of)] if self._by_kind() else []
         count = len(messages)
-        super()._tell(messages)
+        super()._tell(messages, known)
         for kind, run in runs:
             if self._stopped:
                 return
