@@ -95,7 +95,8 @@ class M2Controller(TwoPorts):
             CommandLost: the connection ended before the result.
             RuntimeError: called by a handler on the thread that would bring the result; nothing was sent.
         """
-        entry, line_of = prepared(name, parameters) if parameters else prepared_bare(name)
+        plain = not parameters and isinstance(name, str)  # so it can be looked up
+        entry, line_of = prepared_bare(name) if plain else prepared(name, parameters)
         seconds = entry.timeout if timeout is None else checked_timeout(timeout)
         link = self.commands._link
         if link is None or not link.live or READER not in link.vacant:  # else this thread tells nobody anything

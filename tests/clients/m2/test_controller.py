@@ -114,6 +114,7 @@ def test_a_late_result_is_ignored(script: Script) -> None:
     ("name", "parameters", "error"),
     [
         ("nope", {}, ValueError),
+        (["power"], {}, ValueError),
         ("power", {"powerType": 2}, TypeError),
         ("power", {"powerType": 3, "status": True}, ValueError),
         ("clearErrors", {"x": 1}, TypeError),
