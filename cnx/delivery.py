@@ -107,13 +107,14 @@ class Delivery:
         audience = self._audience
         if audience.plan.items:
             self._data.emit(data, audience.plan)
-        framing, partial = self._framing, self._partial
+        framing = self._framing
         if framing is None:
             self.messages += 1
             if audience.messages.items or self._consumes:  # rarely, where there is no framing
                 self._tell([data])
             return
         known = None if audience.plan.items or self._consumes else audience.messages  # who is told before may change it
+        partial = self._partial
         partial.append(data)
         while not self._stopped:
             try:

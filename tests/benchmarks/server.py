@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import os
 import re
 import socket
@@ -87,15 +88,20 @@ def hold() -> None:
         clients.append(listener.accept()[0])
 
 
+TENTHS = 10
+"""Turns of a crowd in which each client has its turn once."""
+
+
 def tick(count: int) -> None:
-    """Send a line to each of ``count`` clients, spread over a second, whenever the next client after them asks."""
+    """Send a line to the next tenth of ``count`` clients, spread over 0.1 s, when the next client after them asks."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     print(listener.getsockname()[1], flush=True)
     clients = [listener.accept()[0] for _ in range(count)]
     control = listener.accept()[0]
+    turn = itertools.cycle(clients)
     while control.recv(1):
         began = time.monotonic()
-        for number, client in enumerate(clients):
+        for number, client in enumerate(itertools.islice(turn, count // TENTHS)):
             time.sleep(max(0.0, began + number / count - time.monotonic()))
             client.send(LINE)
         control.send(b"x")
