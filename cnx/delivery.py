@@ -11,7 +11,7 @@ from cnx.connection import Connection
 from cnx.errors import CnxError, ProtocolError
 from cnx.framing import Framing
 from cnx.outlet import NO_PLAN, Outlet, Plan
-from cnx.signals import ANY, connections, dispatcher
+from cnx.signals import ANY, connections, dispatcher, table_of
 
 if TYPE_CHECKING:
     from cnx.transport_connection import TransportConnection
@@ -93,7 +93,7 @@ class Delivery:
     def wanted(self) -> bool:
         """Whether anybody is subscribed; those are whom :meth:`deliver` tells."""
         audience = self._audience
-        own = connections.get(self._own)
+        own = table_of(self._own)
         if own != audience.usual or ANY in connections or not audience.plan.whole:
             audience = self._look()
         return audience.wanted

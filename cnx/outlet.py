@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from threading import get_ident
 from typing import Any
 
-from cnx.signals import ANY, call_filtered, connections, direct_call, dispatcher, each_once, report, takes_only
+from cnx.signals import ANY, call_filtered, direct_call, dispatcher, each_once, report, table_of, takes_only
 
 __all__ = ["NO_PLAN", "Outlet", "Plan"]
 
@@ -181,7 +181,7 @@ class Outlet:
 
     def plan(self) -> Plan:
         """Return the plan for what is registered now; PyDispatcher's tables are only read."""
-        plan, own, everybody = self._plan, connections.get(self._own), connections.get(ANY)
+        plan, own, everybody = self._plan, table_of(self._own), table_of(ANY)
         if own == plan.own and everybody == plan.everybody and plan.whole:
             return plan
         return self._new_plan(copied(own), copied(everybody))

@@ -34,6 +34,10 @@ if hasattr(
 ):  # a child must not inherit them half changed, nor locked by a thread it does not have
     os.register_at_fork(before=_tables.acquire, after_in_parent=_tables.release, after_in_child=_tables.release)
 connections: dict[int, dict[Any, list[Any]]] = dispatcher.connections
+table_of = connections.get
+"""Returns what is registered for the ``id`` of a sender, if anything. It has a name of its own as this is asked for
+every signal, and CPython since 3.11 makes a new method object wherever a method of an imported name is called.
+"""
 NOBODY: dict[Any, list[Any]] = {}
 ANY = id(dispatcher.Any)
 
