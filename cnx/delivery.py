@@ -151,12 +151,16 @@ class Delivery:
 
     def _look(self) -> _Audience:
         """Find out who is subscribed."""
-        audience, plan, messages = self._audience, self._data.plan(), self._message.plan()
-        if plan is not audience.plan or messages is not audience.messages:
+        while True:
+            audience, plan, messages = self._audience, self._data.plan(), self._message.plan()
+            if plan is audience.plan and messages is audience.messages:
+                return audience
             tables = (plan.own, plan.everybody)
-            heard = {signal for table in tables if table for signal, found in table.items() if found}
-            wanted = self._consumes or not heard.isdisjoint(self.signals)
-            audience = self._audience = _Audience(wanted, plan, messages)
+            if plan.whole:  # else another thread has just taken somebody out, and the tables with that
+                break
+        heard = {signal for table in tables if table for signal, found in table.items() if found}
+        wanted = self._consumes or not heard.isdisjoint(self.signals)
+        self._audience = audience = _Audience(wanted, plan, messages)
         return audience
 
     def _tell(self, messages: list[Any], known: Plan | None = None) -> None:
