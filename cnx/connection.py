@@ -84,7 +84,8 @@ class Connection(ABC):
     def _let_go(self) -> None:
         """Begin without attempts, also in a forked child process, where the threads that make them do not exist."""
         self._changed = Monitor()
-        self._turn = self._begun = 0  # ident of the thread that attempts to connect, and how many attempts began
+        self._turn = 0  # ident of the thread that attempts to connect
+        self._begun = self._standing = 0  # how many attempts began, and the number of the last unless it failed
         self._attempts: dict[Deadline, int] = {}  # and of those that want to
 
     # -- for subclasses --------------------------------------------------------------------------------------------
@@ -182,10 +183,15 @@ class Connection(ABC):
     def _attempt(self, deadline: Deadline) -> None:
         """Connect and tell it."""
         self._begun += 1  # before looking: what is not counted when a stop looks finds that it was cancelled
-        deadline.check(f"connecting to {self.address}")
-        if self._torndown:
-            raise TornDown(f"{self.name} was torn down; make a new connection")
-        self.establish(deadline)
+        self._standing = self._begun
+        try:
+            deadline.check(f"connecting to {self.address}")
+            if self._torndown:
+                raise TornDown(f"{self.name} was torn down; make a new connection")
+            self.establish(deadline)
+        except BaseException:
+            self._standing = 0
+            raise
         self.last_error = None
         try:
             self.announce()
@@ -239,7 +245,7 @@ class Connection(ABC):
         others = [attempt for attempt, thread in attempts.items() if thread != me]
         if others and not self.is_inside():
             self._changed.wait_for(lambda: not any(attempt in self._attempts for attempt in others), timeout)
-        if self._begun == begun or self._torndown:  # else what is there now was made since, for who wanted it
+        if self._standing <= begun or self._torndown:  # else what is there now was made since, for who wanted it
             self.release(reason, max(0.0, end - monotonic()))
 
     def wait_ended(self, timeout: float) -> None:  # noqa: B027  # not every kind tells the end on a thread of its own
