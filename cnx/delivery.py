@@ -24,8 +24,8 @@ _DATA, _MESSAGE = Connection.Signals.DATA_RECEIVED, Connection.Signals.MESSAGE_R
 _ANY_SIGNAL = dispatcher.Any
 
 
-class _Audience:
-    """Who listened to a link when it looked last; replaced as a whole, as several threads may look.
+class Audience:
+    """Who listens to a link, as somebody found them; several threads may look, so one is never changed.
 
     Attributes:
         usual: PyDispatcher's table of the connection if there was none of all senders, or else nothing like any.
@@ -42,7 +42,7 @@ class _Audience:
 
 
 _NEVER = object()
-_NOBODY = {wanted: _Audience(wanted) for wanted in (False, True)}  # shared, as there are many
+_NOBODY = {wanted: Audience(wanted) for wanted in (False, True)}  # shared, as there are many
 
 
 class Delivery:
@@ -90,21 +90,21 @@ class Delivery:
         self._message = Outlet(connection, _MESSAGE, "message", refreshed=True)
         self._audience = _NOBODY[self._consumes]
 
-    def wanted(self) -> bool:
-        """Whether anybody is subscribed; those are whom :meth:`deliver` tells."""
+    def audience(self) -> Audience | None:
+        """Return those who are subscribed now, for :meth:`deliver`; ``None`` if nobody wants what comes."""
         audience = self._audience
-        own = table_of(self._own)
-        if own != audience.usual or ANY in connections or not audience.plan.whole:
+        if table_of(self._own) != audience.usual or ANY in connections:
             audience = self._look()
-        return audience.wanted
+        return audience if audience.wanted else None
 
-    def deliver(self, data: bytes) -> None:
-        """Tell ``data``, and the messages that it completes, to those that :meth:`wanted` found last.
+    def deliver(self, data: bytes, audience: Audience | None = None) -> None:
+        """Tell ``data``, and the messages that it completes, to ``audience``, or to those who are subscribed now.
 
         Raises:
             ProtocolError, LimitExceeded: the framing cannot go on.
         """
-        audience = self._audience
+        if audience is None:
+            audience = self._look()
         if audience.plan.items:
             self._data.emit(data, audience.plan)
         framing = self._framing
@@ -149,7 +149,7 @@ class Delivery:
         if connection is not None:
             connection.tell_end(reason)
 
-    def _look(self) -> _Audience:
+    def _look(self) -> Audience:
         """Find out who is subscribed."""
         while True:
             audience, plan, messages = self._audience, self._data.plan(), self._message.plan()
@@ -160,7 +160,7 @@ class Delivery:
                 break
         heard = {signal for table in tables if table for signal, found in table.items() if found}
         wanted = self._consumes or not heard.isdisjoint(self.signals)
-        self._audience = audience = _Audience(wanted, plan, messages)
+        self._audience = audience = Audience(wanted, plan, messages)
         return audience
 
     def _tell(self, messages: list[Any], known: Plan | None = None) -> None:

@@ -71,10 +71,11 @@ class Direct(Reception):
             found = least <= came <= most and (end is None or data.find(end) == came - least)
             if found and good is not None:
                 found = bool(good(data))
-            if self._sink.wanted() and self.live:
+            audience = self._sink.audience()
+            if audience is not None and self.live:
                 if not found:
                     self._keep(data, True)
-                self._sink.deliver(data)
+                self._sink.deliver(data, audience)
             elif not found:
                 self._keep(data, False)
             return data if found else None
@@ -114,7 +115,7 @@ class Direct(Reception):
                 self.received += came
                 sink = self._sink
                 if self._untold:
-                    self._deliver_kept()
+                    self._deliver_kept(None)
                 if sink.keeping:
                     self._put(data)
                 sink.deliver(data)
@@ -138,7 +139,7 @@ class Direct(Reception):
             TimedOut: not enough came in time.
         """
         read_into = getattr(self.transport, "read_into", None)
-        if read_into is None or self._sink.wanted():
+        if read_into is None or self._sink.audience() is not None:
             return False
         if self.patience is not None:
             timeout = self._within(timeout)
@@ -191,4 +192,4 @@ class Direct(Reception):
         """
         self._after_turn(AWAY)
         if not self._resting:
-            self._rest(PAUSE[self._sink.wanted()])
+            self._rest(PAUSE[self._sink.audience() is not None])

@@ -122,6 +122,9 @@ class Outlet:
     def emit(self, payload: Any, plan: Plan | None = None) -> None:
         """Tell the signal once, to those of ``plan``, or to whoever is subscribed now."""
         plan = self._running = plan or self.plan()
+        while plan.change is not self._change and plan is not NO_PLAN:
+            # somebody unsubscribed, and could not know yet what to take the handler out of
+            plan = self._running = self._plan_as_of(self._change)
         if self._stopped:
             return
         if plan.calls is not None:

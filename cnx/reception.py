@@ -95,10 +95,11 @@ class Reception(Life):
             return
         if self._reader == get_ident():
             try:
-                if self._sink.wanted():
-                    self._deliver_kept()
+                audience = self._sink.audience()
+                if audience is not None:
+                    self._deliver_kept(audience)
                 data = self.transport.read(CHUNK, timeout)
-                self._accept(data, False, self._sink.wanted())
+                self._accept(data, False, self._sink.audience())
             except TimedOut:
                 pass
             except Exception as error:
@@ -113,7 +114,7 @@ class Reception(Life):
         """Become the reader if there is something to do; return whether there is, or the link can be settled."""
         if self.reason is not None:
             return len(self.vacant) == 2 and not (self._announcer or self._ender)
-        if not self.live or self._leaves_unread(self._sink.wanted()):
+        if not self.live or self._leaves_unread(self._sink.audience() is not None):
             return False
         me = get_ident()
         try:
@@ -141,19 +142,19 @@ class Reception(Life):
             data = self.transport.read_now(CHUNK)
             if data is None:
                 break
-            wanted = sink.wanted()
-            self._heard = wanted and (sink.provisional or not sink.keeping)
-            self._accept(data, False, wanted)
+            audience = sink.audience()
+            self._heard = audience is not None and (sink.provisional or not sink.keeping)
+            self._accept(data, False, audience)
             if len(data) < self._full or self.reason is not None:
                 break
         return True
 
     def _holds_up(self) -> bool:
         """Tell what nobody was told yet; return whether what comes has to stay with the peer."""
-        wanted = self._sink.wanted()
-        if wanted and self._untold:
-            self._deliver_kept()
-        return self._leaves_unread(wanted)
+        audience = self._sink.audience()
+        if audience is not None and self._untold:
+            self._deliver_kept(audience)
+        return self._leaves_unread(audience is not None)
 
     def _leaves_unread(self, wanted: bool) -> bool:
         """Whether what comes has to stay with the peer: nobody is subscribed, or the readers are behind."""
@@ -172,8 +173,8 @@ class Reception(Life):
             )
         return True
 
-    def _deliver_kept(self) -> None:
-        """Tell subscribers what came while nobody was subscribed and was not read since."""
+    def _deliver_kept(self, audience: Any) -> None:
+        """Tell those who are subscribed what came while nobody was and was not read since."""
         sink = self._sink
         with self._lock:
             self.gather()
@@ -182,7 +183,7 @@ class Reception(Life):
             if not sink.keeping:
                 self.inbox.clear()
         for data in untold:
-            sink.deliver(data)
+            sink.deliver(data, audience)
 
     def _read_now(self) -> bytes | None:
         if self.fd < 0:
@@ -194,21 +195,21 @@ class Reception(Life):
 
     # -- for the reader, whoever it is -----------------------------------------------------------------------------
 
-    def _accept(self, data: bytes, keep: bool, tell: bool) -> None:
-        """Put what was read where it belongs: into the inbox, to the subscribers, or both."""
+    def _accept(self, data: bytes, keep: bool, audience: Any) -> None:
+        """Put what was read where it belongs: into the inbox, to those who are subscribed (``None``), or both."""
         came = len(data)
         note = self._note
         note((time(), "<", data if came <= PIECE else data[:PIECE], came))
         self.received += came
-        if not tell:
+        if audience is None:
             self._keep(data, False)
             return
         sink = self._sink
         if self._untold:
-            self._deliver_kept()  # which came before
+            self._deliver_kept(audience)  # which came before
         if keep or sink.keeping:
             self._put(data)
-        sink.deliver(data)
+        sink.deliver(data, audience)
 
     def _keep(self, data: bytes, told: bool) -> None:
         """Put bytes aside; those before them were told if these were."""
@@ -261,7 +262,7 @@ class Reception(Life):
         """Look again, unless callers are reading; called on the attendant's thread."""
         self._resting = False
         if self.received != self._received_then:
-            self._rest(PAUSE[self._sink.wanted()])
+            self._rest(PAUSE[self._sink.audience() is not None])
         else:
             self.attend()
 

@@ -284,8 +284,8 @@ class HistoryOfConnection(History):
         """Tell data, and the message in it, and compare."""
         own = self.senders["own"]
         before = self.sent()
-        assert own.delivery.wanted() == bool(before)
-        told = self.logged(lambda: own.delivery.deliver(b"x"))
+        assert (own.delivery.audience() is not None) == bool(before)
+        told = self.logged(lambda: own.delivery.deliver(b"x", own.delivery.audience()))
         after = self.sent()
         assert told in (before, after)  # a handler that only the last plan kept alive dies with that
 
@@ -575,6 +575,20 @@ def test_nothing_is_lost_or_told_twice_while_others_come_and_go(sender: Sender, 
     assert not late
 
 
+@pytest.mark.parametrize("signal", [DATA, MESSAGE])
+def test_who_has_cancelled_is_not_told_what_comes_to_an_audience_found_before(signal: Signal) -> None:
+    """Another thread may cancel just between the look at the subscribers and the telling."""
+    own = Hearing()
+    gone: list[bytes] = []
+    stays: list[bytes] = []
+    subscribe(own, signal, stays.append)
+    subscription = subscribe(own, signal, gone.append)
+    audience = own.delivery.audience()
+    subscription.cancel()
+    own.delivery.deliver(b"x", audience)
+    assert (gone, stays) == ([], [b"x"])
+
+
 @pytest.mark.usefixtures("restless_threads")
 @pytest.mark.parametrize("signal", [DATA, MESSAGE])
 def test_connection_finds_who_comes_and_leaves_who_goes(signal: Signal) -> None:
@@ -607,8 +621,9 @@ def test_connection_finds_who_comes_and_leaves_who_goes(signal: Signal) -> None:
     start_together.wait(PATIENCE)
     count = 0
     while any(thread.is_alive() for thread in threads):
-        assert own.delivery.wanted()
-        own.delivery.deliver(bytes(50))
+        audience = own.delivery.audience()
+        assert audience is not None
+        own.delivery.deliver(bytes(50), audience)
         count += 50
     assert not untold
     assert all(len(got) <= seen + 1 for got, seen in left)  # a call that had begun before the end may add one

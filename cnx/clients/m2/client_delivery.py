@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnx.clients.m2.client_events import SIGNALS, M2Signals
 from cnx.clients.m2.protocol import USUAL_LINES, BrokenMessage, kind_of
-from cnx.delivery import Delivery
+from cnx.delivery import Audience, Delivery
 from cnx.framing import Framing
 from cnx.outlet import Outlet, Plan
 from cnx.signals import ANY, connections, emit
@@ -59,11 +59,11 @@ class M2Delivery(Delivery):
         self._rate = MessageRate(monotonic()) if connection.measures_rate else None
         self._plain = self._rate is None  # nothing but whole lines has come, and nobody measures
 
-    def wanted(self) -> bool:
-        """Whether anybody is subscribed."""
-        return self._consumes or super().wanted()
+    def audience(self) -> Audience | None:
+        """Return who may be subscribed, as :meth:`deliver` looks for itself; ``None`` if nobody wants what comes."""
+        return self._audience if self._consumes else super().audience()
 
-    def deliver(self, data: bytes) -> None:
+    def deliver(self, data: bytes, audience: Audience | None = None) -> None:
         """Tell ``data`` and the messages in it, unless they are just the usual and nobody else wants them."""
         connection: Any = self._connection()
         usual, on_usual = NOTHING_USUAL if connection is None else connection.usual
@@ -71,8 +71,7 @@ class M2Delivery(Delivery):
             self.messages += USUAL_LINES
             on_usual()
         else:
-            super().wanted()
-            super().deliver(data)
+            super().deliver(data, super().audience())
             self._plain = self._rate is None and not len(self._partial)
 
     def stop(self) -> None:

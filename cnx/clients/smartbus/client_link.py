@@ -76,16 +76,15 @@ class BusDelivery(Delivery):
         super().__init__(link, framing, limit)
         self._pings = link.pings
 
-    def wanted(self) -> bool:
-        """Whether anybody wants what comes; the link does."""
-        return True
+    def audience(self) -> Audience:
+        """Return who may be subscribed, as :meth:`deliver` looks for itself; the link wants what comes in any case."""
+        return self._audience
 
-    def deliver(self, data: bytes) -> None:
+    def deliver(self, data: bytes, audience: Audience | None = None) -> None:
         """Tell what came, unless it is just that."""
         ping = None if len(self._partial) else self._pings.on_bytes(data)
         if ping is None:
-            super().wanted()
-            super().deliver(data)
+            super().deliver(data, super().audience())
             return
         self.messages += 1
         link = None if ping.waiter == get_ident() else self._connection()
