@@ -92,12 +92,13 @@ class Link(Direct, Transmission):
             if leads:
                 self._reader = 0
                 self.vacant[READER] = True
-                self._leave()
             if gate is not None:
                 try:
                     self.gates.remove(gate)
                 except ValueError:
                     pass  # an interrupt came before it was there
+            if leads or gate is not None:  # else the attendant would be the first again with the next message
+                self._leave()
 
     def read_waiting(self) -> None:
         """Move what waits into the inbox, without waiting for more; other threads that read keep their turn."""

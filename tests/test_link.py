@@ -11,9 +11,11 @@ import pytest
 
 from cnx import ConnectionLost, Delimited, NotConnected, SocketConnection, TimedOut, subscribe
 from cnx.deadline import Deadline
+from cnx.reception import PAUSE
 from cnx.testing import PATIENCE, connection_pair, wait_until
 from cnx.transports.sockets import SocketTransport
 from cnx.transports.transport import Transport
+from cnx.watch import AWAY
 
 DATA = SocketConnection.Signals.DATA_RECEIVED
 MESSAGE = SocketConnection.Signals.MESSAGE_RECEIVED
@@ -119,6 +121,24 @@ def test_reader_finds_what_another_put_aside_while_it_looked() -> None:
         peer.sendall(b"aside")
         assert transport.found.wait(PATIENCE)
         assert link.take(extract, PATIENCE) == b"aside"
+
+
+def test_caller_who_had_to_wait_for_the_listener_reads_by_itself_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the listener would read every reply first, and each had to be handed over."""
+    monkeypatch.setitem(PAUSE, True, PATIENCE)
+    got: list[bytes] = []
+    near, peer = socket.socketpair()
+    with peer, HeldConnection.from_socket(near) as connection, subscribe(connection, DATA, lambda data: None):
+        link: Any = connection._reading_link()
+        peer.sendall(b"first")
+        assert link.transport.found.wait(PATIENCE)
+        caller = threading.Thread(target=lambda: got.append(connection.readexactly(5, timeout=PATIENCE)))
+        caller.start()
+        wait_until(lambda: bool(link.gates), "the caller")
+        link.transport.may.set()
+        join([caller])
+        assert got == [b"first"]
+        assert link._interest == AWAY
 
 
 def test_writers_never_interleave() -> None:

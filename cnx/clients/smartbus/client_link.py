@@ -16,7 +16,7 @@ from cnx.clients.smartbus.protocol import BROADCAST, UNKNOWN_UNIT, Address, Pack
 from cnx.clients.smartbus.protocol_codes import ClientType, CmdType, InternalCmd
 from cnx.clients.smartbus.protocol_messages import Heartbeat, Register, RegisterAck
 from cnx.deadline import Deadline
-from cnx.delivery import Delivery
+from cnx.delivery import Audience, Delivery
 from cnx.errors import Cancelled, ConnectionLost, TimedOut
 from cnx.framing import Framing
 from cnx.signals import subscribe_weakly
