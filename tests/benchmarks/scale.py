@@ -82,7 +82,7 @@ Receive = Callable[[int], bytes]
 
 def floor_of(sock: socket.socket) -> Receive:
     """Return what reads as little as any connection has to."""
-    return Floor(sock.send, sock.recv).read
+    return Floor(sock.send, sock.recv, on_data).read
 
 
 @contextmanager
