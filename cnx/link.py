@@ -97,8 +97,8 @@ class Link(Direct, Transmission):
                     self.gates.remove(gate)
                 except ValueError:
                     pass  # an interrupt came before it was there
-            if leads or gate is not None:  # else the attendant would be the first again with the next message
-                self._leave()
+            if leads or (gate is not None and self._interest == INPUT):
+                self._leave()  # or the attendant would be first again with the next message
 
     def read_waiting(self) -> None:
         """Move what waits into the inbox, without waiting for more; other threads that read keep their turn."""
