@@ -96,8 +96,8 @@ class ConnectionManager:
     def connect(self, timeout: float | None = None, *, wait: bool = True) -> None:
         """Connect, and keep the connection up from now on.
 
-        Blocks until connected; with ``wait=False``, or in a handler that this has to wait for, it returns at once.
-        After a timeout the attempts go on.
+        Blocks until connected, and until the handlers of that have run, as :meth:`wait_until` does; with
+        ``wait=False``, or in a handler that this has to wait for, it returns at once. After a timeout the attempts go on.
 
         Raises:
             TornDown: after :meth:`teardown`.
@@ -121,7 +121,7 @@ class ConnectionManager:
         self._recovery.stop("teardown", Cancelled("teardown() was called"))
 
     def wait_until(self, state: State | str, timeout: float | None = None) -> None:
-        """Wait until the state is ``state``.
+        """Wait until the state is ``state``, and for up to two seconds until the handlers of that have run.
 
         Raises:
             ValueError: there is no such state.

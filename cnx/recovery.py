@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from threading import get_ident
 from time import monotonic
 
 from cnx.connection import STOP_TIMEOUT, Connection
@@ -69,7 +70,8 @@ class Recovery:
         self._up_since = 0.0
         self._linked = False  # a link was told of since the last start of work
         self._news: deque[News] = deque()
-        self._telling = False
+        self._entered = self._told = 0  # changes of the state, and those of them that all handlers have heard of
+        self._teller = 0  # the thread that tells the news
 
     # -- for the manager -------------------------------------------------------------------------------------------
 
@@ -99,8 +101,19 @@ class Recovery:
             self._connection.wait_ended(max(0.0, end - monotonic()))
 
     def wait_for(self, states: tuple[State, ...], timeout: float | None) -> State | None:
-        """Wait until the state is one of ``states`` and return it; ``None`` after ``timeout`` seconds."""
-        return self._changed.wait_for(lambda: self.state if self.state in states else None, timeout)
+        """Wait until the state is one of ``states``, and return it; ``None`` after ``timeout`` seconds.
+
+        The handlers hear of it before, unless they take longer than that, or than ``STOP_TIMEOUT``.
+        """
+        end = None if timeout is None else monotonic() + timeout
+        found = self._changed.wait_for(lambda: (self.state, self._entered) if self.state in states else None, timeout)
+        if found is None:
+            return None
+        state, number = found
+        if self._teller != get_ident():
+            left = STOP_TIMEOUT if end is None else min(STOP_TIMEOUT, max(0.0, end - monotonic()))
+            self._changed.wait_for(lambda: self._told >= number, left)
+        return state
 
     def is_inside(self) -> bool:
         """Whether the worker, or the end of a link, waits for the calling thread."""
@@ -122,6 +135,7 @@ class Recovery:
             if monotonic() - self._up_since >= self._retries.backoff.reset_after:
                 self._retries.start_over()
         self._news.append((old, state, self.reason))
+        self._entered += 1
         self._changed.notify()
 
     def start_work(self) -> None:
@@ -175,16 +189,19 @@ class Recovery:
 
     def _tell_news(self) -> None:
         """Tell the news in their order; a thread that finds another one telling leaves it to that."""
-        while self._news and not self._telling:
+        me = get_ident()
+        while self._news and not self._teller:
             with self._lock:
-                if self._telling or not self._news:
+                if self._teller or not self._news:
                     continue
-                self._telling = True
+                self._teller = me
                 news = self._news.popleft()
             try:
                 self._tell(news)
             finally:
-                self._telling = False
+                self._told += 1
+                self._teller = 0
+                self._changed.notify()
 
     def _on_link(self) -> None:
         """Hear from the connection that there is a link."""
@@ -234,6 +251,7 @@ class Recovery:
         (self._machine.teardown if torndown else self._machine.disconnect)()
         self._todo.clear()
         self._news.clear()
+        self._told = self._entered
         self._stops_done = self._stops_asked
 
     def stop_working(self) -> None:

@@ -8,6 +8,7 @@ receives a signal, and with which arguments, are PyDispatcher's own.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import enum
 import functools
@@ -33,6 +34,7 @@ if hasattr(
     os, "register_at_fork"
 ):  # a child must not inherit them half changed, nor locked by a thread it does not have
     os.register_at_fork(before=_tables.acquire, after_in_parent=_tables.release, after_in_child=_tables.release)
+atexit.register(dispatcher.senders.clear)  # its weak references run code of a module that may be gone by then
 connections: dict[int, dict[Any, list[Any]]] = dispatcher.connections
 table_of = connections.get
 """Returns what is registered for the ``id`` of a sender, if anything. It has a name of its own as this is asked for

@@ -11,6 +11,7 @@ import pytest
 
 from cnx import ConnectionLost, Delimited, NotConnected, SocketConnection, TimedOut, subscribe
 from cnx.deadline import Deadline
+from cnx.life import READER
 from cnx.reception import PAUSE
 from cnx.testing import PATIENCE, connection_pair, wait_until
 from cnx.transports.sockets import SocketTransport
@@ -126,18 +127,20 @@ def test_reader_finds_what_another_put_aside_while_it_looked() -> None:
 def test_caller_who_had_to_wait_for_the_listener_reads_by_itself_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the listener would read every reply first, and each had to be handed over."""
     monkeypatch.setitem(PAUSE, True, PATIENCE)
-    got: list[bytes] = []
+
+    def extract() -> bytes | None:
+        link.transport.may.set()
+        if not len(link.inbox):
+            return None
+        wait_until(lambda: READER in link.vacant, "the end of the listener's turn")
+        return link.inbox.take(5)  # type: ignore[no-any-return]
+
     near, peer = socket.socketpair()
     with peer, HeldConnection.from_socket(near) as connection, subscribe(connection, DATA, lambda data: None):
         link: Any = connection._reading_link()
         peer.sendall(b"first")
         assert link.transport.found.wait(PATIENCE)
-        caller = threading.Thread(target=lambda: got.append(connection.readexactly(5, timeout=PATIENCE)))
-        caller.start()
-        wait_until(lambda: bool(link.gates), "the caller")
-        link.transport.may.set()
-        join([caller])
-        assert got == [b"first"]
+        assert link.take(extract, PATIENCE) == b"first"
         assert link._interest == AWAY
 
 

@@ -83,6 +83,32 @@ def test_changes_are_told_in_order_to_everybody(manager: ConnectionManager) -> N
     assert [new for _, new in seen[0]] == [State.CONNECTING, State.CONNECTED, State.DISCONNECTED]
 
 
+def test_handlers_have_heard_of_it_when_connect_returns(manager: ConnectionManager) -> None:
+    """So what a program does next comes after what its handlers do."""
+    heard: list[str] = []
+    returned = threading.Event()
+
+    def take_a_while(new: State) -> None:
+        if new is State.CONNECTED:
+            returned.wait(0.05)  # it is not set meanwhile
+        heard.append(new.value)
+
+    subscribe(manager, manager.Signals.STATE_CHANGED, take_a_while)
+    manager.connect(PATIENCE)
+    returned.set()
+    assert heard == ["connecting", "connected"]
+
+
+def test_handler_that_hangs_holds_up_connect_for_a_bounded_time(manager: ConnectionManager) -> None:
+    """The state is what counts."""
+    over = threading.Event()
+    subscribe(manager, manager.Signals.STATE_CHANGED, lambda new: new is State.CONNECTED and over.wait(PATIENCE))
+    manager.connect(PATIENCE)
+    assert manager.state is State.CONNECTED
+    assert not over.is_set()
+    over.set()
+
+
 def test_handler_of_the_end_may_connect_again(manager: ConnectionManager) -> None:
     """There ``connect()`` does not wait, as it would for itself; the manager does it once the handler has returned."""
     ends: list[BaseException] = []

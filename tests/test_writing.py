@@ -290,7 +290,15 @@ def test_answer_to_last_words_is_lost(cnx_pair: Pair) -> None:
 def test_disconnect_ends_a_blocked_write(cnx_pair: Pair) -> None:
     """At once."""
     connection, peer = cnx_pair
-    threading.Timer(0.05, connection.disconnect).start()
+    got: list[bytes] = []
+
+    def stop() -> None:
+        got.append(peer.recv(1))
+        connection.disconnect()
+
+    thread = threading.Thread(target=stop)
+    thread.start()
     with pytest.raises(ConnectionError):
         connection.write(bytes(50_000_000))
-    assert peer.recv(1) == b"\0"
+    thread.join(PATIENCE)
+    assert got == [b"\0"]
