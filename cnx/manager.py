@@ -96,8 +96,9 @@ class ConnectionManager:
     def connect(self, timeout: float | None = None, *, wait: bool = True) -> None:
         """Connect, and keep the connection up from now on.
 
-        Blocks until connected, and until the handlers of that have run, as :meth:`wait_until` does; with
-        ``wait=False``, or in a handler that this has to wait for, it returns at once. After a timeout the attempts go on.
+        Blocks until connected, and until the handlers of that have run, as :meth:`wait_until` does. With
+        ``wait=False``, or in a handler that this has to wait for, it returns at once. The attempts go on after a
+        timeout.
 
         Raises:
             TornDown: after :meth:`teardown`.
