@@ -45,9 +45,15 @@ class Watch(Protocol):
         """Release the descriptors."""
 
 
+_IN, _GONE, _BROKEN, _ONCE = (getattr(select, f"EPOLL{name}", 0) for name in ("IN", "RDHUP", "HUP", "ONESHOT"))
+
+
 class EpollWatch(Watch):
     """A watch on Linux."""
 
+    gone = _GONE | _BROKEN | getattr(select, "EPOLLERR", 0)
+    # epoll always tells that a socket is shut down in both directions; once is enough where nothing is asked for
+    _events = _ONCE, _ONCE | _GONE, _GONE | _IN  # for NOTHING, HANGUP, INPUT
     _always_ready = -1
 
     def __init__(self) -> None:
@@ -57,10 +63,6 @@ class EpollWatch(Watch):
         self._epoll = select.epoll()
         self._epoll.register(self._ready, 0)
         self.wait = self._epoll.poll  # straight, as this runs for every message
-        self.gone = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
-        # epoll always tells that a socket is shut down in both directions; once is enough where nothing is asked for
-        once, gone = select.EPOLLONESHOT, select.EPOLLRDHUP
-        self._events = {NOTHING: once, HANGUP: once | gone, INPUT: gone | select.EPOLLIN}
 
     def add(self, fd: int) -> None:
         self._epoll.register(fd, self._events[NOTHING])

@@ -14,6 +14,7 @@ from cnx.clients.chiller.client_link import ChillerLink
 from cnx.clients.chiller.client_turns import Turn
 from cnx.clients.chiller.simulator import ChillerSimulator
 from cnx.errors import NotConnected, TimedOut
+from cnx.testing import wait_until
 from tests.clients.chiller.scripted import ScriptedLine, nothing
 from tests.interrupts import interrupt, strike
 
@@ -53,7 +54,7 @@ def test_handler_must_not_run_commands(simulator: ChillerSimulator) -> None:
 
     with client, subscribe(client, client.Signals.DATA_RECEIVED, on_data):
         assert client.supply_temperature() == 21.0
-    assert outcome
+        wait_until(lambda: bool(outcome), "the handler")
 
 
 def test_connected_means_that_the_unit_answers(line: ScriptedLine) -> None:
