@@ -206,7 +206,8 @@ class Reception(Life):
             return
         sink = self._sink
         if self._untold:
-            self._deliver_kept(audience)  # which came before
+            self._deliver_kept(audience)  # which came before; its handlers may change who is subscribed
+            audience = None
         if keep or sink.keeping:
             self._put(data)
         sink.deliver(data, audience)

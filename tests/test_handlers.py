@@ -88,6 +88,27 @@ def test_handler_that_subscribes_another() -> None:
     assert b"b" in late
 
 
+def test_handler_that_is_told_what_was_kept_may_bring_another_in_for_what_comes_next() -> None:
+    """Also one that subscribes by PyDispatcher, which tells nobody of it."""
+    got: list[bytes] = []
+
+    def take(data: bytes) -> None:
+        got.append(data)
+
+    def bring(data: bytes) -> None:
+        dispatcher.connect(take, signal=SIGNALS.DATA_RECEIVED, sender=connection, weak=False)
+        dispatcher.disconnect(bring, signal=SIGNALS.DATA_RECEIVED, sender=connection, weak=False)
+
+    with connection_pair() as (connection, peer):
+        peer.sendall(b"abcdef")
+        assert connection.readexactly(3) == b"abc"
+        dispatcher.connect(bring, signal=SIGNALS.DATA_RECEIVED, sender=connection, weak=False)
+        peer.sendall(b"ghi")
+        assert connection.readexactly(6, timeout=PATIENCE) == b"defghi"
+        wait_until(lambda: b"".join(got) == b"ghi", "the other handler")
+        dispatcher.disconnect(take, signal=SIGNALS.DATA_RECEIVED, sender=connection, weak=False)
+
+
 def test_slow_handler_holds_up_only_its_own_connection() -> None:
     """While a handler takes its time, its connection can still be written to and stopped."""
     entered, leave = threading.Event(), threading.Event()
