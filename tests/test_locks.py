@@ -27,14 +27,18 @@ class Struck(BaseException):
 
 @pytest.fixture
 def strike_soon() -> Iterator[Callable[[], None]]:
-    """Have the handler of a real signal raise within half a millisecond."""
+    """Have the handler of a real signal raise within half a millisecond.
+
+    A signal that comes just before CPython begins to wait for a lock is noticed only after that; so it comes again.
+    """
 
     def raise_it(number: int, frame: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
         raise Struck
 
     before = signal.signal(signal.SIGALRM, raise_it)
     try:
-        yield lambda: signal.setitimer(signal.ITIMER_REAL, 0.0005) and None
+        yield lambda: signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.05) and None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)

@@ -72,15 +72,23 @@ class ListeningEndpoint(Endpoint):
         sock, wake = self._open
         while not wake.is_set:
             wait_ready(sock.fileno(), READ, wake, None)
-            with suppress(BlockingIOError, ConnectionError):
+            try:
                 return self._link(*sock.accept())
+            except (BlockingIOError, ConnectionError):
+                continue
+            except OSError:
+                if not wake.is_set:
+                    raise
         return None
 
     def wake(self) -> None:
-        """Let ``accept()`` return."""
+        """Let ``accept()`` return; whoever comes from now on is refused, before the address is given back."""
         opened = self._open
         if opened is not None:
-            opened[1].set()
+            sock, wake = opened
+            wake.set()
+            with suppress(OSError):  # it is closed at this moment, or the system knows this only of links
+                sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Stop listening; clients that nobody accepted are reset."""

@@ -69,6 +69,30 @@ class TestStop:
         assert not threads_of_cnx()
         assert caplog.text == ""
 
+    def test_whoever_comes_back_at_once_is_refused(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Nobody gets in between the end of the links and that of the port."""
+        refused = threading.Event()
+
+        class Slow(TcpEndpoint):
+            def close(self) -> None:
+                assert refused.wait(PATIENCE)
+                super().close()
+
+        endpoint = Slow("127.0.0.1", 0, None)
+
+        class Left(Echo):
+            def on_stop(self) -> None:
+                with pytest.raises(ConnectionRefusedError):
+                    dial(endpoint.url)
+                refused.set()
+
+        server = Server("left", 10, Left())
+        server.add(endpoint)
+        server.start()
+        server.stop(Ending.RESET)
+        assert refused.is_set()
+        assert caplog.text == ""
+
     def test_from_a_session(self, caplog: pytest.LogCaptureFixture) -> None:
         """serve() may stop its own simulator."""
 
