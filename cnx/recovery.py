@@ -239,7 +239,7 @@ class Recovery:
         """Hear from the worker."""
         self.put(news, reason, worker)
         if news == "attempt_succeeded" and not self._connection.connected:  # lost again before it could be noted
-            self.put("alarm_raised", self._connection.last_error)
+            self.put("alarm_raised", self._connection.last_error, worker)
 
     # -- when the process forks or ends ----------------------------------------------------------------------------
 

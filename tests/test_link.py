@@ -16,7 +16,7 @@ from cnx.reception import PAUSE
 from cnx.testing import PATIENCE, connection_pair, wait_until
 from cnx.transports.sockets import SocketTransport
 from cnx.transports.transport import Transport
-from cnx.watch import AWAY
+from cnx.watch import AWAY, INPUT
 
 DATA = SocketConnection.Signals.DATA_RECEIVED
 MESSAGE = SocketConnection.Signals.MESSAGE_RECEIVED
@@ -138,10 +138,17 @@ def test_caller_who_had_to_wait_for_the_listener_reads_by_itself_from_then_on(mo
     near, peer = socket.socketpair()
     with peer, HeldConnection.from_socket(near) as connection, subscribe(connection, DATA, lambda data: None):
         link: Any = connection._reading_link()
-        peer.sendall(b"first")
-        assert link.transport.found.wait(PATIENCE)
-        assert link.take(extract, PATIENCE) == b"first"
-        assert link._interest == AWAY
+        link.transport.may.set()
+        for _ in range(20):  # it may miss the moment, where the listener is just about to ask for input again
+            wait_until(lambda: link._interest == INPUT, "the listener")
+            link.transport.may.clear()
+            link.transport.found.clear()
+            peer.sendall(b"first")
+            assert link.transport.found.wait(PATIENCE)
+            assert link.take(extract, PATIENCE) == b"first"
+            if link._interest == AWAY:
+                return
+    raise AssertionError("the listener is still the first to read")
 
 
 def test_writers_never_interleave() -> None:

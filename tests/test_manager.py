@@ -157,6 +157,35 @@ def test_disconnect_leaves_the_next_link_alone(port: int) -> None:
         assert manager.counters.connects == 2
 
 
+def test_late_doubt_about_an_older_link_leaves_the_next_one_alone(port: int) -> None:
+    """A worker that is slow to see that its link is up or not says nothing about that of the next worker."""
+    doubting, may_go_on = threading.Event(), threading.Event()
+
+    class Doubted(SocketConnection):
+        """Takes its time to tell the first worker whether it is connected, once it is managed."""
+
+        @property
+        def connected(self) -> bool:
+            if manager.state is State.CONNECTED and not doubting.is_set():
+                doubting.set()
+                assert may_go_on.wait(PATIENCE)
+                return False
+            return super().connected
+
+    manager = ConnectionManager(Doubted("127.0.0.1", port), backoff=QUICK)
+    manager.connect(wait=False)
+    assert doubting.wait(PATIENCE)
+    slow = [thread for thread in threading.enumerate() if thread.name.startswith("cnx manager")]
+    manager.disconnect()
+    manager.connect(PATIENCE)
+    may_go_on.set()
+    for thread in slow:
+        thread.join(PATIENCE)
+    assert manager.state is State.CONNECTED
+    assert manager.counters.losses == 0
+    manager.teardown()
+
+
 def test_disconnecting_the_connection_ends_the_attempts() -> None:
     """Whoever disconnects the connection while its manager tries to reach somebody ends that, too."""
     connection = SocketConnection("127.0.0.1", closed_port())
