@@ -238,8 +238,10 @@ class Recovery:
     def _on_attempt(self, worker: Worker, news: str, reason: BaseException | None) -> None:
         """Hear from the worker."""
         self.put(news, reason, worker)
-        if news == "attempt_succeeded" and not self._connection.connected:  # lost again before it could be noted
-            self.put("alarm_raised", self._connection.last_error, worker)
+        if news == "attempt_succeeded" and not self._connection.connected:
+            lost = self._connection.last_error
+            if lost is not None:  # before the success could be noted; or else the end, of whatever kind, is still told
+                self.put("alarm_raised", lost, worker)
 
     # -- when the process forks or ends ----------------------------------------------------------------------------
 

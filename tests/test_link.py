@@ -141,8 +141,8 @@ def test_caller_who_had_to_wait_for_the_listener_reads_by_itself_from_then_on(mo
         link.transport.may.set()
         for _ in range(20):  # it may miss the moment, where the listener is just about to ask for input again
             wait_until(lambda: link._interest == INPUT, "the listener")
-            link.transport.may.clear()
             link.transport.found.clear()
+            link.transport.may.clear()
             peer.sendall(b"first")
             assert link.transport.found.wait(PATIENCE)
             assert link.take(extract, PATIENCE) == b"first"

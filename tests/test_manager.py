@@ -186,6 +186,38 @@ def test_late_doubt_about_an_older_link_leaves_the_next_one_alone(port: int) -> 
     manager.teardown()
 
 
+def test_end_on_request_that_is_told_late_is_no_loss(port: int) -> None:
+    """Also where the worker that has made the link finds it gone before that."""
+    asked, may_tell = threading.Event(), threading.Event()
+
+    class Left(SocketConnection):
+        """Is asked to end as soon as its manager has noted that it is connected."""
+
+        def on_disconnected(self, reason: BaseException) -> None:
+            assert may_tell.wait(PATIENCE)
+
+        @property
+        def connected(self) -> bool:
+            if manager.state is State.CONNECTED and not asked.is_set():
+                asked.set()
+                self.release(Cancelled("a test asked for it"), 0.0)
+            return super().connected
+
+    manager = ConnectionManager(Left("127.0.0.1", port), backoff=QUICK)
+    changes: list[State] = []
+    subscribe(manager, manager.Signals.STATE_CHANGED, lambda new: changes.append(new))
+    manager.connect(wait=False)
+    assert asked.wait(PATIENCE)
+    for thread in threading.enumerate():
+        if thread.name.startswith("cnx manager"):
+            thread.join(PATIENCE)
+    may_tell.set()
+    manager.wait_until("disconnected", PATIENCE)
+    assert changes == [State.CONNECTING, State.CONNECTED, State.DISCONNECTED]
+    assert manager.counters.losses == 0
+    manager.teardown()
+
+
 def test_disconnecting_the_connection_ends_the_attempts() -> None:
     """Whoever disconnects the connection while its manager tries to reach somebody ends that, too."""
     connection = SocketConnection("127.0.0.1", closed_port())
