@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from hypothesis import HealthCheck, settings
@@ -13,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from cnx import (
     Backoff,
+    Cancelled,
     CnxError,
     ConnectionManager,
     SocketConnection,
@@ -201,6 +203,8 @@ class LifeOfAConnection(RuleBasedStateMachine):
         """With a peer that behaves, a connection comes up, and states and signals agree."""
         self.peer.inject(None)
         self._end_extra()
+        with suppress(Cancelled):  # a handler that had begun may only now disconnect
+            self.manager.connect(timeout=PATIENCE)
         self.manager.connect(timeout=PATIENCE)
         assert eventually(lambda: self.link.connected and self.journal.up and self.manager.state is State.CONNECTED)
 
