@@ -196,7 +196,7 @@ class Reception(Life):
     # -- for the reader, whoever it is -----------------------------------------------------------------------------
 
     def _accept(self, data: bytes, keep: bool, audience: Any) -> None:
-        """Put what was read where it belongs: into the inbox, to those who are subscribed (``None``), or both."""
+        """Put what was read where it belongs: into the inbox, to ``audience`` (``None``: nobody is there), or both."""
         came = len(data)
         note = self._note
         note((time(), "<", data if came <= PIECE else data[:PIECE], came))
