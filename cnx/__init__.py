@@ -11,8 +11,12 @@
 
 import logging
 
-from cnx.backoff import Backoff
-from cnx.connection import Connection, Traffic
+from cnx.connections.connection import Connection, Traffic
+from cnx.connections.serial_port import SerialConnection
+from cnx.connections.sockets import SocketConnection, UnixConnection
+from cnx.connections.stream import StreamConnection
+from cnx.connections.udp import UdpConnection
+from cnx.connections.urls import connect, connection
 from cnx.deadline import Deadline
 from cnx.errors import (
     AccessDenied,
@@ -33,17 +37,13 @@ from cnx.errors import (
 )
 from cnx.framing import Delimited, FixedSize, Framing, LengthPrefixed, Raw, Struct
 from cnx.json_lines import JsonLines
-from cnx.lifecycle import State
-from cnx.listener import Listener
-from cnx.manager import ConnectionManager, Counters
-from cnx.serial_connection import SerialConnection
-from cnx.signals import Signal, Subscription, emit, subscribe
-from cnx.socket_connection import SocketConnection, UnixConnection
-from cnx.stream import StreamConnection
+from cnx.link.listener import Listener
+from cnx.manager.backoff import Backoff
+from cnx.manager.lifecycle import State
+from cnx.manager.manager import ConnectionManager, Counters
+from cnx.signals.subscriptions import Signal, Subscription, emit, subscribe
 from cnx.transports.sockets import SocketOptions
 from cnx.transports.transport import Transport
-from cnx.udp_connection import UdpConnection
-from cnx.urls import connect, connection
 
 __all__ = [
     "AccessDenied",

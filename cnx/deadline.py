@@ -8,8 +8,8 @@ from time import monotonic
 from typing import Any
 
 from cnx.errors import Cancelled, TimedOut
-from cnx.locks import Lock
-from cnx.monitor import Gate
+from cnx.threads.condition import Gate
+from cnx.threads.locks import Lock
 
 __all__ = ["LONGEST", "Deadline", "Seconds", "checked_interval", "checked_timeout", "left_of"]
 

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
-from cnx.connection import Connection
+from cnx.connections.connection import Connection
+from cnx.connections.sockets import SocketConnection
+from cnx.connections.transport import TransportConnection
 from cnx.deadline import Deadline
 from cnx.errors import AccessDenied, CnxError, ConnectionLost, PeerClosed, TimedOut
 from cnx.framing import shorten
-from cnx.socket_connection import SocketConnection
-from cnx.transport_connection import TransportConnection
 from cnx.transports.dialing import connect_socket
 from cnx.transports.resolver import reason_of, resolve, shown
 from cnx.transports.sockets import SocketTransport

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from cnx.errors import TimedOut
 from cnx.framing import shorten
-from cnx.recorder import ENDED, OPENED, Record
+from cnx.recording.recorder import ENDED, OPENED, Record
 from cnx.simulation import Session, Simulator
 
 __all__ = ["Difference", "Replay"]
@@ -50,7 +50,7 @@ class Replay(Simulator):
     sent after something that it received comes as late after that, and in the same pieces.
 
     Args:
-        records: a recording with whole pieces, as :class:`~cnx.tape.Tape` writes it.
+        records: a recording with whole pieces, as :class:`~cnx.recording.tape.Tape` writes it.
         speed: 2.0 plays twice as fast, ``math.inf`` without any pause.
         patience: seconds to wait for what a client should send; then the recording goes on.
         on_difference: called for each difference, on the thread of that client.

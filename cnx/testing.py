@@ -26,9 +26,9 @@ from typing import Any, Protocol
 
 import pytest
 
-from cnx.serial_connection import SerialConnection
-from cnx.socket_connection import SocketConnection
-from cnx.watch import new_watch
+from cnx.connections.serial_port import SerialConnection
+from cnx.connections.sockets import SocketConnection
+from cnx.link.selector import new_watch
 
 __all__ = ["Peer", "PtyPeer", "connection_pair", "scripted_peer", "serial_pair"]
 
@@ -92,7 +92,7 @@ def connection_pair(**settings: Any) -> Iterator[tuple[SocketConnection, socket.
     """Give a connected connection and its peer, over a socketpair.
 
     Args:
-        **settings: of the :class:`~cnx.socket_connection.SocketConnection`.
+        **settings: of the :class:`~cnx.connections.sockets.SocketConnection`.
     """
     near, far = socket.socketpair()
     far.settimeout(PATIENCE)
@@ -109,7 +109,7 @@ def serial_pair(**settings: Any) -> Iterator[tuple[SerialConnection, PtyPeer]]:
     """Give a connected serial connection and its peer, over a pty.
 
     Args:
-        **settings: of the :class:`~cnx.serial_connection.SerialConnection`.
+        **settings: of the :class:`~cnx.connections.serial_port.SerialConnection`.
     """
     peer = PtyPeer()
     connection = SerialConnection(peer.port, **settings)

@@ -22,8 +22,8 @@ from cnx import CnxError, NotConnected
 from cnx.faults import Fault, accept_close, bandwidth, delay, half_open, merge, refuse, reset, split, truncate, unplug
 from cnx.faults.plan import Plan
 from cnx.testing import open_descriptors
-from tests.echo import PATIENCE, eventually
-from tests.things import THINGS
+from tests.helpers.echo import PATIENCE, eventually
+from tests.helpers.kinds_of_connections import THINGS
 
 TIMEOUT = 0.5
 """Seconds for an answer; a link that gives none is given up, as programs do."""

@@ -13,11 +13,11 @@ import trustme
 from click.testing import CliRunner
 
 from cnx.cli.commands import cnx
+from cnx.connections.urls import connection
 from cnx.doctor import Finding, examine
 from cnx.faults import faults, reset
 from cnx.simulation import Session, Simulator
-from cnx.urls import connection
-from tests.echo import Echo
+from tests.helpers.echo import Echo
 
 AUTHORITY = trustme.CA()
 

@@ -12,12 +12,12 @@ from click.testing import CliRunner, Result
 from cnx.cli.commands import cnx
 from cnx.clients.smartbus import BusServer, SmartBusClient
 from cnx.clients.tecoroute import Connector, Pace, TecorouteSimulator
-from cnx.clients.tecoroute.simulator_service import MODELS, Accounts
+from cnx.clients.tecoroute.simulator.service import MODELS, Accounts
+from cnx.connections.urls import connection
 from cnx.doctor import examine_client
 from cnx.faults import accept_close, faults, half_open
-from cnx.urls import connection
-from tests.echo import Echo
-from tests.situations import closed_port
+from tests.helpers.echo import Echo
+from tests.helpers.stop_situations import closed_port
 
 SECRET = "heslo-4b1d"
 

@@ -26,7 +26,7 @@ from cnx.faults import (
 )
 from cnx.proxy import Proxy
 from cnx.simulation import Session, Simulator
-from tests.echo import (
+from tests.helpers.echo import (
     PATIENCE,
     Client,
     Echo,

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import pytest
 
 from cnx.faults import faults, split
-from cnx.recorder import Record
+from cnx.recording.recorder import Record
 from cnx.replay import Difference, Replay
-from tests.echo import Client, dial, eventually
+from tests.helpers.echo import Client, dial, eventually
 
 TALK = [
     Record(0.0, "*", text="opened"),

@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 
 import click
 
+from cnx.connections.transport import TransportConnection
+from cnx.connections.urls import connection
 from cnx.errors import CnxError
-from cnx.monitor import Flag
-from cnx.transport_connection import TransportConnection
-from cnx.urls import connection
+from cnx.threads.condition import Flag
 
 __all__ = ["clean_exit", "insecure_option", "open_url", "shown", "stamp", "stop_signal"]
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import click
 
 from cnx.cli.console import clean_exit, insecure_option, open_url
-from cnx.cli.smartbus_url import client_at
+from cnx.cli.smartbus.url import client_at
 from cnx.cli.tecoroute import find_password
 from cnx.clients.tecoroute import Connector
 from cnx.doctor import Finding, examine, examine_client

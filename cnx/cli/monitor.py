@@ -9,13 +9,13 @@ from typing import TextIO
 
 import click
 
-from cnx.backoff import Backoff
 from cnx.cli.console import clean_exit, insecure_option, open_url, shown, stamp, stop_signal
-from cnx.connection import Connection
-from cnx.lifecycle import State
-from cnx.manager import ConnectionManager
-from cnx.monitor import Flag
-from cnx.signals import subscribe
+from cnx.connections.connection import Connection
+from cnx.manager.backoff import Backoff
+from cnx.manager.lifecycle import State
+from cnx.manager.manager import ConnectionManager
+from cnx.signals.subscriptions import subscribe
+from cnx.threads.condition import Flag
 
 __all__ = ["monitor"]
 

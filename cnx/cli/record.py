@@ -10,15 +10,15 @@ import click
 from cnx.cli.console import clean_exit, insecure_option, open_url, stop_signal
 from cnx.cli.proxy import OutspokenProxy
 from cnx.cli.simulate import run_simulator
-from cnx.connection import Connection
-from cnx.history import load
-from cnx.lifecycle import State
-from cnx.manager import ConnectionManager
+from cnx.connections.connection import Connection
+from cnx.connections.transport import TransportConnection
+from cnx.manager.lifecycle import State
+from cnx.manager.manager import ConnectionManager
+from cnx.recording.history import load
+from cnx.recording.tape import Tape
 from cnx.replay import Replay
-from cnx.signals import subscribe
+from cnx.signals.subscriptions import subscribe
 from cnx.simulation import Session
-from cnx.tape import Tape
-from cnx.transport_connection import TransportConnection
 from cnx.transports.tapped import TappedTransport
 from cnx.transports.transport import Transport
 

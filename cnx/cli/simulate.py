@@ -9,8 +9,8 @@ import click
 
 from cnx.cli.console import clean_exit, stop_signal
 from cnx.cli.lazy import LazyGroup
-from cnx.clients.chiller.simulator import ChillerSimulator
-from cnx.clients.chiller.simulator_quirks import T257P
+from cnx.clients.chiller.simulator.quirks import T257P
+from cnx.clients.chiller.simulator.server import ChillerSimulator
 from cnx.simulation import Simulator
 
 __all__ = ["run_simulator", "simulate"]
@@ -19,8 +19,8 @@ __all__ = ["run_simulator", "simulate"]
 @click.group(
     cls=LazyGroup,
     lazy={
-        "m2": ("cnx.cli.m2:simulate_m2", "Run the M2 cell controller."),
-        "smartbus": ("cnx.cli.smartbus:simulate_smartbus", "Run a SmartBus server."),
+        "m2": ("cnx.cli.m2.commands:simulate_m2", "Run the M2 cell controller."),
+        "smartbus": ("cnx.cli.smartbus.commands:simulate_smartbus", "Run a SmartBus server."),
         "tecoroute": ("cnx.cli.tecoroute:simulate_tecoroute", "Run a TecoRoute service with PLCs behind it."),
     },
 )

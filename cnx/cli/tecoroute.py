@@ -12,11 +12,11 @@ import click
 from cnx.cli.console import clean_exit, stamp, stop_signal
 from cnx.cli.simulate import run_simulator, split_address
 from cnx.clients.tecoroute import TecorouteSimulator, UdpConnector
-from cnx.clients.tecoroute.simulator import KEEPALIVES
-from cnx.clients.tecoroute.simulator_faults import FAULTS
-from cnx.clients.tecoroute.simulator_service import MODELS, Accounts, Model
-from cnx.lifecycle import State
-from cnx.signals import subscribe
+from cnx.clients.tecoroute.simulator.faults import FAULTS
+from cnx.clients.tecoroute.simulator.server import KEEPALIVES
+from cnx.clients.tecoroute.simulator.service import MODELS, Accounts, Model
+from cnx.manager.lifecycle import State
+from cnx.signals.subscriptions import subscribe
 
 __all__ = ["simulate_tecoroute", "tecoroute"]
 

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from cnx.faults.fault import Ending
 from cnx.faults.plan import Plan
+from cnx.simulation.channels import Link
 from cnx.simulation.endpoints import Endpoint
-from cnx.simulation.links import Link
 from cnx.simulation.session import Session
 from cnx.simulation.timers import Timers
 

@@ -9,7 +9,7 @@ from cnx.deadline import Deadline
 from cnx.errors import ConnectionLost, TimedOut
 from cnx.faults.fault import Ending
 from cnx.faults.plan import Course
-from cnx.simulation.links import DatagramLink, Link, WouldBlock
+from cnx.simulation.channels import DatagramLink, Link, WouldBlock
 from cnx.simulation.streams import WRITE_TIMEOUT, Flow, Inbound, Outbound
 from cnx.simulation.timers import Timers
 

@@ -11,7 +11,7 @@ from cnx.deadline import Deadline
 from cnx.errors import ConnectionLost, TimedOut
 from cnx.faults.fault import Ending, Step
 from cnx.faults.plan import Pipe
-from cnx.simulation.links import Link, WouldBlock
+from cnx.simulation.channels import Link, WouldBlock
 from cnx.simulation.timers import Timers
 
 __all__ = ["WRITE_TIMEOUT", "Flow", "Inbound", "Outbound"]

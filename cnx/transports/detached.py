@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from cnx.deadline import Deadline
 from cnx.errors import TimedOut
-from cnx.monitor import Gate
+from cnx.threads.condition import Gate
 
 __all__ = ["call_detached"]
 

@@ -20,7 +20,7 @@ import serial
 
 from cnx.deadline import Deadline
 from cnx.errors import Cancelled, ConnectError, ConnectionLost, TimedOut
-from cnx.monitor import Flag
+from cnx.threads.condition import Flag
 from cnx.transports.detached import call_detached
 from cnx.transports.transport import Transport
 

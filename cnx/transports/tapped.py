@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from cnx.recorder import masked
+from cnx.recording.recorder import masked
 from cnx.transports.transport import Transport
 
 __all__ = ["Tap", "TappedTransport", "log_tap"]

@@ -17,7 +17,7 @@ from time import monotonic
 
 from cnx.deadline import Deadline
 from cnx.errors import ConnectError, ConnectionLost, PeerClosed, TimedOut
-from cnx.locks import Lock
+from cnx.threads.locks import Lock
 from cnx.transports.resolver import reason_of
 from cnx.transports.sockets import SocketTransport
 from cnx.transports.transport import CHUNK, Transport

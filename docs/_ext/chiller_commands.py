@@ -9,10 +9,10 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 
 from cnx.clients.chiller import Answer, ControlSensor, Threshold
-from cnx.clients.chiller.client_commands import ChillerCommands
-from cnx.clients.chiller.protocol import Call
-from cnx.clients.chiller.protocol_fields import Field, Literal
-from cnx.clients.chiller.protocol_table import COMMANDS
+from cnx.clients.chiller.client.commands import ChillerCommands
+from cnx.clients.chiller.protocol.fields import Field, Literal
+from cnx.clients.chiller.protocol.frames import Call
+from cnx.clients.chiller.protocol.table import COMMANDS
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx

@@ -7,7 +7,7 @@ from collections import defaultdict
 from html import escape
 from typing import NamedTuple
 
-from cnx.lifecycle import INPUTS, TRANSITIONS, State
+from cnx.manager.lifecycle import INPUTS, TRANSITIONS, State
 
 __all__ = ["figure", "rows"]
 

@@ -9,7 +9,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 
 from cnx.clients.m2 import COMMANDS, EVENTS, FAULTS, TELEMETRY
-from cnx.clients.m2.protocol_fields import Field
+from cnx.clients.m2.protocol.fields import Field
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx

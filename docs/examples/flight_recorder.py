@@ -6,7 +6,7 @@ from pathlib import Path
 from thermometer_simulator import ThermometerSimulator
 
 import cnx
-from cnx.history import load
+from cnx.recording.history import load
 from cnx.replay import Replay
 
 with ThermometerSimulator() as simulator:

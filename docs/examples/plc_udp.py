@@ -5,7 +5,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from cnx.clients.tecoroute import TecorouteSimulator, UdpConnector, set_clock
-from cnx.clients.tecoroute.simulator_service import MODELS, Accounts
+from cnx.clients.tecoroute.simulator.service import MODELS, Accounts
 
 plc = Accounts(plcs={"AB_1234": MODELS["acknowledge"]})
 with TecorouteSimulator(plc) as simulator:

@@ -12,7 +12,7 @@ from itertools import cycle
 from time import perf_counter
 
 from cnx.clients.chiller import ChillerBus, ChillerClient
-from cnx.clients.chiller.protocol import format_reply, parse_text
+from cnx.clients.chiller.protocol.frames import format_reply, parse_text
 from cnx.clients.chiller.simulator import ChillerSimulator
 from tests.benchmarks.harness import CORE, Case, Target, case, pin
 

@@ -8,7 +8,7 @@ from time import perf_counter
 
 from pydispatch import dispatcher
 
-from cnx.outlet import Outlet
+from cnx.signals.emitter import Outlet
 from tests.benchmarks.harness import Case, Target, case
 from tests.benchmarks.measuring import SIGNALS
 

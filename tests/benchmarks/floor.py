@@ -21,7 +21,7 @@ FLOOR = "floor: the contract in one function"
 PIECE = 256
 
 _tables = dispatcher.connections
-_registered = _tables.get  # a function, not a method of an imported name: see cnx.signals
+_registered = _tables.get  # a function, not a method of an imported name: see cnx.signals.subscriptions
 _EVERYBODY = id(dispatcher.Any)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from cnx import Connection, SocketConnection, subscribe
 from cnx.clients.m2 import M2Client, M2Controller, M2Lines, M2Signals
-from cnx.clients.m2.client import fastest_decoder
+from cnx.clients.m2.client.client import fastest_decoder
 from cnx.clients.m2.simulator import M2Simulator
 from tests.benchmarks.floor import FLOOR, Floor
 from tests.benchmarks.harness import CORE, Case, Target, View, case, percentile, pin

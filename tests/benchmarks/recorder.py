@@ -9,7 +9,7 @@ from functools import partial
 from time import perf_counter, time
 
 import cnx
-from cnx.recorder import PIECE, Recorder
+from cnx.recording.recorder import PIECE, Recorder
 from tests.benchmarks.harness import Case, Target, View, case, server
 from tests.benchmarks.measuring import QUESTION, connected, times_of
 

@@ -26,7 +26,7 @@ from time import monotonic
 
 from cnx import Backoff, ConnectionManager, SocketConnection, State, subscribe
 from cnx.errors import ConnectError
-from cnx.worker import Retries
+from cnx.manager.worker import Retries
 from tests.benchmarks.harness import Case, Target, case, percentile
 
 LONGEST = 600.0

@@ -19,10 +19,10 @@ from typing import Any
 from cnx import subscribe
 from cnx.buffer import ReceiveBuffer
 from cnx.clients.smartbus import Address, BusServer, Packet, SmartBusClient, SystemCmd
-from cnx.clients.smartbus.protocol import PacketFraming
-from cnx.clients.smartbus.protocol_messages import Register
+from cnx.clients.smartbus.protocol.messages import Register
+from cnx.clients.smartbus.protocol.packets import PacketFraming
 from tests.benchmarks.harness import Case, Target, case, pin
-from tests.clients.smartbus.native import library
+from tests.helpers.smartbus_native import library
 
 PACKETS = 50_000
 PINGS = 2000

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from cnx.cli.commands import cnx
-from tests.situations import closed_port
+from tests.helpers.stop_situations import closed_port
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -62,7 +62,7 @@ def test_verbose() -> None:
     done = run("-m", "cnx", "-v", "monitor", "--once", f"tcp://{address}")
     assert done.returncode == 1
     assert done.stdout == ""
-    assert f"INFO    cnx.manager: {address}: ready -> connecting" in done.stderr
+    assert f"INFO    cnx.manager.manager: {address}: ready -> connecting" in done.stderr
 
 
 def test_missing_libraries() -> None:

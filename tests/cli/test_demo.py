@@ -15,9 +15,9 @@ import pytest
 from click.testing import CliRunner
 
 from cnx.cli.commands import cnx
-from cnx.cli.demo_story import Story
-from cnx.lifecycle import State
-from tests.cli.running import running
+from cnx.cli.demo.story import Story
+from cnx.manager.lifecycle import State
+from tests.helpers.commands import running
 
 
 @pytest.mark.parametrize("kind", ["svg", "png"])
@@ -93,7 +93,7 @@ def test_link_that_does_not_come_back(tmp_path: Path) -> None:
     """The summary and the exit code say so."""
     program = """
 import sys
-from cnx.cli import demo
+from cnx.cli.demo import commands as demo
 
 def kill_only(story, simulator):
     if simulator.running:

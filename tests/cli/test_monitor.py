@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from cnx.cli.commands import cnx
 from cnx.cli.monitor import text_of
 from cnx.simulation import Session, Simulator
-from tests.cli.running import running
-from tests.situations import closed_port, full_backlog
+from tests.helpers.commands import running
+from tests.helpers.stop_situations import closed_port, full_backlog
 
 
 class Talker(Simulator):

@@ -13,7 +13,7 @@ from cnx.clients.chiller.simulator import ChillerSimulator
 from cnx.clients.m2.simulator import M2Simulator
 from cnx.clients.smartbus import BusServer
 from cnx.simulation import Session, Simulator
-from tests.cli.running import running
+from tests.helpers.commands import running
 
 
 class Silent(Simulator):

@@ -6,9 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 from cnx.cli.commands import cnx
-from tests.cli.running import running
-from tests.echo import Echo, dial
-from tests.situations import closed_port
+from tests.helpers.commands import running
+from tests.helpers.echo import Echo, dial
+from tests.helpers.stop_situations import closed_port
 
 
 def test_faults_are_at_work() -> None:

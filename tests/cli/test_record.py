@@ -11,13 +11,13 @@ from click.testing import CliRunner
 
 from cnx.cli.commands import cnx
 from cnx.cli.record import RecordedTransport
-from cnx.history import History, load
-from cnx.recorder import Record
+from cnx.recording.history import History, load
+from cnx.recording.recorder import Record
 from cnx.simulation import Session, Simulator
 from cnx.transports.sockets import SocketTransport
-from tests.cli.running import running
-from tests.echo import dial, eventually
-from tests.situations import closed_port
+from tests.helpers.commands import running
+from tests.helpers.echo import dial, eventually
+from tests.helpers.stop_situations import closed_port
 
 HUGE = os.urandom(200_000)
 

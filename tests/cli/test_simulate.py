@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from cnx.cli.commands import cnx
 from cnx.clients.chiller import ChillerClient
-from tests.cli.running import running
+from tests.helpers.commands import running
 
 
 @pytest.mark.parametrize("where", [["--tcp", "127.0.0.1:0"], ["--tcp", "[::1]:0"], ["--pty"]], ids=" ".join)

@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from cnx.cli.console import stop_signal
-from cnx.monitor import Gate
-from tests.echo import PATIENCE, eventually
+from cnx.threads.condition import Gate
+from tests.helpers.echo import PATIENCE, eventually
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals cannot be sent to a thread here")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.echo import Client, Echo, answered, dial
+from tests.helpers.echo import Client, Echo, answered, dial
 
 
 @pytest.fixture

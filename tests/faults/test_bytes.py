@@ -19,7 +19,7 @@ from cnx.faults import (
     truncate,
 )
 from cnx.simulation import Session, Simulator
-from tests.echo import Client, Echo, answered, datagrams, dial, eventually
+from tests.helpers.echo import Client, Echo, answered, datagrams, dial, eventually
 
 LONG = 3600.0
 

@@ -11,7 +11,7 @@ import pytest
 
 from cnx.faults import accept_close, faults, half_open, hang_tls, refuse, reset, slow_accept, unplug, wrong_certificate
 from cnx.simulation import Session, Simulator
-from tests.echo import Client, Echo, answered, certificates, dial, eventually, reachable
+from tests.helpers.echo import Client, Echo, answered, certificates, dial, eventually, reachable
 
 SERVER_CONTEXT, CLIENT_CONTEXT = certificates()
 LONG = 3600.0

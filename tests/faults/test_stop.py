@@ -19,7 +19,7 @@ from cnx.faults import (
     slow_accept,
     unplug,
 )
-from tests.echo import Client, Echo, answered, certificates, dial, eventually, reachable, threads_of_cnx
+from tests.helpers.echo import Client, Echo, answered, certificates, dial, eventually, reachable, threads_of_cnx
 
 SERVER_CONTEXT, CLIENT_CONTEXT = certificates()
 LONG = 3600.0

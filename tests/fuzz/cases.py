@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 
-from cnx.capture import CaptureWriter
-from cnx.clients.chiller.protocol import format_full_command, format_reply, parse_text
-from cnx.clients.smartbus.protocol import Address, PacketFraming
-from cnx.clients.smartbus.protocol_flows import InvokeFlow
-from cnx.clients.smartbus.protocol_messages import Register, RegisterAck
-from cnx.clients.tecoroute.protocol import data_request
-from cnx.clients.tecoroute.protocol_epsnet import Datagram, Frame
-from cnx.recorder import Record
+from cnx.clients.chiller.protocol.frames import format_full_command, format_reply, parse_text
+from cnx.clients.smartbus.protocol.flows import InvokeFlow
+from cnx.clients.smartbus.protocol.messages import Register, RegisterAck
+from cnx.clients.smartbus.protocol.packets import Address, PacketFraming
+from cnx.clients.tecoroute.protocol.epsnet import Datagram, Frame
+from cnx.clients.tecoroute.protocol.session import data_request
+from cnx.recording.pcapng import CaptureWriter
+from cnx.recording.recorder import Record
 
 __all__ = ["FOUND", "SEEDS"]
 

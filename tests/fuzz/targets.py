@@ -22,17 +22,17 @@ from cnx import (
     connection,
 )
 from cnx.buffer import ReceiveBuffer
-from cnx.capture import read_capture
-from cnx.clients.chiller.protocol import Frames, parse_call, parse_reply, parse_text
-from cnx.clients.m2.protocol import BrokenMessage, Kind, M2Lines, kind_of
-from cnx.clients.m2.protocol import parse_reply as parse_m2_reply
-from cnx.clients.smartbus.protocol import PacketFraming
-from cnx.clients.smartbus.protocol_flows import FlowAck, FlowReturn, InvokeFlow, Notify, load_values
-from cnx.clients.smartbus.protocol_messages import GlobalConnect, Heartbeat, Register, RegisterAck
-from cnx.clients.tecoroute import protocol as tecoroute
-from cnx.clients.tecoroute.protocol_epsnet import Datagram, Frame, acknowledgement, message_id
-from cnx.clients.tecoroute.protocol_http import RequestReader, ResponseReader
+from cnx.clients.chiller.protocol.frames import Frames, parse_call, parse_reply, parse_text
+from cnx.clients.m2.protocol.messages import BrokenMessage, Kind, M2Lines, kind_of
+from cnx.clients.m2.protocol.messages import parse_reply as parse_m2_reply
+from cnx.clients.smartbus.protocol.flows import FlowAck, FlowReturn, InvokeFlow, Notify, load_values
+from cnx.clients.smartbus.protocol.messages import GlobalConnect, Heartbeat, Register, RegisterAck
+from cnx.clients.smartbus.protocol.packets import PacketFraming
+from cnx.clients.tecoroute.protocol import session as tecoroute
+from cnx.clients.tecoroute.protocol.epsnet import Datagram, Frame, acknowledgement, message_id
+from cnx.clients.tecoroute.protocol.http import RequestReader, ResponseReader
 from cnx.faults import parse as parse_fault
+from cnx.recording.pcapng import read_capture
 
 __all__ = ["TARGETS"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from cnx.simulation import Session, Simulator
-from tests.echo import Echo, datagrams, dial, eventually
-from tests.simulation.kinds import KINDS, Flood, connect, listen
+from tests.helpers.echo import Echo, datagrams, dial, eventually
+from tests.helpers.kinds_of_addresses import KINDS, Flood, connect, listen
 
 
 class TestServing:

@@ -10,8 +10,8 @@ import threading
 import pytest
 
 from cnx.simulation import Session, Simulator
-from tests.echo import PATIENCE, Echo, dial, eventually
-from tests.simulation.kinds import SERVER_CONTEXT, connect
+from tests.helpers.echo import PATIENCE, Echo, dial, eventually
+from tests.helpers.kinds_of_addresses import SERVER_CONTEXT, connect
 
 
 class TestSession:

@@ -13,8 +13,8 @@ from cnx.faults import Ending
 from cnx.simulation import Session, Simulator
 from cnx.simulation.endpoints import TcpEndpoint
 from cnx.simulation.server import Server
-from tests.echo import PATIENCE, Echo, datagrams, dial, eventually, reachable, threads_of_cnx
-from tests.simulation.kinds import KINDS, Flood, connect, listen, served
+from tests.helpers.echo import PATIENCE, Echo, datagrams, dial, eventually, reachable, threads_of_cnx
+from tests.helpers.kinds_of_addresses import KINDS, Flood, connect, listen, served
 
 
 class TestStop:

@@ -12,13 +12,12 @@
 
 from __future__ import annotations
 
-from cnx.clients.chiller.client import ChillerClient
-from cnx.clients.chiller.client_bus import BusUnit, ChillerBus
-from cnx.clients.chiller.client_monitor import ChillerMonitor
-from cnx.clients.chiller.client_settings import Threshold, Thresholds
-from cnx.clients.chiller.client_status import AlarmReport, Status, Telemetry
-from cnx.clients.chiller.protocol import Answer, compute_checksum, format_full_command
-from cnx.clients.chiller.protocol_errors import (
+from cnx.clients.chiller.client.bus import BusUnit, ChillerBus
+from cnx.clients.chiller.client.client import ChillerClient
+from cnx.clients.chiller.client.monitor import ChillerMonitor
+from cnx.clients.chiller.client.settings import Threshold, Thresholds
+from cnx.clients.chiller.client.status import AlarmReport, Status, Telemetry
+from cnx.clients.chiller.protocol.errors import (
     ChecksumError,
     FeatureNotFitted,
     LengthError,
@@ -26,7 +25,8 @@ from cnx.clients.chiller.protocol_errors import (
     Rejected,
     UnknownCommand,
 )
-from cnx.clients.chiller.protocol_values import (
+from cnx.clients.chiller.protocol.frames import Answer, compute_checksum, format_full_command
+from cnx.clients.chiller.protocol.values import (
     Alarms,
     ControlSensor,
     ControlState,

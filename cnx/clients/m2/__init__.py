@@ -13,10 +13,10 @@
 
 from __future__ import annotations
 
-from cnx.clients.m2.client import M2Client
-from cnx.clients.m2.client_commands import PendingCommand
-from cnx.clients.m2.client_controller import M2Controller
-from cnx.clients.m2.client_events import (
+from cnx.clients.m2.client.client import M2Client
+from cnx.clients.m2.client.commands import PendingCommand
+from cnx.clients.m2.client.controller import M2Controller
+from cnx.clients.m2.client.events import (
     CommandFailed,
     CommandLost,
     CommandRefused,
@@ -25,9 +25,8 @@ from cnx.clients.m2.client_events import (
     M2Signals,
     MessageNotSent,
 )
-from cnx.clients.m2.client_topics import Expectation, Sample
-from cnx.clients.m2.protocol import Kind, M2Lines, kind_of, sequence_numbers
-from cnx.clients.m2.protocol_enums import (
+from cnx.clients.m2.client.topics import Expectation, Sample
+from cnx.clients.m2.protocol.enums import (
     ActuatorDisplacementUnit,
     ClosedLoopControlMode,
     CommandActuator,
@@ -41,9 +40,10 @@ from cnx.clients.m2.protocol_enums import (
     PowerSystemState,
     PowerType,
 )
-from cnx.clients.m2.protocol_faults import FAULTS, Fault, faults_in
-from cnx.clients.m2.protocol_table import COMMANDS
-from cnx.clients.m2.protocol_topics import EVENTS, TELEMETRY
+from cnx.clients.m2.protocol.faults import FAULTS, Fault, faults_in
+from cnx.clients.m2.protocol.messages import Kind, M2Lines, kind_of, sequence_numbers
+from cnx.clients.m2.protocol.table import COMMANDS
+from cnx.clients.m2.protocol.topics import EVENTS, TELEMETRY
 
 __all__ = [
     "COMMANDS",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from cnx.clients.smartbus.client import SmartBusClient
-from cnx.clients.smartbus.client_calls import FlowCall
-from cnx.clients.smartbus.client_events import AlreadyConnected, BusSignals, FlowFailed, RegistrationRefused
-from cnx.clients.smartbus.client_link import Pulse
-from cnx.clients.smartbus.client_peers import Peer
-from cnx.clients.smartbus.protocol import BROADCAST, Address, Packet
-from cnx.clients.smartbus.protocol_codes import ClientType, CmdType, Code, Presence, SystemCmd, meaning
-from cnx.clients.smartbus.simulator import Bus, BusServer, Flow
+from cnx.clients.smartbus.client.calls import FlowCall
+from cnx.clients.smartbus.client.client import SmartBusClient
+from cnx.clients.smartbus.client.events import AlreadyConnected, BusSignals, FlowFailed, RegistrationRefused
+from cnx.clients.smartbus.client.link import Pulse
+from cnx.clients.smartbus.client.peers import Peer
+from cnx.clients.smartbus.protocol.codes import ClientType, CmdType, Code, Presence, SystemCmd, meaning
+from cnx.clients.smartbus.protocol.packets import BROADCAST, Address, Packet
+from cnx.clients.smartbus.simulator.server import Bus, BusServer, Flow
 
 __all__ = [
     "BROADCAST",

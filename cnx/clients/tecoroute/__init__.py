@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cnx.clients.tecoroute.client import Connector
-from cnx.clients.tecoroute.client_errors import (
+from cnx.clients.tecoroute.client.connector import Connector
+from cnx.clients.tecoroute.client.errors import (
     ConnectorConnectionError,
     ConnectorError,
     ConnectorLatencyError,
@@ -12,11 +12,11 @@ from cnx.clients.tecoroute.client_errors import (
     ConnectorResponseError,
     ConnectorUserError,
 )
-from cnx.clients.tecoroute.client_pace import OPENINGS, Pace
-from cnx.clients.tecoroute.client_statistics import Statistics, UdpStatistics
-from cnx.clients.tecoroute.client_udp import UdpConnector
-from cnx.clients.tecoroute.protocol_epsnet import Datagram, Frame, set_clock
-from cnx.clients.tecoroute.simulator import TecorouteSimulator
+from cnx.clients.tecoroute.client.pace import OPENINGS, Pace
+from cnx.clients.tecoroute.client.statistics import Statistics, UdpStatistics
+from cnx.clients.tecoroute.client.udp import UdpConnector
+from cnx.clients.tecoroute.protocol.epsnet import Datagram, Frame, set_clock
+from cnx.clients.tecoroute.simulator.server import TecorouteSimulator
 
 __all__ = [
     "OPENINGS",

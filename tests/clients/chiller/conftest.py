@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from cnx.clients.chiller.simulator import ChillerSimulator
-from tests.clients.chiller.bench import Clock
-from tests.clients.chiller.scripted import ScriptedLine
+from tests.helpers.chiller_bench import Clock
+from tests.helpers.chiller_scripted import ScriptedLine
 
 
 @pytest.fixture

@@ -17,14 +17,14 @@ import pytest
 from click.testing import CliRunner, Result
 from matplotlib.figure import Figure
 
-from cnx.cli.chiller_output import names_of
-from cnx.cli.chiller_plot import alarm_spans
-from cnx.cli.chiller_record import COLUMNS
-from cnx.cli.chiller_watch import sparkline
+from cnx.cli.chiller.output import names_of
+from cnx.cli.chiller.plot import alarm_spans
+from cnx.cli.chiller.recording import COLUMNS
+from cnx.cli.chiller.watch import sparkline
 from cnx.cli.commands import cnx
 from cnx.clients.chiller import Alarms, ControlState, Warnings
 from cnx.clients.chiller.simulator import ChillerSimulator
-from tests.clients.chiller.bench import Clock
+from tests.helpers.chiller_bench import Clock
 
 TIMEOUT = 120.0
 

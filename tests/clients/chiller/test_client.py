@@ -15,10 +15,10 @@ from cnx import ConnectionManager, SocketConnection, State, subscribe
 from cnx.clients import chiller
 from cnx.clients.chiller import ChillerClient, ControlSensor, ControlState, Drive, Mode, Pid, Pwm, Threshold, Thresholds
 from cnx.clients.chiller.simulator import ChillerSimulator
-from cnx.clients.chiller.simulator_quirks import T257P, Quirks
+from cnx.clients.chiller.simulator.quirks import T257P, Quirks
 from cnx.errors import DeviceError
 from cnx.transports.sockets import SocketTransport
-from tests.clients.chiller.scripted import ScriptedLine
+from tests.helpers.chiller_scripted import ScriptedLine
 
 TIMEOUT = 10.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from cnx.clients.chiller.protocol_table import COMMANDS
+from cnx.clients.chiller.protocol.table import COMMANDS
 
 EXTENSION = Path(__file__).parents[3] / "docs" / "_ext" / "chiller_commands.py"
 

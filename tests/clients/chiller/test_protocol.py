@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnx.buffer import ReceiveBuffer
-from cnx.clients.chiller import protocol
-from cnx.clients.chiller.protocol_errors import ERRORS as ERROR_TYPES
-from cnx.clients.chiller.protocol_errors import ErrorCode, FeatureNotFitted, Rejected
-from cnx.clients.chiller.protocol_table import COMMANDS
-from cnx.clients.chiller.protocol_values import Warnings
+from cnx.clients.chiller.protocol import frames as protocol
+from cnx.clients.chiller.protocol.errors import ERRORS as ERROR_TYPES
+from cnx.clients.chiller.protocol.errors import ErrorCode, FeatureNotFitted, Rejected
+from cnx.clients.chiller.protocol.table import COMMANDS
+from cnx.clients.chiller.protocol.values import Warnings
 from cnx.errors import DeviceError, ProtocolError
-from tests.clients.chiller.vectors import BASES, CHECKSUMS, COMPUTED, ERRORS, PRINTED
+from tests.helpers.chiller_vectors import BASES, CHECKSUMS, COMPUTED, ERRORS, PRINTED
 
 
 def take_all(stream: bytes, start: bytes = b"#", size: int | None = None) -> list[bytes]:

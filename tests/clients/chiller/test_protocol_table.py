@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnx.clients.chiller import protocol_values
-from cnx.clients.chiller.protocol import Call, Reply, format_reply, parse_call, parse_reply, parse_text
-from cnx.clients.chiller.protocol_fields import Bits, Choice, Field, Fixed, Literal, Whole
-from cnx.clients.chiller.protocol_table import COMMANDS, Command, find_command
+from cnx.clients.chiller.protocol import values as protocol_values
+from cnx.clients.chiller.protocol.fields import Bits, Choice, Field, Fixed, Literal, Whole
+from cnx.clients.chiller.protocol.frames import Call, Reply, format_reply, parse_call, parse_reply, parse_text
+from cnx.clients.chiller.protocol.table import COMMANDS, Command, find_command
 from cnx.errors import ProtocolError
 
 UNUSED = {14, 31, 32, 33, 44, 45, 47, 54, 55, 56, 57, 58, 60}

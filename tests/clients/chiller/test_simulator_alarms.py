@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from cnx.clients.chiller.protocol_errors import ErrorCode
-from cnx.clients.chiller.protocol_values import (
+from cnx.clients.chiller.protocol.errors import ErrorCode
+from cnx.clients.chiller.protocol.values import (
     Alarms,
     ControlState,
     SensorAlarms,
     SystemAlarms,
     Warnings,
 )
-from tests.clients.chiller.bench import Bench
+from tests.helpers.chiller_bench import Bench
 
 
 def test_warnings_follow_thresholds() -> None:

@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from cnx.clients.chiller.protocol_errors import ErrorCode
-from cnx.clients.chiller.protocol_table import COMMANDS
-from cnx.clients.chiller.protocol_values import (
+from cnx.clients.chiller.protocol.errors import ErrorCode
+from cnx.clients.chiller.protocol.table import COMMANDS
+from cnx.clients.chiller.protocol.values import (
     ControlSensor,
     ControlState,
     Mode,
     SystemAlarms,
 )
-from cnx.clients.chiller.simulator_quirks import T257P, Quirks
-from cnx.clients.chiller.simulator_unit import Unit
-from tests.clients.chiller.bench import Bench
-from tests.clients.chiller.vectors import COMPUTED, ERRORS, PRINTED
+from cnx.clients.chiller.simulator.quirks import T257P, Quirks
+from cnx.clients.chiller.simulator.unit import Unit
+from tests.helpers.chiller_bench import Bench
+from tests.helpers.chiller_vectors import COMPUTED, ERRORS, PRINTED
 
 EXAMPLES: dict[int, Any] = {12: True, 15: True, 16: ControlSensor.RETURN, 25: 0.5, 30: 0.3, 23: 40.0, 28: 45.0}
 

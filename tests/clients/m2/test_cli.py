@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from cnx.cli.commands import cnx
 from cnx.clients.m2 import M2Client
 from cnx.clients.m2.simulator import M2Simulator
-from tests.cli.running import running
+from tests.helpers.commands import running
 
 Run = Callable[..., Result]
 

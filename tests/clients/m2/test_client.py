@@ -14,10 +14,11 @@ import pytest
 from pydispatch import dispatcher
 
 from cnx import Connection, LimitExceeded, NotConnected, PeerClosed, subscribe
-from cnx.clients.m2 import M2Client, M2Lines, M2Signals, MessageNotSent, MsgType, client_delivery, sequence_numbers
-from cnx.clients.m2.client import fastest_decoder
-from cnx.clients.m2.client_delivery import MessageRate
-from tests.clients.m2 import wire_examples as wire
+from cnx.clients.m2 import M2Client, M2Lines, M2Signals, MessageNotSent, MsgType, sequence_numbers
+from cnx.clients.m2.client import delivery as client_delivery
+from cnx.clients.m2.client.client import fastest_decoder
+from cnx.clients.m2.client.delivery import MessageRate
+from tests.helpers import m2_wire_examples as wire
 
 DEADLINE = 10.0
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from cnx import subscribe
-from cnx.clients.m2 import CommandResult, CommandStatus, M2Controller, M2Signals, client_delivery
-from tests.clients.m2.scripted import DEADLINE, ScriptedController, stay_silent, succeed
+from cnx.clients.m2 import CommandResult, CommandStatus, M2Controller, M2Signals
+from cnx.clients.m2.client import delivery as client_delivery
+from tests.helpers.m2_scripted import DEADLINE, ScriptedController, stay_silent, succeed
 
 
 @pytest.fixture

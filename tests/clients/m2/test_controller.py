@@ -24,10 +24,10 @@ from cnx.clients.m2 import (
     M2Signals,
     MessageNotSent,
     PendingCommand,
-    client_commands,
 )
-from cnx.clients.m2.client_topics import Topics
-from tests.clients.m2.scripted import DEADLINE, ScriptedController, stay_silent, succeed
+from cnx.clients.m2.client import commands as client_commands
+from cnx.clients.m2.client.topics import Topics
+from tests.helpers.m2_scripted import DEADLINE, ScriptedController, stay_silent, succeed
 
 Script = tuple[ScriptedController, M2Controller]
 

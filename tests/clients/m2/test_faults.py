@@ -28,7 +28,7 @@ from cnx.faults import (
     truncate,
     unplug,
 )
-from tests.clients.m2.scripted import DEADLINE
+from tests.helpers.m2_scripted import DEADLINE
 
 QUICK = Backoff(first=0.01, cap=0.05)
 

@@ -12,7 +12,7 @@ import pytest
 from cnx import Connection, subscribe
 from cnx.clients.m2 import CommandResult, CommandStatus, M2Controller
 from cnx.deadline import Deadline
-from tests.clients.m2.scripted import DEADLINE, ScriptedController, succeed
+from tests.helpers.m2_scripted import DEADLINE, ScriptedController, succeed
 
 Script = tuple[ScriptedController, M2Controller]
 

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnx.buffer import ReceiveBuffer
-from cnx.clients.m2 import protocol
-from cnx.clients.m2.protocol import (
+from cnx.clients.m2.protocol import messages as protocol
+from cnx.clients.m2.protocol.enums import CommandStatus, MsgType, PowerType
+from cnx.clients.m2.protocol.messages import (
     BrokenMessage,
     Kind,
     M2Lines,
@@ -25,9 +26,8 @@ from cnx.clients.m2.protocol import (
     prepare_command,
     sequence_numbers,
 )
-from cnx.clients.m2.protocol_enums import CommandStatus, MsgType, PowerType
 from cnx.errors import EncodingError, InvalidJson, LimitExceeded, ProtocolError
-from tests.clients.m2 import wire_examples as wire
+from tests.helpers import m2_wire_examples as wire
 
 
 def received(data: bytes, *sizes: int, framing: M2Lines | None = None) -> list[Any]:

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnx.clients.m2.protocol_enums import CommandScript, DigitalOutput, InnerLoopControlMode, PowerType
-from cnx.clients.m2.protocol_faults import DEFAULT_FAULTS_MASK, FAULTS, faults_in
-from cnx.clients.m2.protocol_table import COMMANDS, command
-from cnx.clients.m2.protocol_topics import EVENTS, TELEMETRY
+from cnx.clients.m2.protocol.enums import CommandScript, DigitalOutput, InnerLoopControlMode, PowerType
+from cnx.clients.m2.protocol.faults import DEFAULT_FAULTS_MASK, FAULTS, faults_in
+from cnx.clients.m2.protocol.table import COMMANDS, command
+from cnx.clients.m2.protocol.topics import EVENTS, TELEMETRY
 
 POSE: dict[str, Any] = {"x": 1, "y": 2.0, "z": 3, "xRot": 0, "yRot": 0, "zRot": 0}
 

@@ -14,7 +14,7 @@ from cnx.clients.m2 import CommandLost, CommandStatus, M2Controller, M2Signals, 
 from cnx.clients.m2.simulator import M2Simulator
 from cnx.deadline import Deadline
 from cnx.transports.transport import Transport
-from tests.clients.m2.scripted import DEADLINE, ScriptedController, stay_silent, succeed
+from tests.helpers.m2_scripted import DEADLINE, ScriptedController, stay_silent, succeed
 
 QUICK = Backoff(first=0.01, cap=0.05)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cnx.clients.m2.simulator import M2Simulator
-from tests.clients.m2 import wire_examples as wire
+from tests.helpers import m2_wire_examples as wire
 
 DEADLINE = 10.0
 

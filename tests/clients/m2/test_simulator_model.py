@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnx.buffer import ReceiveBuffer
-from cnx.clients.m2.protocol import M2Lines, encode
-from cnx.clients.m2.protocol_table import COMMANDS
-from cnx.clients.m2.protocol_topics import EVENTS, TELEMETRY
-from cnx.clients.m2.simulator_model import CellModel
-from tests.clients.m2 import wire_examples as wire
+from cnx.clients.m2.protocol.messages import M2Lines, encode
+from cnx.clients.m2.protocol.table import COMMANDS
+from cnx.clients.m2.protocol.topics import EVENTS, TELEMETRY
+from cnx.clients.m2.simulator.model import CellModel
 from tests.clients.m2.test_protocol_table import BAD, GOOD, POSE
+from tests.helpers import m2_wire_examples as wire
 
 NOTHING_ASKED = b""
 

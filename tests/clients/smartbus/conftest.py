@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.clients.smartbus.office import RecordingServer
+from tests.helpers.smartbus_office import RecordingServer
 
 
 @pytest.fixture

@@ -19,12 +19,12 @@ from click.testing import CliRunner, Result
 
 from cnx.cli.commands import cnx
 from cnx.clients.smartbus import BusServer, Packet
-from cnx.clients.smartbus.protocol_flows import Notify
-from cnx.signals import subscribe
-from tests.cli.running import running
-from tests.clients.smartbus.office import RecordingServer
-from tests.clients.smartbus.peer import PATIENCE, endpoint
-from tests.clients.smartbus.scene import client_of
+from cnx.clients.smartbus.protocol.flows import Notify
+from cnx.signals.subscriptions import subscribe
+from tests.helpers.commands import running
+from tests.helpers.smartbus_office import RecordingServer
+from tests.helpers.smartbus_peer import PATIENCE, endpoint
+from tests.helpers.smartbus_scene import client_of
 
 
 @pytest.fixture

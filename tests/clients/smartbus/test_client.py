@@ -13,12 +13,12 @@ from cnx.clients.smartbus import (
     RegistrationRefused,
     SmartBusClient,
 )
-from cnx.clients.smartbus.protocol import Address
-from cnx.clients.smartbus.protocol_codes import CmdType, Code, SystemCmd
-from cnx.clients.smartbus.protocol_messages import (
+from cnx.clients.smartbus.protocol.codes import CmdType, Code, SystemCmd
+from cnx.clients.smartbus.protocol.messages import (
     Register,
     RegisterAck,
 )
+from cnx.clients.smartbus.protocol.packets import Address
 from cnx.clients.smartbus.simulator import BusServer
 from cnx.errors import (
     AccessDenied,
@@ -28,10 +28,10 @@ from cnx.errors import (
     ProtocolError,
     TimedOut,
 )
-from cnx.manager import ConnectionManager
-from tests.clients.smartbus.peer import PATIENCE, SERVER, US, Listening, endpoint
-from tests.clients.smartbus.scene import Recorder, client_of, played
-from tests.echo import eventually
+from cnx.manager.manager import ConnectionManager
+from tests.helpers.echo import eventually
+from tests.helpers.smartbus_peer import PATIENCE, SERVER, US, Listening, endpoint
+from tests.helpers.smartbus_scene import Recorder, client_of, played
 
 SYSTEM, INTERNAL, USER = CmdType.SYSTEM, CmdType.INTERNAL, CmdType.USER
 

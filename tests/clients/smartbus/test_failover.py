@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from cnx.clients.smartbus import BusSignals, Pulse, RegistrationRefused, SmartBusClient
-from cnx.clients.smartbus.protocol import Address
-from cnx.clients.smartbus.protocol_codes import CmdType, InternalCmd
-from cnx.clients.smartbus.protocol_messages import RegisterAck
+from cnx.clients.smartbus.protocol.codes import CmdType, InternalCmd
+from cnx.clients.smartbus.protocol.messages import RegisterAck
+from cnx.clients.smartbus.protocol.packets import Address
 from cnx.clients.smartbus.simulator import BusServer
 from cnx.deadline import Deadline
 from cnx.errors import ConnectError, ConnectionLost, NotConnected
-from cnx.manager import ConnectionManager
-from cnx.signals import subscribe
-from tests.clients.smartbus.peer import PATIENCE, SERVER, US, Listening, endpoint
-from tests.clients.smartbus.scene import Recorder, client_of
+from cnx.manager.manager import ConnectionManager
+from cnx.signals.subscriptions import subscribe
+from tests.helpers.smartbus_peer import PATIENCE, SERVER, US, Listening, endpoint
+from tests.helpers.smartbus_scene import Recorder, client_of
 
 Servers = tuple[BusServer, BusServer]
 

@@ -24,15 +24,20 @@ import cnx
 from cnx import Backoff, CnxError, Connection, ConnectionManager, Deadline, subscribe
 from cnx.clients.smartbus import SmartBusClient
 from cnx.clients.smartbus.simulator import BusServer
-from tests.clients.smartbus.peer import PATIENCE, endpoint
-from tests.clients.smartbus.scene import client_of
-from tests.echo import eventually, threads_of_cnx
+from tests.helpers.echo import eventually, threads_of_cnx
+from tests.helpers.smartbus_peer import PATIENCE, endpoint
+from tests.helpers.smartbus_scene import client_of
 
 Servers = tuple[BusServer, ...]
 HOME = Path(cnx.__file__).parent
-FILES = {str(HOME / "clients" / "smartbus" / f"client{part}.py") for part in ("", "_link", "_pair", "_uplinks")} | {
+FILES = {
+    str(HOME / "clients" / "smartbus" / "client" / f"{name}.py") for name in ("client", "link", "pair", "uplinks")
+} | {
     str(HOME / f"{name}.py")
-    for name in ("connection", "transport_connection", "life", "link", "listener", "manager", "recovery", "worker")
+    for name in (
+        *("connections/connection", "connections/transport", "link/life", "link/link", "link/listener"),
+        *("manager/manager", "manager/recovery", "manager/worker"),
+    )
 }
 ROUNDS = 200 if os.environ.get("CNX_FULL_MATRIX") else 20
 AFTERWARDS = 0.02
@@ -55,7 +60,7 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a wait for an end that never comes last longer than a test waits."""
-    for module in ("transport_connection", "recovery", "clients.smartbus.client_pair"):
+    for module in ("connections.transport", "manager.recovery", "clients.smartbus.client.pair"):
         monkeypatch.setattr(f"cnx.{module}.STOP_TIMEOUT", 6 * PATIENCE)
     monkeypatch.setattr(Connection._stop, "__defaults__", (6 * PATIENCE,))
 

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from cnx.clients.smartbus import BusSignals, Packet, SmartBusClient
-from cnx.clients.smartbus.protocol import Address
-from cnx.clients.smartbus.protocol_codes import CmdType, Code, Presence, SystemCmd
-from cnx.clients.smartbus.protocol_messages import GlobalConnect, RegisterAck
+from cnx.clients.smartbus.protocol.codes import CmdType, Code, Presence, SystemCmd
+from cnx.clients.smartbus.protocol.messages import GlobalConnect, RegisterAck
+from cnx.clients.smartbus.protocol.packets import Address
 from cnx.clients.smartbus.simulator import BusServer, Flow
-from tests.clients.smartbus.native import library
-from tests.clients.smartbus.native_process import NATIVE, Native
-from tests.clients.smartbus.peer import PATIENCE, SERVER, Listening, endpoint
-from tests.clients.smartbus.scene import Recorder, client_of
+from tests.helpers.smartbus_native import library
+from tests.helpers.smartbus_native_process import NATIVE, Native
+from tests.helpers.smartbus_peer import PATIENCE, SERVER, Listening, endpoint
+from tests.helpers.smartbus_scene import Recorder, client_of
 
 OURS = Address(21, 1, 9)
 SYSTEM, INTERNAL, USER = CmdType.SYSTEM, CmdType.INTERNAL, CmdType.USER

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from cnx.clients.smartbus import Address, Packet, Pulse, SmartBusClient
-from cnx.clients.smartbus.protocol import CLIENT_UNITS
+from cnx.clients.smartbus.protocol.packets import CLIENT_UNITS
 from cnx.clients.smartbus.simulator import BusServer
-from cnx.listener import Listener
-from cnx.signals import subscribe
-from tests.clients.smartbus.peer import endpoint
-from tests.clients.smartbus.scene import client_of
+from cnx.link.listener import Listener
+from cnx.signals.subscriptions import subscribe
+from tests.helpers.smartbus_peer import endpoint
+from tests.helpers.smartbus_scene import client_of
 
 CLIENTS, PACKETS = 8, 100_000
 PATIENCE = 60.0

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnx.buffer import ReceiveBuffer
-from cnx.clients.smartbus.protocol import (
+from cnx.clients.smartbus.protocol.packets import (
     HEADER,
     Address,
     Packet,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnx.clients.smartbus.protocol import Address
-from cnx.clients.smartbus.protocol_flows import FlowAck, FlowReturn, InvokeFlow, Notify, dump_values, load_values
+from cnx.clients.smartbus.protocol.flows import FlowAck, FlowReturn, InvokeFlow, Notify, dump_values, load_values
+from cnx.clients.smartbus.protocol.packets import Address
 from cnx.errors import InvalidJson, ProtocolError
 from tests.clients.smartbus.test_protocol_messages import INT32, rows, texts
 

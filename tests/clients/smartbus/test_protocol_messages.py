@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnx.clients.smartbus.protocol import HEADER, Address, Packet
-from cnx.clients.smartbus.protocol_codes import Code, Presence, meaning
-from cnx.clients.smartbus.protocol_layout import Layout, Text
-from cnx.clients.smartbus.protocol_messages import (
+from cnx.clients.smartbus.protocol.codes import Code, Presence, meaning
+from cnx.clients.smartbus.protocol.layout import Layout, Text
+from cnx.clients.smartbus.protocol.messages import (
     GlobalConnect,
     GlobalConnectExisting,
     Heartbeat,
@@ -17,6 +16,7 @@ from cnx.clients.smartbus.protocol_messages import (
     Register,
     RegisterAck,
 )
+from cnx.clients.smartbus.protocol.packets import HEADER, Address, Packet
 from cnx.errors import ProtocolError
 
 US = Address(19, 5, 9)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cnx.clients.smartbus import SmartBusClient
 from cnx.clients.smartbus.simulator import BusServer
-from tests.echo import eventually
+from tests.helpers.echo import eventually
 
 CANARY = "canary-swordfish"
 

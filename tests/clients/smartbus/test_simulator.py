@@ -6,13 +6,13 @@ import socket
 
 import pytest
 
-from cnx.clients.smartbus.protocol import Address, Packet
-from cnx.clients.smartbus.protocol_codes import Code, InternalCmd, Presence, SystemCmd
-from cnx.clients.smartbus.protocol_flows import Notify
-from cnx.clients.smartbus.protocol_messages import GlobalConnect, Heartbeat, HeartbeatAck, Register
+from cnx.clients.smartbus.protocol.codes import Code, InternalCmd, Presence, SystemCmd
+from cnx.clients.smartbus.protocol.flows import Notify
+from cnx.clients.smartbus.protocol.messages import GlobalConnect, Heartbeat, HeartbeatAck, Register
+from cnx.clients.smartbus.protocol.packets import Address, Packet
 from cnx.clients.smartbus.simulator import BusServer
-from tests.clients.smartbus.office import INTERNAL, IPSC, ONE, SYSTEM, THREE, TWO, USER, RecordingServer, data, joined
-from tests.clients.smartbus.peer import NOBODY, PATIENCE, Peer
+from tests.helpers.smartbus_office import INTERNAL, IPSC, ONE, SYSTEM, THREE, TWO, USER, RecordingServer, data, joined
+from tests.helpers.smartbus_peer import NOBODY, PATIENCE, Peer
 
 
 def test_registration_tells_the_servers_unit() -> None:

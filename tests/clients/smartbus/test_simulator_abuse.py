@@ -6,12 +6,12 @@ import threading
 
 import pytest
 
-from cnx.clients.smartbus.protocol import HEADER, Packet
-from cnx.clients.smartbus.protocol_codes import InternalCmd, Presence, SystemCmd
-from cnx.clients.smartbus.protocol_messages import GlobalConnect
+from cnx.clients.smartbus.protocol.codes import InternalCmd, Presence, SystemCmd
+from cnx.clients.smartbus.protocol.messages import GlobalConnect
+from cnx.clients.smartbus.protocol.packets import HEADER, Packet
 from cnx.clients.smartbus.simulator import BusServer
-from tests.clients.smartbus.office import INTERNAL, IPSC, ONE, SYSTEM, TWO, USER, data, joined
-from tests.clients.smartbus.peer import NOBODY, PATIENCE, Peer
+from tests.helpers.smartbus_office import INTERNAL, IPSC, ONE, SYSTEM, TWO, USER, data, joined
+from tests.helpers.smartbus_peer import NOBODY, PATIENCE, Peer
 
 BAD = [
     pytest.param(b"GET / HTTP/1.1\r\nHost: bus\r\n\r\n", id="another protocol"),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 
-from cnx.clients.smartbus.protocol import Packet
-from cnx.clients.smartbus.protocol_codes import Code, SystemCmd
-from cnx.clients.smartbus.protocol_flows import FlowAck, FlowReturn, InvokeFlow
+from cnx.clients.smartbus.protocol.codes import Code, SystemCmd
+from cnx.clients.smartbus.protocol.flows import FlowAck, FlowReturn, InvokeFlow
+from cnx.clients.smartbus.protocol.packets import Packet
 from cnx.clients.smartbus.simulator import BusServer, Flow
-from tests.clients.smartbus.office import IPSC, ONE, SYSTEM, TWO, joined
-from tests.clients.smartbus.peer import PATIENCE
+from tests.helpers.smartbus_office import IPSC, ONE, SYSTEM, TWO, joined
+from tests.helpers.smartbus_peer import PATIENCE
 
 
 def call(flow: str, parameters: str = "[]", mode: int = 0, unit: int = 0) -> Packet:

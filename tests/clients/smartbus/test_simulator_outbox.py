@@ -5,8 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 
-from cnx.clients.smartbus.simulator_outbox import Outbox
-from tests.clients.smartbus.peer import PATIENCE
+from cnx.clients.smartbus.simulator.outbox import Outbox
+from tests.helpers.smartbus_peer import PATIENCE
 
 
 class Stuck:

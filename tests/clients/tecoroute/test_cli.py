@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from cnx.clients.tecoroute import TecorouteSimulator
-from tests.clients.tecoroute.service import PATIENCE, connector_to, epsnet
+from tests.helpers.tecoroute_service import PATIENCE, connector_to, epsnet
 
 CNX = [sys.executable, "-m", "cnx.cli.main"]
 ACCOUNT = ["-u", "BroukPytlik", "-l", "AB_1234"]

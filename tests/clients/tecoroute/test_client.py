@@ -24,8 +24,8 @@ from cnx.clients.tecoroute import (
     TecorouteSimulator,
     protocol,
 )
-from cnx.clients.tecoroute.simulator_service import Texts
-from tests.clients.tecoroute.service import AT_ONCE, PATIENCE, Caller, connected, connector_to, wait_for_data
+from cnx.clients.tecoroute.simulator.service import Texts
+from tests.helpers.tecoroute_service import AT_ONCE, PATIENCE, Caller, connected, connector_to, wait_for_data
 
 STEPS = ["/INDEX.XML", "/IAM.TXT", "/PLC.TXT"]
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnx.clients.tecoroute import protocol
-from cnx.clients.tecoroute.protocol_http import Response
+from cnx.clients.tecoroute.protocol import session as protocol
+from cnx.clients.tecoroute.protocol.http import Response
 from cnx.errors import ProtocolError
 
 ENCODED = {

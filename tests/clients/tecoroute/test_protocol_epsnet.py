@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnx.clients.tecoroute.protocol_epsnet import (
+from cnx.clients.tecoroute.protocol.epsnet import (
     ACKNOWLEDGE,
     Datagram,
     Frame,

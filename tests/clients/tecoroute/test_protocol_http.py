@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnx.buffer import ReceiveBuffer
-from cnx.clients.tecoroute import protocol
-from cnx.clients.tecoroute.protocol_http import BODY_LIMIT, Request, RequestReader, Response, ResponseReader
+from cnx.clients.tecoroute.protocol import session as protocol
+from cnx.clients.tecoroute.protocol.http import BODY_LIMIT, Request, RequestReader, Response, ResponseReader
 from cnx.errors import LimitExceeded, ProtocolError
 
 OK = b"HTTP/1.1 200 OK\r\n"

@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from cnx.clients.tecoroute import TecorouteSimulator
-from tests.clients.tecoroute.service import wait_for_data
+from tests.helpers.tecoroute_service import wait_for_data
 
 PYTHON = os.environ.get("CNX_TECOROUTE_PYTHON", sys.executable)
-SCRIPT = Path(__file__).with_name("published.py")
+SCRIPT = Path(__file__).parents[2] / "helpers" / "tecoroute_published.py"
 
 
 @functools.cache

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from cnx.buffer import ReceiveBuffer
-from cnx.clients.tecoroute import protocol
-from cnx.clients.tecoroute.protocol_epsnet import set_clock
-from cnx.clients.tecoroute.protocol_http import Response, ResponseReader
+from cnx.clients.tecoroute.protocol import session as protocol
+from cnx.clients.tecoroute.protocol.epsnet import set_clock
+from cnx.clients.tecoroute.protocol.http import Response, ResponseReader
 from cnx.clients.tecoroute.simulator import TecorouteSimulator
-from cnx.clients.tecoroute.simulator_faults import FAULTS
-from cnx.clients.tecoroute.simulator_service import MODELS, Accounts, Texts
+from cnx.clients.tecoroute.simulator.faults import FAULTS
+from cnx.clients.tecoroute.simulator.service import MODELS, Accounts, Texts
 
 DEADLINE = 10.0
 

@@ -1,0 +1,1 @@
+"""``cnx smartbus``"""

@@ -1,0 +1,1 @@
+"""The protocol of ThermoTek chillers, without input and output."""

@@ -1,0 +1,5 @@
+"""The simulator of ThermoTek chillers."""
+
+from cnx.clients.chiller.simulator.server import ChillerSimulator
+
+__all__ = ["ChillerSimulator"]

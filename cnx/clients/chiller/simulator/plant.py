@@ -1,0 +1,106 @@
+"""The physics of a simulated chiller: a coolant loop, thermoelectric coolers, a pump and four fans.
+
+Pure: time passes only in :meth:`Plant.advance`, so hours of operation run in seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cnx.clients.chiller.protocol.values import Mode
+
+__all__ = ["Plant"]
+
+STEP = 0.5
+"""Seconds of one integration step."""
+
+HEAT_CAPACITY = 4000.0
+"""J/K of one litre of coolant and its share of the metal."""
+
+COOLING_POWER = 400.0
+"""W that the coolers move at full drive."""
+
+LEAKAGE = 4.0
+"""W/K between coolant and room."""
+
+WATER = 69.8
+"""W that one l/min of water carries for each kelvin."""
+
+
+@dataclass
+class Plant:
+    """State of the hardware; tests and demonstrations set it as they like.
+
+    Attributes:
+        supply: temperature of the coolant at the outlet, degrees Celsius.
+        ambient: temperature of the room, degrees Celsius.
+        load: heat that the cooled object gives to the coolant, W.
+        nominal_flow: flow of the coolant while the pump runs, l/min.
+        flow_factor: 1 for free pipes, 0 for blocked ones.
+        coolant_low: the reservoir needs a refill.
+        sensor_shorted: the supply sensor is broken.
+        fans_working: for each fan whether it turns.
+        pump: whether the pump runs.
+        drive: of the coolers in per cent; negative when they heat.
+    """
+
+    supply: float = 21.0
+    ambient: float = 22.0
+    load: float = 150.0
+    nominal_flow: float = 3.2
+    flow_factor: float = 1.0
+    coolant_low: bool = False
+    sensor_shorted: bool = False
+    fans_working: list[bool] = field(default_factory=lambda: [True] * 4)
+    pump: bool = False
+    drive: float = 0.0
+    _integral: float = 0.0
+
+    @property
+    def flow(self) -> float:
+        """Flow of the coolant, l/min."""
+        return self.nominal_flow * self.flow_factor if self.pump else 0.0
+
+    @property
+    def return_temperature(self) -> float:
+        """Temperature of the coolant that comes back, degrees Celsius."""
+        return self.supply + (self.load / (WATER * self.flow) if self.flow > 0.1 else 0.0)
+
+    @property
+    def level(self) -> int:
+        """Drive level without its direction, per cent."""
+        return round(abs(self.drive))
+
+    @property
+    def mode(self) -> Mode:
+        """Direction of the drive."""
+        return Mode.HEAT if self.drive < 0 else Mode.COOL
+
+    def current(self, bank: int) -> float:
+        """Return the current of a bank of coolers, A; negative when they heat."""
+        return self.drive * (0.060 if bank == 1 else 0.058)
+
+    def fan_speed(self, fan: int) -> int:
+        """Return the speed of a fan from 1 to 4, Hz."""
+        return round(40 + 0.9 * self.level + fan) if self.fans_working[fan - 1] else 0
+
+    def advance(self, seconds: float, setpoint: float | None) -> None:
+        """Let time pass, controlling to ``setpoint`` or, without one, with pump and coolers off."""
+        self.pump = setpoint is not None
+        while seconds > 0:
+            step = min(STEP, seconds)
+            seconds -= step
+            self._control(step, setpoint)
+            heat = (self.load if self.flow else 0.0) - COOLING_POWER * self.drive / 100
+            self.supply += step * (heat + LEAKAGE * (self.ambient - self.supply)) / HEAT_CAPACITY
+
+    def _control(self, step: float, setpoint: float | None) -> None:
+        """Set the drive: proportional and integral, and no wind-up at the ends."""
+        if setpoint is None:
+            self.drive = self._integral = 0.0
+            return
+        error = self.supply - setpoint
+        wanted = 25.0 * error + self._integral
+        self.drive = max(-100.0, min(100.0, wanted))
+        if self.drive == wanted:
+            self._integral += 0.3 * error * step

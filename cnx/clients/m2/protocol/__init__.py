@@ -1,0 +1,1 @@
+"""The protocol of M2, without input and output."""

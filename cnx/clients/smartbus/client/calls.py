@@ -1,0 +1,261 @@
+"""Calls of flows that are under way, and their deadlines."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from cnx.clients.smartbus.client.events import BusSignals, FlowFailed
+from cnx.clients.smartbus.protocol.codes import Code, meaning
+from cnx.clients.smartbus.protocol.flows import STARTED, FlowAck, FlowReturn, load_values
+from cnx.deadline import checked_timeout
+from cnx.errors import InvalidJson, LimitExceeded, TimedOut
+
+__all__ = ["CallTable", "FlowCall"]
+
+log = logging.getLogger(__name__)
+OUTSTANDING_LIMIT = 3000
+# The server's word that a flow started is waited for as long as its result, but within these seconds.
+ACK_SHORTEST, ACK_LONGEST = 1.0, 5.0
+LINGER = 1.0
+
+
+class FlowCall:
+    """One call of a flow. Thread-safe.
+
+    Attributes:
+        invoke_id: what the server's answers name.
+        project, flow: what was called.
+        need_return: whether a result will come.
+    """
+
+    def __init__(self, invoke_id: int, project: str, flow: str, timeout: float, need_return: bool) -> None:
+        self.invoke_id = invoke_id
+        self.project = project
+        self.flow = flow
+        self.need_return = need_return
+        self._timeout = timeout
+        now = monotonic()
+        self.ack_due = now + min(max(timeout, ACK_SHORTEST), ACK_LONGEST)
+        self.due = now + timeout if need_return else self.ack_due
+        self._changed = threading.Condition()
+        self._ack: int | None = None
+        self._values: list[Any] | None = None
+        self._error: Exception | None = None
+
+    def __repr__(self) -> str:
+        return f"<FlowCall {self.invoke_id} {self.project}/{self.flow} {'done' if self.done else 'under way'}>"
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self._error is not None or self._values is not None
+
+    def acknowledged(self, timeout: float | None = None) -> bool:
+        """Wait until the server has started the flow, and return ``True``.
+
+        Args:
+            timeout: seconds to wait here; by default as long as the call gives the server.
+
+        Raises:
+            FlowFailed: it was not started; ``code`` and the message say why.
+            TimedOut: the server did not say.
+            ConnectionLost, Cancelled: the call was lost with the link.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._ack is not None or self.done, checked_timeout(timeout)):
+                raise TimedOut(f"{self!r}: not acknowledged within {timeout} s")
+            if self._ack == STARTED:
+                return True
+            raise self._error or TimedOut(f"{self!r}: the server did not say whether it started")
+
+    def result(self, timeout: float | None = None) -> list[Any]:
+        """Wait for what the flow returns.
+
+        Args:
+            timeout: seconds to wait here; by default until the call's own timeout.
+
+        Raises:
+            FlowFailed: it was not started.
+            TimedOut: nothing was returned in time; when it was the call's own timeout, nothing will be.
+            InvalidJson: what was returned is no JSON array.
+            ConnectionLost, Cancelled: the call was lost with the link.
+            ValueError: it was called without return.
+        """
+        if not self.need_return:
+            raise ValueError(f"{self!r} was called with need_return=False; there is no result")
+        with self._changed:
+            if not self._changed.wait_for(lambda: self.done, checked_timeout(timeout)):
+                raise TimedOut(f"{self!r}: no result within {timeout} s")
+            if self._error is not None:
+                raise self._error
+            assert self._values is not None
+            return self._values
+
+    def set_ack(self, ack: int, error: Exception | None = None) -> bool:
+        """Note the acknowledgement, and the error that it means; return whether it is the first."""
+        with self._changed:
+            if self._ack is not None or self.done:
+                return False
+            self._ack, self._error = ack, error
+            if ack == STARTED and not self.need_return:
+                self._values = []
+            self._changed.notify_all()
+        return True
+
+    def finish(self, values: list[Any] | None = None, error: Exception | None = None) -> bool:
+        """End the call with values or an error; return whether it was under way."""
+        with self._changed:
+            if self.done:
+                return False
+            if values is not None and self._ack is None:
+                self._ack = STARTED
+            self._values, self._error = values, error
+            self._changed.notify_all()
+        return True
+
+    @property
+    def next_due(self) -> float:
+        """The next moment at which something is overdue."""
+        return min(self.ack_due, self.due) if self._ack is None else self.due
+
+    def refusal(self, ack: FlowAck) -> FlowFailed | None:
+        """Return the error that an acknowledgement means, if it does."""
+        if ack.ack == STARTED:
+            return None
+        what = f"flow {self.project}/{self.flow} did not start: {meaning(ack.ack)} ({ack.ack})"
+        return FlowFailed(f"{what}: {ack.message}" if ack.message else what, ack.ack)
+
+    def overrun(self) -> TimedOut:
+        """Return the error for a call whose time is up."""
+        return TimedOut(f"flow {self.project}/{self.flow} (call {self.invoke_id}) took longer than {self._timeout:g} s")
+
+
+class CallTable:
+    """The calls of one client. Thread-safe.
+
+    While there are calls, a thread waits for the next deadline, whatever happens to the links.
+
+    Args:
+        name: of the client, for the thread.
+        tell: gets an event and its arguments.
+    """
+
+    def __init__(self, name: str, tell: Callable[..., None]) -> None:
+        self._name = name
+        self._tell = tell
+        self._ids = itertools.count(1)
+        self._changed = threading.Condition()
+        self._calls: dict[int, FlowCall] = {}
+        self._next_due = 0.0
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    def next_id(self) -> int:
+        """Return a fresh invoke id: a positive 32-bit number."""
+        return positive(next(self._ids))
+
+    def add(self, call: FlowCall) -> None:
+        """Watch a call, before it is sent.
+
+        Raises:
+            LimitExceeded: 3000 calls are under way.
+        """
+        with self._changed:
+            if len(self._calls) >= OUTSTANDING_LIMIT:
+                raise LimitExceeded(f"{self._name} has {OUTSTANDING_LIMIT} flow calls under way; wait for some to end")
+            self._calls[call.invoke_id] = call
+            if self._thread is None:
+                self._closing = False
+                self._thread = threading.Thread(target=self._run, name=f"cnx calls {self._name}", daemon=True)
+                self._thread.start()
+            elif call.next_due < self._next_due:
+                self._changed.notify_all()
+
+    def drop(self, call: FlowCall) -> None:
+        """Forget a call."""
+        with self._changed:
+            self._calls.pop(call.invoke_id, None)
+
+    def on_ack(self, ack: FlowAck) -> None:
+        """Take the server's word whether a flow started."""
+        call = self._calls.get(ack.invoke_id)
+        if call is None or not call.set_ack(ack.ack, error := call.refusal(ack)):
+            log.info("%s: an acknowledgement of call %d, which is not waited for", self._name, ack.invoke_id)
+            return
+        if call.done:
+            self.drop(call)
+        self._tell(BusSignals.FLOW_ACKNOWLEDGED, call=call, ack=ack.ack, message=ack.message)
+        if error is not None:
+            self._tell(BusSignals.FLOW_FAILED, call=call, error=error)
+
+    def on_return(self, answer: FlowReturn) -> None:
+        """Take what a flow returned."""
+        call = self._calls.get(answer.invoke_id)
+        if call is None:
+            log.info("%s: a return of call %d, which is not waited for", self._name, answer.invoke_id)
+            return
+        try:
+            values = load_values(answer.text)
+        except InvalidJson as error:
+            self._fail(call, error)
+            return
+        self.drop(call)
+        if call.finish(values):
+            self._tell(BusSignals.FLOW_RESPONDED, call=call, values=values)
+
+    def fail_all(self, error: Exception) -> None:
+        """End all calls with ``error``."""
+        for call in list(self._calls.values()):
+            self._fail(call, error)
+
+    def close(self, timeout: float) -> None:
+        """End the thread, if no call is under way."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+
+    def _fail(self, call: FlowCall, error: Exception) -> None:
+        self.drop(call)
+        if call.finish(error=error):
+            self._tell(BusSignals.FLOW_FAILED, call=call, error=error)
+
+    def _run(self) -> None:
+        while (overdue := self._wait_for_overdue()) is not None:
+            for call in overdue:
+                self._expire(call)
+
+    def _wait_for_overdue(self) -> list[FlowCall] | None:
+        """Return the calls with a deadline that has passed, or ``None`` when the thread has to end."""
+        with self._changed:
+            if not self._calls and not self._closing:
+                self._next_due = float("inf")
+                self._changed.wait(LINGER)
+            if not self._calls:
+                self._thread = None
+                return None
+            self._next_due = min(call.next_due for call in self._calls.values())
+            if self._next_due > monotonic():
+                self._changed.wait(self._next_due - monotonic())
+            now = monotonic()
+            return [call for call in self._calls.values() if call.next_due <= now]
+
+    def _expire(self, call: FlowCall) -> None:
+        if call.set_ack(Code.TIMEOUT):
+            self._tell(BusSignals.FLOW_ACKNOWLEDGED, call=call, ack=int(Code.TIMEOUT), message="")
+        if call.due <= monotonic():
+            self.drop(call)
+            if call.finish(error=call.overrun()):
+                self._tell(BusSignals.FLOW_TIMED_OUT, call=call)
+
+
+def positive(number: int) -> int:
+    """Return a number from 1 as one that fits 31 bits, beginning anew at 1."""
+    return (number - 1) % 0x7FFFFFFF + 1

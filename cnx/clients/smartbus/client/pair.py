@@ -1,0 +1,123 @@
+"""A master and its backup: two links of one client."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from time import monotonic
+
+from cnx.clients.smartbus.client.link import BusLink
+from cnx.clients.smartbus.client.peers import Ping
+from cnx.clients.smartbus.client.uplinks import Uplinks
+from cnx.connections.connection import STOP_TIMEOUT
+from cnx.deadline import Deadline
+from cnx.errors import Cancelled, ConnectError
+from cnx.manager.lifecycle import State
+from cnx.manager.manager import ConnectionManager
+from cnx.signals.subscriptions import subscribe_weakly
+
+__all__ = ["Pair"]
+
+FAILED = (State.RECOVERING, State.DISCONNECTED)
+
+
+class Pair:
+    """Keeps both links up, each by a manager of its own, from the first success until it is released."""
+
+    def __init__(self, links: Sequence[BusLink], uplinks: Uplinks) -> None:
+        self._links = links
+        self._uplinks = uplinks
+        self._changed = uplinks.changed
+        self._managers = [ConnectionManager(link) for link in links]
+        self._ender: threading.Thread | None = None
+        self._again = False  # it has to end what was begun after it had begun
+        for manager in self._managers:
+            subscribe_weakly(manager, manager.Signals.STATE_CHANGED, self._on_state)
+
+    def establish(self, deadline: Deadline) -> None:
+        """Connect to both servers; return as soon as it was told that one has let us in, or that this shall end.
+
+        Raises:
+            ConnectError: neither did.
+            TimedOut, Cancelled: the deadline ended.
+        """
+        with deadline.waking(self._changed.notify):
+            self._changed.wait_for(lambda: self._ender is None or deadline.cancelled, deadline.remaining())
+            deadline.check("waiting for the end of the last links")
+            for manager in self._managers:
+                manager.connect(wait=False)
+            self._changed.wait_for(lambda: self._is_decided() or deadline.cancelled, deadline.remaining())
+        if self._uplinks.announced:
+            return
+        failure = self._failure()
+        # a link that comes up just now ends by this reason, which is a stop that was asked for only if somebody asked
+        asked = deadline.cancelled
+        self.release(Cancelled("the attempt was cancelled") if asked else self._reason(failure), STOP_TIMEOUT)
+        deadline.check(f"connecting to {' and '.join(link.address for link in self._links)}")
+        if failure is not None:
+            raise failure
+
+    def announce(self) -> None:
+        """Do nothing: each link tells by itself when it is up."""
+
+    def release(self, reason: BaseException, timeout: float) -> None:
+        """End both links and all attempts; wait at most ``timeout`` seconds for that."""
+        self._uplinks.close(reason)
+        for link in self._links:
+            link.release(reason, 0.0)
+        # On a thread of its own: whoever calls this may be who an attempt waits for.
+        with self._changed.lock:
+            self._again = True
+            ender, begin = self._ender, self._ender is None
+            if begin:
+                name = f"cnx release {self._links[0].name}"
+                ender = self._ender = threading.Thread(target=self._end, name=name, daemon=True)
+        assert ender is not None
+        if begin:
+            try:
+                ender.start()
+            except RuntimeError:  # there can be no more threads
+                self._end()
+        if timeout and not any(link.is_inside() for link in self._links):
+            end = monotonic() + timeout
+            self._changed.wait_for(lambda: self._ender is not ender, timeout)
+            if self._ender is not ender and ender.is_alive():
+                ender.join(max(0.0, end - monotonic()))
+
+    def wait_for(self, ping: Ping, timeout: float) -> None:
+        """Wait for an answer, which may come over either link."""
+        ping.wait(timeout)
+
+    def _end(self) -> None:
+        while self._is_wanted_again():
+            for manager in self._managers:
+                manager.disconnect()
+        self._changed.notify()
+
+    def _is_wanted_again(self) -> bool:
+        with self._changed.lock:
+            again, self._again = self._again, False
+            if not again:
+                self._ender = None
+        return again
+
+    def _is_decided(self) -> bool:
+        uplinks = self._uplinks
+        if uplinks.announced or uplinks.reason is not None:
+            return True
+        return not uplinks.up and all(manager.state in FAILED for manager in self._managers)
+
+    def _reason(self, failure: BaseException | None) -> BaseException:
+        return self._uplinks.reason or failure or ConnectError("neither server let us in")
+
+    def _failure(self) -> BaseException | None:
+        """Return what is worth another attempt, if anything is; ``None`` if it was not the servers who failed."""
+        if self._uplinks.reason is not None:
+            return None
+        failures = [manager.reason for manager in self._managers if manager.state in FAILED]
+        found = [error for error in failures if isinstance(error, Exception)]
+        hopeful = [error for error in found if not getattr(error, "fatal", False)]
+        return next(iter(hopeful + found), ConnectError("neither server let us in"))
+
+    def _on_state(self) -> None:
+        self._changed.notify()

@@ -1,0 +1,1 @@
+"""The protocol of SmartBus, without input and output."""

@@ -1,0 +1,168 @@
+"""SmartBus packets: the header of 20 bytes, addresses, padding and framing.
+
+Source: the layout of ``SMARTBUS_PACKET_HEAD`` in ``smartbus.h``, and the packets that the library
+``libbusnetcli.so`` 1.0.1.0465 of the public package ``hesong-ipsc-busnetcli`` sends and accepts.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from cnx.buffer import ReceiveBuffer
+from cnx.clients.smartbus.protocol.layout import decode_text
+from cnx.errors import LimitExceeded, ProtocolError
+from cnx.framing import Framing, checked_limit
+
+__all__ = ["BROADCAST", "UNKNOWN_UNIT", "Address", "Packet", "PacketFraming"]
+
+FLAG = 0x5B15
+HEADER = struct.Struct("<HBBBBBBBB2xii")
+BROADCAST = 0xFF
+"""The client id (or unit id) that means every one."""
+UNKNOWN_UNIT = 0xFF
+"""The unit id of a server that has not told its own yet; -1 as a signed byte."""
+CLIENT_UNITS = range(16, 48)
+"""Unit ids of network clients; 0 to 15 are servers."""
+SERVER_UNITS = range(16)
+PAYLOAD_LIMIT = 0x0FFFFFFF
+"""The largest payload that the bus carries, in bytes."""
+PACKET_LIMIT = 16 * 1024 * 1024
+"""The largest packet that is taken from a peer unless told otherwise, in bytes."""
+
+
+class Address(NamedTuple):
+    """Who is meant on the bus: one byte each."""
+
+    unit: int
+    client: int
+    type: int
+
+    def __str__(self) -> str:
+        return f"{self.unit}/{self.client} type {self.type}"
+
+
+def checked_address(unit: int, client: int, client_type: int) -> Address:
+    """Return the address of a destination.
+
+    Raises:
+        ValueError, TypeError: a part is not an integer from 0 to 255.
+    """
+    checked_byte("unit id", unit)
+    checked_byte("client id", client)
+    checked_byte("client type", client_type)
+    return Address(unit, client, client_type)
+
+
+def checked_byte(name: str, value: int, allowed: range = range(256)) -> int:
+    """Return ``value`` if it is an integer in ``allowed``."""
+    if type(value) is int and value in allowed:  # nearly always
+        return value
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"a {name} is an int, not {value!r}")
+    if value not in allowed:
+        raise ValueError(f"a {name} is {allowed[0]} to {allowed[-1]} here, not {value}")
+    return value
+
+
+class Packet(NamedTuple):
+    """What travels on the bus; also the packet information that comes with received data."""
+
+    cmd: int
+    cmd_type: int
+    source: Address
+    destination: Address
+    data: bytes = b""
+
+    def text(self, encoding: str = "utf-8") -> str:
+        """Return the data as text: up to the first NUL, in ``encoding`` or else UTF-8 or cp936."""
+        return decode_text(self.data, encoding)
+
+    def __bytes__(self) -> bytes:
+        data = self.data
+        size = len(data)
+        # Not alignment: a payload of n bytes is followed by n mod 4 more, except in internal packets.
+        padding = size & 3 if self.cmd_type else 0
+        source, destination = self.source, self.destination
+        header = HEADER.pack(
+            FLAG, self.cmd, self.cmd_type, source[2], source[0], source[1],
+            destination[2], destination[0], destination[1], HEADER.size + size + padding, size,
+        )  # fmt: skip
+        return header + data + b"\0\0\0"[:padding] if padding else header + data
+
+
+def answered(ping: bytes) -> bytes:
+    """Return the answer to a ping, both as they are on the wire: another command, and the addresses swapped."""
+    return b"%b\x08%b%b%b%b" % (ping[:2], ping[3:4], ping[7:10], ping[4:7], ping[10:])
+
+
+class PacketFraming(Framing):
+    """Cuts a stream into :class:`Packet` objects and is strict about it.
+
+    Args:
+        limit: the largest packet to accept with its header, in bytes.
+    """
+
+    def __init__(self, limit: int = PACKET_LIMIT) -> None:
+        self.limit = checked_limit(limit)
+
+    def take(self, buffer: ReceiveBuffer) -> Packet | None:
+        """Remove and return the next packet.
+
+        Raises:
+            ProtocolError: no header begins here, or its two sizes contradict each other.
+            LimitExceeded: the packet would be larger than ``limit``.
+        """
+        available = len(buffer)
+        if available < HEADER.size:
+            return None
+        header = HEADER.unpack(buffer.peek(HEADER.size))
+        self._check(header[0], header[9], header[10])
+        if available < header[9]:
+            return None
+        return _packet(header, buffer.take(header[9]), 0)
+
+    def take_all(self, buffer: ReceiveBuffer) -> list[Packet]:
+        """Remove all complete packets in one pass, up to the first bad one.
+
+        Raises:
+            ProtocolError, LimitExceeded: the very first one is bad.
+        """
+        first = self.take(buffer)
+        if first is None:
+            return []
+        packets = [first]
+        data, start = buffer.take_all(), 0
+        while len(data) - start >= HEADER.size:
+            header = HEADER.unpack_from(data, start)
+            try:
+                self._check(header[0], header[9], header[10])
+            except (ProtocolError, LimitExceeded):
+                break  # It stays in the buffer and is reported when it is the first.
+            if len(data) - start < header[9]:
+                break
+            packets.append(_packet(header, data, start))
+            start += header[9]
+        if start < len(data):
+            buffer.append(data[start:])
+        return packets
+
+    def _check(self, flag: int, packet_size: int, data_size: int) -> None:
+        if flag != FLAG:
+            raise ProtocolError(
+                f"a packet begins with 0x{FLAG:04X}, not 0x{flag:04X}; the peer does not speak SmartBus"
+            )
+        if not 0 <= data_size <= packet_size - HEADER.size:
+            raise ProtocolError(f"a packet of {packet_size} bytes cannot carry {data_size} bytes of data")
+        self.refuse(packet_size)
+
+
+def _packet(header: tuple[int, ...], data: bytes, start: int) -> Packet:
+    begin = start + HEADER.size
+    return Packet(
+        header[1],
+        header[2],
+        Address(header[4], header[5], header[3]),
+        Address(header[7], header[8], header[6]),
+        data[begin : begin + header[10]],
+    )

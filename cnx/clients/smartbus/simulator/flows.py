@@ -1,0 +1,122 @@
+"""Flows of a simulated bus: Python functions that clients call by project and name."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cnx.clients.smartbus.protocol.codes import Code
+from cnx.clients.smartbus.protocol.flows import (
+    STARTED,
+    WITHOUT_RETURN,
+    FlowAck,
+    FlowReturn,
+    InvokeFlow,
+    dump_values,
+    load_values,
+)
+from cnx.clients.smartbus.protocol.messages import Message
+from cnx.errors import InvalidJson
+
+__all__ = ["Flow", "FlowRunner"]
+
+log = logging.getLogger(__name__)
+RUNNING_LIMIT = 256
+# The original client notes a call only after it has sent it; answers that are faster than that are lost.
+DELAY = 0.005
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One flow and how it answers.
+
+    Attributes:
+        function: called with the parameters on a thread of its own. A list or tuple is what the flow
+            returns, anything else is a single value, ``None`` is no value. A function that raises has
+            crashed: the protocol has no word for that, so the caller's time runs out.
+            ``None`` instead of a function is a flow that starts and never returns.
+        ack: 1, or the code of the error with which it does not start; ``None`` answers nothing at all.
+        message: explains ``ack``.
+    """
+
+    function: Callable[..., Any] | None = None
+    ack: int | None = STARTED
+    message: str = ""
+
+
+class FlowRunner:
+    """Runs flows, each call on a thread of its own. Thread-safe.
+
+    Args:
+        flows: by project and name; may be changed at any time.
+    """
+
+    def __init__(self, flows: Mapping[tuple[str, str], Flow]) -> None:
+        self._flows = flows
+        self._lock = threading.Lock()
+        self._running: set[threading.Thread] = set()
+        self._stopped = threading.Event()
+
+    def start(self, call: InvokeFlow, reply: Callable[[Message], object]) -> None:
+        """Run the flow that ``call`` names and hand each answer to ``reply``, on another thread."""
+        thread = threading.Thread(
+            target=self._run, args=(call, reply), name=f"cnx flow {call.project}/{call.flow}", daemon=True
+        )
+        with self._lock:
+            full = len(self._running) >= RUNNING_LIMIT
+            if not full:
+                self._running.add(thread)
+        if full:
+            reply(FlowAck(call.project, call.invoke_id, Code.BUFFER_FULL, "too many flows are running"))
+        else:
+            thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Wait up to ``timeout`` seconds for the functions that run; their answers are dropped."""
+        self._stopped.set()
+        expiry = time.monotonic() + timeout
+        with self._lock:
+            running = list(self._running)
+        for thread in running:
+            thread.join(max(0.0, expiry - time.monotonic()))
+            if thread.is_alive():
+                log.warning("%s still runs; it is left behind", thread.name)
+
+    def _run(self, call: InvokeFlow, reply: Callable[[Message], object]) -> None:
+        try:
+            if not self._stopped.wait(DELAY):
+                self._answer(call, reply)
+        except Exception:
+            log.exception("flow %s/%s crashed; its caller gets no return", call.project, call.flow)
+        finally:
+            with self._lock:
+                self._running.discard(threading.current_thread())
+
+    def _answer(self, call: InvokeFlow, reply: Callable[[Message], object]) -> None:
+        flow = self._flows.get((call.project, call.flow))
+        if flow is None:
+            message = f"no flow {call.flow} in project {call.project}"
+            reply(FlowAck(call.project, call.invoke_id, Code.NO_DESTINATION, message))
+            return
+        try:
+            parameters = load_values(call.parameters)
+        except InvalidJson as error:
+            log.warning("flow %s/%s: %s", call.project, call.flow, error)
+            reply(FlowAck(call.project, call.invoke_id, Code.ARGUMENT, "the parameters are no JSON array"))
+            return
+        if flow.ack is not None:
+            reply(FlowAck(call.project, call.invoke_id, flow.ack, flow.message))
+        if flow.ack in (STARTED, None) and flow.function is not None:
+            text = dump_values(_values(flow.function(*parameters)))
+            if call.mode != WITHOUT_RETURN and not self._stopped.is_set():
+                reply(FlowReturn(call.project, call.invoke_id, text))
+
+
+def _values(result: Any) -> list[Any]:
+    if isinstance(result, (list, tuple)):
+        return list(result)
+    return [] if result is None else [result]

@@ -1,0 +1,1 @@
+"""The protocol of TecoRoute, without input and output."""

@@ -1,0 +1,1 @@
+"""What a user holds: connections to sockets, serial ports and datagrams, and how to make new kinds."""

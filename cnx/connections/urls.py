@@ -1,0 +1,240 @@
+"""Connections by URL: ``tcp:// tls:// unix:// udp:// serial://``."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from cnx.connections.serial_port import SerialConnection
+from cnx.connections.sockets import SocketConnection, UnixConnection
+from cnx.connections.transport import TransportConnection
+from cnx.connections.udp import UdpConnection
+from cnx.transports.sockets import SocketOptions
+
+__all__ = ["connect", "connection"]
+
+
+def connection(url: str, **settings: Any) -> Any:
+    """Return a connection to ``url`` that is not connected yet.
+
+    Its class depends on the scheme: :class:`~cnx.connections.sockets.SocketConnection` for ``tcp`` and ``tls``, or
+    UnixConnection, UdpConnection, SerialConnection; so type checkers are told ``Any``.
+
+    ::
+
+        tcp://host:4001                  tcp://[::1]:4001?nodelay=no
+        tls://host:443?ca=/etc/my.pem    tls://host:443?verify=no
+        unix:///run/device.sock          udp://host:5005
+        serial:///dev/ttyUSB0?baudrate=115200&parity=E       serial://COM3      serial:loop://
+
+    Options in the query:
+
+    * all: ``timeout`` and ``connect_timeout`` in seconds, ``limit`` in bytes; but for UDP also ``encoding`` and
+      ``terminator`` (``crlf``, ``lf``, ``cr``, ``nul``).
+    * ``tcp`` and ``tls``: ``nodelay`` (``yes`` or ``no``), ``keepalive`` (``60,15,4`` or ``no``), and
+      ``user_timeout`` in seconds.
+    * ``tls``: ``ca`` (a file), ``verify``, ``server_hostname``.
+    * ``serial``: ``baudrate``, ``bytesize``, ``parity``, ``stopbits``, ``xonxoff``, ``rtscts``, ``dsrdtr`` and
+      ``exclusive``.
+
+    Args:
+        url: where to.
+        **settings: arguments of the connection's class, which win over the query.
+
+    Raises:
+        ValueError: a part of the URL is wrong; the message says which.
+    """
+    if not isinstance(url, str):
+        raise TypeError(f"a URL is text, not {url!r}")
+    shown = _without_secrets(url)
+    if any(character.isspace() or not character.isprintable() for character in url):
+        raise ValueError(f"{shown!r}: a URL has no spaces and no control characters; write %20 for a space")
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ValueError(f"{shown!r}: {error}") from error
+    make = _SCHEMES.get(parts.scheme)
+    if make is None:
+        known = ", ".join(_SCHEMES)
+        if not parts.scheme:
+            raise ValueError(f"{shown!r}: the scheme is missing; it is one of {known}, as in tcp://host:4001")
+        raise ValueError(f"{shown!r}: the scheme {parts.scheme!r} is none of {known}")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(f"{shown!r}: a {parts.scheme} URL takes no user and no password")
+    if parts.fragment:
+        raise ValueError(f"{shown!r}: a fragment (#{parts.fragment}) means nothing here; write %23 for #")
+    try:
+        return make(parts, _query(parts), settings)
+    except ValueError as error:
+        raise ValueError(f"{shown!r}: {error}") from error
+
+
+def connect(url: str, **settings: Any) -> Any:
+    """Return a connection to ``url`` that is connected; its class depends on the scheme, as with :func:`connection`.
+
+    Raises:
+        ValueError: a part of the URL is wrong.
+        ConnectError, TimedOut: it cannot be connected.
+    """
+    return connection(url, **settings).connect()
+
+
+def _tcp(parts: SplitResult, query: dict[str, str], settings: dict[str, Any]) -> SocketConnection:
+    host, port = _host_and_port(parts)
+    given = _take(query, _COMMON) | _tcp_options(query) | settings
+    _refuse_rest(query)
+    return SocketConnection(host, port, **given)
+
+
+def _tls(parts: SplitResult, query: dict[str, str], settings: dict[str, Any]) -> SocketConnection:
+    host, port = _host_and_port(parts)
+    given = _take(query, _COMMON | {"server_hostname": str}) | _tcp_options(query)
+    trust = _take(query, {"ca": _authorities, "verify": _yes})
+    _refuse_rest(query)
+    if "tls" not in settings:
+        given["tls"] = _context(**trust)
+    elif not settings["tls"]:
+        raise ValueError(f"tls={settings['tls']!r} contradicts the scheme; write tcp:// for a connection without TLS")
+    return SocketConnection(host, port, **(given | settings))
+
+
+def _unix(parts: SplitResult, query: dict[str, str], settings: dict[str, Any]) -> UnixConnection:
+    if parts.netloc or not parts.path:
+        raise ValueError("a unix URL has three slashes and a path: unix:///run/device.sock")
+    given = _take(query, _COMMON)
+    _refuse_rest(query)
+    return UnixConnection(unquote(parts.path), **(given | settings))
+
+
+def _udp(parts: SplitResult, query: dict[str, str], settings: dict[str, Any]) -> UdpConnection:
+    host, port = _host_and_port(parts)
+    given = _take(query, {"timeout": float, "connect_timeout": float, "limit": int})
+    _refuse_rest(query)
+    return UdpConnection(host, port, **(given | settings))
+
+
+def _serial(parts: SplitResult, query: dict[str, str], settings: dict[str, Any]) -> SerialConnection:
+    port = unquote(parts.netloc + parts.path)
+    if not port:
+        raise ValueError("a serial URL names a port: serial:///dev/ttyUSB0 or serial://COM3")
+    given = _take(query, _COMMON | _SERIAL)
+    _refuse_rest(query)
+    return SerialConnection(port, **(given | settings))
+
+
+_SCHEMES: dict[str, Callable[[SplitResult, dict[str, str], dict[str, Any]], TransportConnection]] = {
+    "tcp": _tcp,
+    "tls": _tls,
+    "unix": _unix,
+    "udp": _udp,
+    "serial": _serial,
+}
+
+
+def _yes(text: str) -> bool:
+    answers = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+    if text.lower() not in answers:
+        raise ValueError(f"{text!r} is neither yes nor no")
+    return answers[text.lower()]
+
+
+def _terminator(text: str) -> bytes:
+    names = {"crlf": b"\r\n", "lf": b"\n", "cr": b"\r", "nul": b"\0"}
+    if text.lower() not in names:
+        raise ValueError(f"{text!r} is none of {', '.join(names)}")
+    return names[text.lower()]
+
+
+_COMMON: dict[str, Callable[[str], Any]] = {
+    "timeout": float,
+    "connect_timeout": float,
+    "encoding": str,
+    "limit": int,
+    "terminator": _terminator,
+}
+
+_SERIAL: dict[str, Callable[[str], Any]] = {
+    "baudrate": int,
+    "bytesize": int,
+    "parity": str.upper,
+    "stopbits": float,
+    "xonxoff": _yes,
+    "rtscts": _yes,
+    "dsrdtr": _yes,
+    "exclusive": _yes,
+}
+
+
+def _query(parts: SplitResult) -> dict[str, str]:
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    query = dict(pairs)
+    if len(query) < len(pairs):
+        raise ValueError("an option is given twice")
+    return query
+
+
+def _take(query: dict[str, str], known: dict[str, Callable[[str], Any]]) -> dict[str, Any]:
+    """Remove the known options from ``query`` and return their values."""
+    taken: dict[str, Any] = {}
+    for name, convert in known.items():
+        if name in query:
+            text = query.pop(name)
+            try:
+                taken[name] = convert(text)
+            except ValueError as error:
+                raise ValueError(f"option {name}={text}: {error}") from error
+    return taken
+
+
+def _refuse_rest(query: dict[str, str]) -> None:
+    if query:
+        raise ValueError(f"unknown option {', '.join(query)}")
+
+
+def _host_and_port(parts: SplitResult) -> tuple[str, int]:
+    try:
+        port = parts.port
+    except ValueError:  # whose text may show a part of a password
+        hint = "; an IPv6 address stands in brackets: [::1]:4001" if parts.netloc.count(":") > 1 else ""
+        raise ValueError(f"the port is no number from 1 to 65535{hint}") from None
+    if not parts.hostname:
+        raise ValueError("the host is missing")
+    if port is None:
+        raise ValueError("the port is missing")
+    if parts.path not in ("", "/"):
+        raise ValueError(f"a path ({parts.path}) means nothing here")
+    return parts.hostname.replace("%25", "%"), port  # before the name of an interface: [fe80::1%25eth0]
+
+
+def _tcp_options(query: dict[str, str]) -> dict[str, Any]:
+    given = _take(query, {"nodelay": _yes, "keepalive": _keepalive, "user_timeout": float})
+    return {"options": SocketOptions(**given)} if given else {}
+
+
+def _keepalive(text: str) -> tuple[int, ...] | None:
+    return None if text.lower() in ("no", "false", "0") else tuple(map(int, text.split(",")))
+
+
+def _authorities(path: str) -> str:
+    """Return the path of a file with certificates, if it is one."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise ValueError(str(error)) from error
+    return path
+
+
+def _context(ca: str | None = None, verify: bool = True) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca)
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _without_secrets(url: str) -> str:
+    """Return scheme, host and path: no query, and nothing before an ``@`` in front of the host."""
+    scheme, slashes, rest = url.partition("?")[0].partition("#")[0].partition("//")
+    return scheme + slashes + (rest if rest.startswith("/") else rest.rpartition("@")[2])

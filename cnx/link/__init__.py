@@ -1,0 +1,1 @@
+"""One open transport, and the thread that serves it."""

@@ -1,0 +1,1 @@
+"""Keeping a connection up."""

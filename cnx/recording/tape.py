@@ -1,0 +1,65 @@
+"""Tape: everything that goes over links, written to a file as it happens."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from time import time
+from types import TracebackType
+from typing import BinaryIO
+
+from cnx.recording.history import checked_suffix, line_of
+from cnx.recording.pcapng import CaptureWriter
+from cnx.recording.recorder import Record
+
+__all__ = ["Tape"]
+
+
+class Tape:
+    """A file that records are appended to, whole and in order. Thread-safe; close it, or use a ``with`` block.
+
+    Args:
+        path: with the suffix ``.pcapng`` for Wireshark, or ``.txt`` or ``.log`` for text; the file is made anew.
+
+    Raises:
+        ValueError: the suffix is none of these.
+        OSError: the file cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        kind = checked_suffix(Path(path))
+        self._file: BinaryIO = Path(path).open("wb")  # noqa: SIM115
+        self._capture = CaptureWriter(self._file) if kind == "pcapng" else None
+        self._lock = threading.Lock()
+
+    def note(self, direction: str, data: bytes) -> None:
+        """Write bytes that came in (``"<"``) or went out (``">"``); raises OSError."""
+        self._write(Record(time(), direction, data, len(data)))
+
+    def say(self, text: str) -> None:
+        """Write what happened; raises OSError."""
+        self._write(Record(time(), "*", text=text))
+
+    def close(self) -> None:
+        """Write no more; what is told after that is ignored."""
+        with self._lock:
+            self._file.close()
+
+    def _write(self, record: Record) -> None:
+        with self._lock:
+            if self._file.closed:
+                return
+            if self._capture is not None:
+                self._capture.write(record)
+            else:
+                self._file.write(line_of(record).encode())
+            self._file.flush()
+
+    def __enter__(self) -> Tape:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,1 @@
+"""The one door to PyDispatcher: subscribing and emitting."""

@@ -1,0 +1,1 @@
+"""Locks, conditions and clean-up that survive Ctrl-C and fork."""
