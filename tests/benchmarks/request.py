@@ -102,7 +102,7 @@ def _take(data: bytes) -> None:
 
 
 def _foreign(port: int, stack: ExitStack) -> Ways:
-    """Return the peers that are installed (``pip install 'cnx[bench]'``), with servers of their own."""
+    """Return the peers that are installed (``pip install '.[bench]'``), with servers of their own."""
     lines = stack.enter_context(peers.reader_thread(port))
     found: Ways = {"serial.threaded on socket://": lambda: _threaded_trip(lines)}
     if find_spec("websockets") is not None:

@@ -30,7 +30,7 @@ def missing() -> str:
     """Return why the original library cannot be used here; empty if it can."""
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         return "the original SmartBus library exists for Linux on x86-64 only"
-    return "" if library() else "no original SmartBus library: pip install 'cnx[interop]'"
+    return "" if library() else "no original SmartBus library: pip install '.[interop]'"
 
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())

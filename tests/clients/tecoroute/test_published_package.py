@@ -35,7 +35,7 @@ def is_there() -> bool:
 @pytest.fixture(autouse=True)
 def _package() -> None:
     if not is_there():
-        pytest.skip(f"{PYTHON} has no package tecoroute; pip install 'cnx[bench]', or set CNX_TECOROUTE_PYTHON")
+        pytest.skip(f"{PYTHON} has no package tecoroute; pip install '.[bench]', or set CNX_TECOROUTE_PYTHON")
 
 
 def outcome(scenario: str, simulator: TecorouteSimulator) -> Any:
