@@ -15,6 +15,7 @@ from cnx.clients.chiller import ChillerBus, ChillerClient
 from cnx.clients.chiller.protocol.frames import format_reply, parse_text
 from cnx.clients.chiller.simulator import ChillerSimulator
 from tests.benchmarks.harness import CORE, Case, Target, case, pin
+from tests.helpers.processes import started
 
 COMMANDS = 3000
 """Commands of one round."""
@@ -87,14 +88,9 @@ def busy() -> float:
 def unit() -> Iterator[int]:
     """Run a unit that answers two commands and does nothing else, in a process of its own; give its port."""
     command = [sys.executable, "-m", "tests.benchmarks.chiller"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
+    with started(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
         yield int(process.stdout.readline())
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 def serve() -> None:

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from typing import TypeVar
 
+from tests.helpers.processes import started
+
 __all__ = [
     "Case",
     "Result",
@@ -233,11 +235,6 @@ def server(mode: str, *arguments: object, core: int = CORE) -> Iterator[int]:
 def other_side(mode: str, *arguments: object, core: int = CORE) -> Iterator[str]:
     """Run the other side in a process of its own; give the line that it prints at first."""
     command = [sys.executable, "-m", "tests.benchmarks.server", mode, str(core), *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
+    with started(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
         yield process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()

@@ -21,6 +21,7 @@ from cnx.clients.m2.client.client import fastest_decoder
 from cnx.clients.m2.simulator import M2Simulator
 from tests.benchmarks.floor import FLOOR, Floor
 from tests.benchmarks.harness import CORE, Case, Target, View, case, percentile, pin
+from tests.helpers.processes import started
 
 Ways = tuple[Callable[[bytes], Any], Callable[[int], bytes]]
 
@@ -188,15 +189,10 @@ def fast_decoders() -> Iterator[tuple[str, Callable[[bytes], Any]]]:
 def other_side(mode: str) -> Iterator[tuple[int, int]]:
     """Run the controller's side in a process of its own; give its ports."""
     command = [sys.executable, "-m", "tests.benchmarks.m2", mode]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
+    with started(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
         first, second = process.stdout.readline().split()
         yield int(first), int(second)
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 def send_telemetry() -> None:

@@ -22,6 +22,7 @@ from cnx.clients.smartbus import Address, BusServer, Packet, SmartBusClient, Sys
 from cnx.clients.smartbus.protocol.messages import Register
 from cnx.clients.smartbus.protocol.packets import PacketFraming
 from tests.benchmarks.harness import Case, Target, case, pin
+from tests.helpers.processes import started
 from tests.helpers.smartbus_native import library
 
 PACKETS = 50_000
@@ -231,11 +232,8 @@ def echo() -> None:
 def other(function: str, *arguments: Any) -> Iterator[subprocess.Popen[str]]:
     """Run a function of this module in another process."""
     command = [sys.executable, "-m", "tests.benchmarks.smartbus", function, json.dumps(arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    with started(command, stdout=subprocess.PIPE, text=True) as process:
+        yield process
 
 
 def run(function: str, *arguments: Any) -> str:

@@ -23,6 +23,7 @@ import click
 
 import cnx
 from cnx.clients.tecoroute import Connector, Pace, set_clock
+from tests.helpers.processes import started
 
 PYTHON = os.environ.get("CNX_TECOROUTE_PYTHON", sys.executable)
 PEER = Path(__file__).with_name("tecoroute_peer.py")
@@ -39,12 +40,9 @@ Figures = tuple[float, float]
 def service(*options: str) -> Iterator[int]:
     """Run the simulated service in a process of its own; give its port."""
     command = [sys.executable, "-m", "cnx.cli.main", "simulate", "tecoroute", "--tcp", "127.0.0.1:0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with started(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        try:
-            yield int(urlsplit(process.stdout.readline().strip()).port or 0)
-        finally:
-            process.kill()
+        yield int(urlsplit(process.stdout.readline().strip()).port or 0)
 
 
 def connector_to(port: int, listener: cnx.Listener | None = None) -> Connector:

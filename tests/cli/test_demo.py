@@ -18,6 +18,7 @@ from cnx.cli.commands import cnx
 from cnx.cli.demo.story import Story
 from cnx.manager.lifecycle import State
 from tests.helpers.commands import running
+from tests.helpers.processes import PROCESS_PATIENCE, started
 
 
 @pytest.mark.parametrize("kind", ["svg", "png"])
@@ -45,10 +46,10 @@ def test_on_a_terminal(tmp_path: Path) -> None:
     master, slave = os.openpty()
     command = [sys.executable, "-m", "cnx", "demo", "--seconds", "3", "--output", str(tmp_path / "picture.svg")]
     settings = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
-    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=settings) as process:
+    with started(command, stdin=slave, stdout=slave, stderr=slave, env=settings) as process:
         os.close(slave)
         shown = all_from(master)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(PROCESS_PATIENCE) == 0
     os.close(master)
     assert shown.count("cnx demo: tcp://127.0.0.1:") > 4
     assert "recovering" in shown
@@ -59,7 +60,7 @@ def test_on_a_terminal(tmp_path: Path) -> None:
 def all_from(master: int) -> str:
     """Return all that is shown on a terminal until its program ends."""
     shown = b""
-    end = monotonic() + 60
+    end = monotonic() + PROCESS_PATIENCE
     while select.select([master], [], [], max(0.0, end - monotonic()))[0]:
         try:
             shown += os.read(master, 65536)
@@ -104,7 +105,7 @@ demo._play = kill_only
 demo.demo(["--seconds", "3", "--output", sys.argv[1]])
 """
     command = [sys.executable, "-c", program, str(tmp_path / "picture.svg")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PROCESS_PATIENCE, check=False)
     assert (done.returncode, done.stderr) == (1, "")
     assert "NOT recovered" in done.stdout
 

@@ -21,6 +21,7 @@ from cnx.deadline import Deadline
 from cnx.errors import Cancelled, ConnectError, NotConnected, TimedOut
 from cnx.transports import dialing, resolver
 from cnx.transports.dialing import connect_socket, open_unix
+from tests.helpers.processes import PROCESS_PATIENCE
 
 PATIENCE = 10.0
 
@@ -324,7 +325,7 @@ with SocketConnection.from_socket(socket.socket(fileno=0)) as connection:
     print(connection.readexactly(5, timeout=10), connection.name)
 """
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PROCESS_PATIENCE, check=False)
     assert done.stdout == "b'hello' socket 0\n", done.stderr
 
 

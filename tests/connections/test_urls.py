@@ -14,6 +14,7 @@ import trustme
 import cnx
 from cnx import SerialConnection, SocketConnection, SocketOptions, UdpConnection, UnixConnection, connection
 from cnx.errors import ConnectError
+from tests.helpers.processes import PROCESS_PATIENCE
 
 PATIENCE = 10.0
 
@@ -221,7 +222,9 @@ def test_url_is_text(url: Any) -> None:
 def test_function_is_found_whatever_was_imported(imports: str) -> None:
     """``cnx.connection`` is the function, although a module, whose classes are all in ``cnx``, has the same name."""
     program = f"{imports}; print(cnx.connection('tcp://h:1'), cnx.connect.__module__)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PROCESS_PATIENCE, check=False
+    )
     assert done.stdout == "<SocketConnection h:1 not connected> cnx.connections.urls\n", done.stderr
 
 

@@ -1,4 +1,4 @@
-"""Commands that run in a process of their own until they are stopped."""
+"""``cnx`` commands that run in a process of their own until they are stopped."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
+
+from tests.helpers.processes import PROCESS_PATIENCE, started
 
 
 class Running:
@@ -30,6 +32,13 @@ class Running:
         """Return the next line that it prints."""
         return self.output.readline().rstrip("\n")
 
+    def read_messages_until(self, text: str) -> None:
+        """Read its messages up to one with ``text``."""
+        for line in self.messages:
+            if text in line:
+                return
+        raise AssertionError(f"the command ended without {text!r}")
+
     def stop(self) -> tuple[int, str, str]:
         """End it as ``Ctrl+C`` does, and return its exit code, the rest of what it printed, and its messages."""
         self.send(signal.SIGINT)
@@ -41,24 +50,19 @@ class Running:
 
     def end(self) -> tuple[int, str, str]:
         """Wait for its end, and return its exit code, the rest of what it printed, and its messages."""
-        printed, messages = self._process.communicate(timeout=60)
+        printed, messages = self._process.communicate(timeout=PROCESS_PATIENCE)
         return self._process.returncode, printed, messages
 
     def wait(self) -> tuple[int, str]:
         """Wait for its end where nobody reads what it prints, and return its exit code and its messages."""
-        code = self._process.wait(timeout=60)
+        code = self._process.wait(timeout=PROCESS_PATIENCE)
         return code, self.messages.read()
 
 
 @contextmanager
-def running(*arguments: object) -> Iterator[Running]:
-    """Give ``cnx`` with these arguments, which is killed if the test does not end it."""
-    command = [sys.executable, "-m", "cnx", *map(str, arguments)]
-    settings = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        command, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=settings
-    ) as process:
-        try:
-            yield Running(process)
-        finally:
-            process.kill()
+def running(*arguments: object, **environment: str) -> Iterator[Running]:
+    """Give ``cnx`` with these arguments and environment variables, which is ended if the test does not end it."""
+    settings = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with started([sys.executable, "-m", "cnx", *arguments], text=True, env=settings, **pipes) as process:
+        yield Running(process)

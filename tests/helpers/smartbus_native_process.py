@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import queue
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from cnx.clients.smartbus import Packet
 from cnx.clients.smartbus.protocol.packets import HEADER, Address
+from tests.helpers.processes import PROCESS_PATIENCE, started
 from tests.helpers.smartbus_native import library
 from tests.helpers.smartbus_peer import PATIENCE
 
@@ -26,13 +27,17 @@ class Native:
         path = library()
         assert path is not None
         script = str(Path(__file__).with_name("smartbus_native.py"))
-        self._process = subprocess.Popen(
-            [sys.executable, script, path, str(unit)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self._ending = ExitStack()
+        command, pipes = [sys.executable, script, path, unit], {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._process = self._ending.enter_context(started(command, text=True, **pipes))
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        assert self.next("init")["result"] == 0
+        try:
+            assert self.next("init", PROCESS_PATIENCE)["result"] == 0
+        except BaseException:
+            self.close()
+            raise
 
     def do(self, function: str, *values: Any, data: bytes = b"") -> int:
         """Call a function of the library and return its result."""
@@ -47,10 +52,10 @@ class Native:
         texts = [options.get(name, "") for name in ("user", "password", "info")]
         assert self.do("CreateConnect", NATIVE.client, NATIVE.type, "127.0.0.1", port, None, 0xFFFF, *texts) == 0
 
-    def next(self, event: str) -> dict[str, Any]:
+    def next(self, event: str, patience: float = PATIENCE) -> dict[str, Any]:
         """Return the next event of this kind; others before it are kept."""
         others = []
-        while (found := self._events.get(timeout=PATIENCE))["event"] != event:
+        while (found := self._events.get(timeout=patience))["event"] != event:
             others.append(found)
         for other in others:
             self._events.put(other)
@@ -65,17 +70,13 @@ class Native:
 
     def close(self) -> None:
         """End the process."""
-        self._process.kill()
-        self._process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None
-            with contextlib.suppress(BrokenPipeError):
-                stream.close()
+        self._process.terminate()
+        self._reader.join(PATIENCE)  # before its pipe is closed
+        self._ending.close()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             # A process that is killed may leave half a line.
-            with contextlib.suppress(ValueError):
+            with suppress(ValueError):
                 self._events.put(json.loads(line))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.processes import PROCESS_PATIENCE
+
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 SCRIPTS = sorted(path for path in EXAMPLES.glob("*.py") if path.with_suffix(".out").exists())
 TESTS = sorted(EXAMPLES.glob("test_*.py"))
@@ -45,7 +47,7 @@ def test_script_prints_what_is_shown(script: Path, capsys: pytest.CaptureFixture
 def test_shown_tests_pass(module: Path) -> None:
     """The tests that the tutorial shows pass, run as a reader runs them."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", module.name]
-    done = subprocess.run(command, cwd=EXAMPLES, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=EXAMPLES, capture_output=True, text=True, timeout=PROCESS_PATIENCE, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -15,6 +15,7 @@ from cnx.errors import ProtocolError
 from cnx.recording.history import History, load
 from cnx.recording.pcapng import CaptureWriter, read_capture
 from cnx.recording.recorder import Record
+from tests.helpers.processes import PROCESS_PATIENCE
 
 TIME = 1_700_000_000.0
 
@@ -117,7 +118,7 @@ class TestWireshark:
     def tshark(file: Path, *arguments: str) -> str:
         """Return what tshark prints."""
         command = ["tshark", "-n", "-r", str(file), *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=PROCESS_PATIENCE).stdout
 
     def test_nothing_is_wrong(self, file: Path) -> None:
         """No packet is malformed, and the sequence numbers make sense; comments are on acknowledgments to spare."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import signal
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +23,7 @@ from cnx.cli.commands import cnx
 from cnx.clients.chiller import Alarms, ControlState, Warnings
 from cnx.clients.chiller.simulator import ChillerSimulator
 from tests.helpers.chiller_bench import Clock
-
-TIMEOUT = 120.0
+from tests.helpers.commands import Running, running
 
 
 @pytest.fixture
@@ -134,30 +131,24 @@ def test_dangerous_commands_ask(simulator: ChillerSimulator, text: str) -> None:
     assert (unit.supervision.alarms, unit.thresholds[21]) != (Alarms.FAN_FAILURE, 30.0)
 
 
-def watching(url: str) -> subprocess.Popen[str]:
+def watching(url: str) -> AbstractContextManager[Running]:
     """Run ``cnx chiller watch`` in a process of its own."""
-    command = [sys.executable, "-m", "cnx", "chiller", "watch", "--interval", "0.01", "--url", url]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return running("chiller", "watch", "--interval", "0.01", "--url", url)
 
 
 def test_watch_into_a_closed_pipe(simulator: ChillerSimulator) -> None:
     """When nobody reads any more, as after ``| head -1``, watching ends without a word."""
-    with watching(simulator.urls[0]) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert "state standby" in process.stdout.readline()
-        process.stdout.close()
-        assert process.wait(TIMEOUT) == 0
-        assert process.stderr.read() == ""
+    with watching(simulator.urls[0]) as command:
+        assert "state standby" in command.line()
+        command.output.close()
+        assert command.wait() == (0, "")
 
 
 def test_watch_where_nobody_is() -> None:
     """Why there is no link is news, too; an interrupt ends the waiting."""
-    with watching("tcp://127.0.0.1:1") as process:
-        assert process.stdout is not None
-        assert "no answer: cannot connect to 127.0.0.1:1" in process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(TIMEOUT) == 0
+    with watching("tcp://127.0.0.1:1") as command:
+        assert "no answer: cannot connect to 127.0.0.1:1" in command.line()
+        assert command.stop()[0] == 0
 
 
 def test_full_disk(simulator: ChillerSimulator) -> None:

@@ -188,12 +188,10 @@ def test_a_full_disk(ports: tuple[int, int]) -> None:
 
 def test_simulate() -> None:
     """The simulator prints both URLs, works, and ends by a signal."""
-    arguments = [sys.executable, "-m", "cnx.cli.main", "simulate", "m2", "--command-port", "0", "--telemetry-port", "0"]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        port = int(process.stdout.readline().rpartition(":")[2])
-        assert process.stdout.readline().startswith("tcp://127.0.0.1:")
+    with running("simulate", "m2", "--command-port", "0", "--telemetry-port", "0") as process:
+        port = int(process.line().rpartition(":")[2])
+        assert process.line().startswith("tcp://127.0.0.1:")
         with M2Client("127.0.0.1", port) as client:
             assert client.receive(timeout=10.0)["id"] == "tcpIpConnected"
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10.0) == 0
+        process.send(signal.SIGTERM)
+        assert process.end()[0] == 0

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +19,7 @@ from cnx.clients.smartbus import BusServer, Packet
 from cnx.clients.smartbus.protocol.flows import Notify
 from cnx.signals.subscriptions import subscribe
 from tests.helpers.commands import running
+from tests.helpers.processes import PROCESS_PATIENCE
 from tests.helpers.smartbus_office import RecordingServer
 from tests.helpers.smartbus_peer import PATIENCE, endpoint
 from tests.helpers.smartbus_scene import client_of
@@ -43,13 +41,6 @@ def run(
     url = f"smartbus://{user}@{server.urls[0].removeprefix('tcp://')}/?{query}"
     env = {"SMARTBUS_PASSWORD": "secret"}
     return CliRunner().invoke(cnx, ["smartbus", *arguments, "--url", url], env=env, **options)
-
-
-def started(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """Return a command that runs in a process of its own."""
-    command = [sys.executable, "-m", "cnx.cli.main", *arguments]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True)
 
 
 def test_ping(office: RecordingServer) -> None:
@@ -111,18 +102,18 @@ def test_peers(office: RecordingServer) -> None:
 def test_listen(office: RecordingServer) -> None:
     """Data and presence are shown as they come, until enough came."""
     url = f"smartbus://ann@{office.urls[0].removeprefix('tcp://')}/?unit=20&client=1&info=me"
-    command = started("smartbus", "listen", "--json", "--count", "1", "--url", url, SMARTBUS_PASSWORD="secret")
-    assert command.stdout is not None
+    options = ["--json", "--count", "1", "--url", url]
     there = threading.Event()
-    with client_of(endpoint(office.urls[0])[1], 21, 1, user="ann", password="secret", info="other") as other:
+    with (
+        running("smartbus", "listen", *options, SMARTBUS_PASSWORD="secret") as command,
+        client_of(endpoint(office.urls[0])[1], 21, 1, user="ann", password="secret", info="other") as other,
+    ):
         subscribe(other, other.BusSignals.PEER_CONNECTED, there.set)
-        assert other.peers or there.wait(PATIENCE)
+        assert other.peers or there.wait(PROCESS_PATIENCE)
         other.send(1, 3, 20, 1, 9, "hello")
-        events = [json.loads(line) for line in command.stdout]
-        assert command.wait(PATIENCE) == 0
-    for stream in (command.stdout, command.stderr):
-        assert stream is not None
-        stream.close()
+        code, printed, messages = command.end()
+    events = [json.loads(line) for line in printed.splitlines()]
+    assert (code, messages) == (0, "")
     assert [event["event"] for event in events] == ["connected", "data"]
     assert (events[0]["info"], events[1]["text"], events[1]["hex"]) == ("other", "hello", b"hello".hex())
 
@@ -172,18 +163,16 @@ def test_simulate(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("secret\n")
     (tmp_path / "officeflows.py").write_text("FLOWS = {('shop', 'double'): lambda value: value * 2}\n")
     options = ["--user", f"ann:{tmp_path / 'password'}", "--flows", "officeflows"]
-    with started(
+    with running(
         "simulate", "smartbus", "--port", "0", "--backup-port", "0", *options, PYTHONPATH=str(tmp_path)
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        master = endpoint(process.stdout.readline().strip())
-        backup = endpoint(process.stderr.readline().strip().removeprefix("backup "))
+    ) as command:
+        master = endpoint(command.line())
+        backup = endpoint(command.messages.readline().strip().removeprefix("backup "))
         for _, port in (master, backup):
             with client_of(port, 20, user="ann", password="secret") as client:
                 assert client.invoke_flow(0, 0, "shop", "double", [21]).result() == [42]
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE) == 0
+        command.send(signal.SIGTERM)
+        assert command.end()[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from cnx.clients.tecoroute import TecorouteSimulator
+from tests.helpers.processes import PROCESS_PATIENCE
 from tests.helpers.tecoroute_service import wait_for_data
 
 PYTHON = os.environ.get("CNX_TECOROUTE_PYTHON", sys.executable)
@@ -43,7 +44,7 @@ def outcome(scenario: str, simulator: TecorouteSimulator) -> Any:
     port = urlsplit(simulator.listen_tcp()).port
     with simulator:
         command = [PYTHON, str(SCRIPT), scenario, str(port)]
-        done = subprocess.run(command, capture_output=True, check=False, timeout=60, text=True)
+        done = subprocess.run(command, capture_output=True, check=False, timeout=PROCESS_PATIENCE, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
