@@ -21,8 +21,7 @@ from time import monotonic
 from cnx import CnxError, NotConnected
 from cnx.faults import Fault, accept_close, bandwidth, delay, half_open, merge, refuse, reset, split, truncate, unplug
 from cnx.faults.plan import Plan
-from cnx.testing import open_descriptors
-from tests.helpers.echo import PATIENCE, eventually
+from cnx.testing import PATIENCE, NewThreads, eventually, open_descriptors
 from tests.helpers.kinds_of_connections import THINGS
 
 TIMEOUT = 0.5
@@ -115,7 +114,7 @@ def resident() -> int:
     return pages * resource.getpagesize() >> 20
 
 
-def report(soakers: list[Soaker], began: float) -> None:
+def report(soakers: list[Soaker], began: float, threads: int) -> None:
     """Print one line."""
     counters = [soaker.manager.counters for soaker in soakers]
     recoveries = sum(counter.connects for counter in counters) - len(counters)
@@ -123,14 +122,14 @@ def report(soakers: list[Soaker], began: float) -> None:
         f"{(monotonic() - began) / 60:5.1f} min: {sum(s.answers for s in soakers)} answers, "
         f"{sum(s.failures for s in soakers)} calls failed, {sum(c.losses for c in counters)} losses, "
         f"{recoveries} recoveries, {sum(len(s.wrong) for s in soakers)} wrong; {resident()} MB, "
-        f"{threading.active_count()} threads, {open_descriptors().total()} descriptors",
+        f"{threads} threads, {open_descriptors().total()} descriptors",
         flush=True,
     )
 
 
 def soak(kinds: list[str], seconds: float, seed: str) -> list[str]:
     """Run, and return what was wrong."""
-    threads, descriptors = threading.active_count(), open_descriptors().total()
+    new_threads, descriptors = NewThreads(), open_descriptors().total()
     with tempfile.TemporaryDirectory() as folder:
         soakers = [Soaker(kind, Path(folder), seed) for kind in kinds]
         began = monotonic()
@@ -139,10 +138,10 @@ def soak(kinds: list[str], seconds: float, seed: str) -> list[str]:
         pause = threading.Event()
         while (left := began + seconds - monotonic()) > 0:
             pause.wait(min(60.0, left))
-            report(soakers, began)
+            report(soakers, began, len(new_threads("")))
         for soaker in soakers:
             soaker.stop()
-    report(soakers, began)
+    report(soakers, began, len(new_threads("")))
     for soaker in soakers:
         print(
             f"  {soaker.kind}: {soaker.answers} answers, {soaker.failures} calls failed, "
@@ -153,8 +152,8 @@ def soak(kinds: list[str], seconds: float, seed: str) -> list[str]:
     del soakers, soaker
     gc.collect()
     # one descriptor wakes the listeners of a process, and is never closed
-    if not eventually(lambda: threading.active_count() <= threads and open_descriptors().total() <= descriptors + 1):
-        wrong.append(f"left: {threading.enumerate()}, {open_descriptors()}")
+    if not eventually(lambda: not new_threads("") and open_descriptors().total() <= descriptors + 1):
+        wrong.append(f"left: {new_threads('')}, {open_descriptors()}")
     return wrong
 
 

@@ -11,8 +11,8 @@ import pytest
 from cnx import Cancelled, Deadline, SocketConnection, TimedOut
 from cnx.deadline import LONGEST, checked_timeout, left_of
 from cnx.testing import PATIENCE, serial_pair
+from tests.helpers.dead_ports import full_backlog
 from tests.helpers.interrupts import strike
-from tests.helpers.stop_situations import full_backlog
 
 
 class Refused(Cancelled):

@@ -16,8 +16,8 @@ from cnx.clients.tecoroute.simulator.service import MODELS, Accounts
 from cnx.connections.urls import connection
 from cnx.doctor import examine_client
 from cnx.faults import accept_close, faults, half_open
+from tests.helpers.dead_ports import closed_port
 from tests.helpers.echo import Echo
-from tests.helpers.stop_situations import closed_port
 
 SECRET = "heslo-4b1d"
 

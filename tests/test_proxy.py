@@ -26,17 +26,10 @@ from cnx.faults import (
 )
 from cnx.proxy import Proxy
 from cnx.simulation import Session, Simulator
-from tests.helpers.echo import (
-    PATIENCE,
-    Client,
-    Echo,
-    answered,
-    certificates,
-    dial,
-    eventually,
-    reachable,
-    threads_of_cnx,
-)
+from cnx.testing import PATIENCE, NewThreads, eventually
+from tests.helpers.bare_clients import Client, dial, reachable
+from tests.helpers.certificates import certificates
+from tests.helpers.echo import Echo, answered
 
 
 @pytest.fixture
@@ -230,7 +223,9 @@ class TestStop:
 
     @pytest.mark.parametrize("fault", [None, delay(3600, direction="both"), bandwidth(1), half_open()], ids=str)
     @pytest.mark.parametrize("how", ["stop", "kill"])
-    def test_with_faults(self, fault: Fault | None, how: str, caplog: pytest.LogCaptureFixture) -> None:
+    def test_with_faults(
+        self, new_threads: NewThreads, fault: Fault | None, how: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
         """Also while a fault waits; the server sees the end."""
         with Echo() as server, Proxy(server.listen_tcp()) as proxy, dial(proxy.listen_tcp()) as client:
             assert answered(client)
@@ -239,7 +234,7 @@ class TestStop:
                 getattr(proxy, how)()
                 assert eventually(lambda: not server.sessions)
             server.stop()
-            assert not threads_of_cnx()
+            assert not new_threads()
         assert caplog.text == ""
 
     def test_the_client_does_not_read(self, proxy: Proxy, caplog: pytest.LogCaptureFixture) -> None:
@@ -261,7 +256,7 @@ class TestStop:
             proxy.stop()
         assert caplog.text == ""
 
-    def test_while_connecting(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_while_connecting(self, new_threads: NewThreads, caplog: pytest.LogCaptureFixture) -> None:
         """A server whose queue is full keeps the proxy connecting, which a stop ends."""
         with socket.socket() as full, socket.socket() as first, socket.socket() as second:
             full.bind(("127.0.0.1", 0))
@@ -272,7 +267,7 @@ class TestStop:
             with Proxy(f"tcp://127.0.0.1:{full.getsockname()[1]}") as proxy, dial(proxy.listen_tcp()):
                 assert eventually(lambda: proxy.sessions)
                 proxy.stop()
-                assert not threads_of_cnx()
+                assert not new_threads()
 
 
 def comes_back(url: str) -> bool:

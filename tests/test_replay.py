@@ -11,7 +11,8 @@ import pytest
 from cnx.faults import faults, split
 from cnx.recording.recorder import Record
 from cnx.replay import Difference, Replay
-from tests.helpers.echo import Client, dial, eventually
+from cnx.testing import eventually
+from tests.helpers.bare_clients import Client, dial
 
 TALK = [
     Record(0.0, "*", text="opened"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
-from cnx.testing import PtyPeer, connection_pair, scripted_peer, serial_pair
+import cnx.testing
+from cnx.testing import NewThreads, PtyPeer, connection_pair, eventually, scripted_peer, serial_pair, wait_until
 
 pytest_plugins = ["pytester"]
 
@@ -71,3 +74,46 @@ def test_no_leaks_fails_a_test_that_leaks(pytester: pytest.Pytester, leak: str, 
     result = pytester.runpytest_subprocess()
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines([f"*the test left behind: *{name}*"])
+
+
+def test_leak_is_named_once(pytester: pytest.Pytester) -> None:
+    """A thread or a descriptor that one test has left behind does not fail the next one."""
+    pytester.makeconftest("import cnx.testing\n\ncnx.testing.PATIENCE = 0.1\n")
+    leaks = "threading.Thread(target=threading.Event().wait, daemon=True).start(); globals()['kept'] = socket.socket()"
+    pytester.makepyfile(
+        f"import socket, threading\n\ndef test_leak(no_leaks):\n    {leaks}\n\ndef test_next(no_leaks):\n    pass\n"
+    )
+    pytester.runpytest_subprocess().assert_outcomes(passed=2, errors=1)
+
+
+def test_new_threads_are_those_started_since() -> None:
+    """A thread that ran before does not count; one that was started since counts until it ends, if its name fits."""
+    over = threading.Event()
+    threads = [threading.Thread(target=over.wait, name=name) for name in ("cnx before", "cnx since", "another")]
+    threads[0].start()
+    try:
+        new_threads = NewThreads()
+        for thread in threads[1:]:
+            thread.start()
+        assert new_threads() == threads[1:2]
+        assert new_threads("ano") == threads[2:]
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert new_threads("") == []
+
+
+@pytest.mark.parametrize(("looks", "held"), [(3, True), (4, False)])
+def test_eventually_looks_when_its_time_is_over(looks: int, held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However late it is, a condition gets three looks."""
+    monkeypatch.setattr(cnx.testing, "PATIENCE", 0.0)
+    outcomes = iter([False] * (looks - 1) + [True])
+    assert eventually(lambda: next(outcomes)) is held
+
+
+def test_wait_until_says_what_did_not_happen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A condition that never holds fails the test."""
+    monkeypatch.setattr(cnx.testing, "PATIENCE", 0.0)
+    with pytest.raises(AssertionError, match="the answer: not within 0 s"):
+        wait_until(lambda: False, "the answer")

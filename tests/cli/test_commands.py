@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from cnx.cli.commands import cnx
-from tests.helpers.stop_situations import closed_port
+from tests.helpers.dead_ports import closed_port
+from tests.helpers.processes import PROCESS_PATIENCE
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -46,7 +47,9 @@ def test_short_help_is_what_the_command_says() -> None:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run Python."""
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=PROCESS_PATIENCE, check=False
+    )
 
 
 def test_version() -> None:

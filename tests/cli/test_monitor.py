@@ -13,7 +13,8 @@ from cnx.cli.commands import cnx
 from cnx.cli.monitor import text_of
 from cnx.simulation import Session, Simulator
 from tests.helpers.commands import running
-from tests.helpers.stop_situations import closed_port, full_backlog
+from tests.helpers.dead_ports import closed_port, full_backlog
+from tests.helpers.processes import PROCESS_PATIENCE
 
 
 class Talker(Simulator):
@@ -153,6 +154,6 @@ def test_into_a_pipe_of_a_shell() -> None:
     """``cnx monitor URL | head -1`` ends by itself."""
     with Chatterbox() as server:
         line = f"{sys.executable} -m cnx monitor {server.listen_tcp()} | head -1"
-        done = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=PROCESS_PATIENCE, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert told(done.stdout).startswith("* connected to ")

@@ -6,9 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from cnx.cli.commands import cnx
+from tests.helpers.bare_clients import dial
 from tests.helpers.commands import running
-from tests.helpers.echo import Echo, dial
-from tests.helpers.stop_situations import closed_port
+from tests.helpers.dead_ports import closed_port
+from tests.helpers.echo import Echo
 
 
 def test_faults_are_at_work() -> None:

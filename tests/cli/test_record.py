@@ -14,10 +14,11 @@ from cnx.cli.record import RecordedTransport
 from cnx.recording.history import History, load
 from cnx.recording.recorder import Record
 from cnx.simulation import Session, Simulator
+from cnx.testing import eventually
 from cnx.transports.sockets import SocketTransport
+from tests.helpers.bare_clients import dial
 from tests.helpers.commands import running
-from tests.helpers.echo import dial, eventually
-from tests.helpers.stop_situations import closed_port
+from tests.helpers.dead_ports import closed_port
 
 HUGE = os.urandom(200_000)
 

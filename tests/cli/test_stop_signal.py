@@ -9,15 +9,15 @@ import threading
 import pytest
 
 from cnx.cli.console import stop_signal
+from cnx.testing import PATIENCE, NewThreads, eventually
 from cnx.threads.condition import Gate
-from tests.helpers.echo import PATIENCE, eventually
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals cannot be sent to a thread here")
-def test_signal_that_does_not_interrupt_the_wait() -> None:
+def test_signal_that_does_not_interrupt_the_wait(new_threads: NewThreads) -> None:
     """The flag is set although the waiting thread is not woken, as where the signal comes just before it sleeps."""
     main = threading.get_ident()
-    before = signal.getsignal(signal.SIGINT), threading.active_count()
+    before = signal.getsignal(signal.SIGINT)
     found: list[bool] = []
 
     def send() -> None:
@@ -31,4 +31,16 @@ def test_signal_that_does_not_interrupt_the_wait() -> None:
         assert stop.wait(3 * PATIENCE)
         sender.join()
     assert found == [True]
-    assert (signal.getsignal(signal.SIGINT), threading.active_count()) == before
+    assert signal.getsignal(signal.SIGINT) == before
+    assert not new_threads("")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="terminals do not hang up here")
+def test_nohup_stays_in_force() -> None:
+    """A command that was started to survive the end of its terminal goes on ignoring SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_signal():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

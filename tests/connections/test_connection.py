@@ -30,7 +30,7 @@ from cnx import (
     subscribe,
 )
 from cnx.testing import PATIENCE, connection_pair, wait_until
-from tests.helpers.stop_situations import closed_port, full_backlog
+from tests.helpers.dead_ports import closed_port, full_backlog
 
 CAT = ["cat"]
 

@@ -23,8 +23,8 @@ from cnx import (
     subscribe,
 )
 from cnx.faults import faults, half_open
-from cnx.testing import connection_pair, serial_pair
-from tests.helpers.echo import PATIENCE, Echo, eventually
+from cnx.testing import PATIENCE, connection_pair, eventually, serial_pair
+from tests.helpers.echo import Echo
 from tests.helpers.kinds_of_connections import THINGS
 
 SOON = 0.02

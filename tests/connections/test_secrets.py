@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,8 +17,8 @@ from cnx.clients.tecoroute import Connector, Pace, TecorouteSimulator
 from cnx.clients.tecoroute.simulator.service import Accounts
 from cnx.connections.urls import connection
 from cnx.simulation import Simulator
+from cnx.testing import PATIENCE, NewThreads
 from tests.helpers.commands import running
-from tests.helpers.echo import PATIENCE
 
 CANARY = "kanarek-7d1f"
 
@@ -50,7 +49,11 @@ def tecoroute(known: str, folder: Path) -> Made:
 @pytest.mark.parametrize("known", [CANARY, "another"], ids=["right", "wrong"])
 @pytest.mark.parametrize("make", [smartbus, tecoroute])
 def test_password_is_never_shown(
-    make: Callable[[str, Path], Made], known: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    make: Callable[[str, Path], Made],
+    known: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    new_threads: NewThreads,
 ) -> None:
     """Whether the password is right or wrong, and whatever is logged, printed, raised or saved."""
     caplog.set_level(logging.DEBUG)
@@ -63,7 +66,7 @@ def test_password_is_never_shown(
         except CnxError as error:
             shown += traceback.format_exception(error)
         shown += [repr(client), str(client), repr(client.last_error), repr(simulator)]
-        shown += [thread.name for thread in threading.enumerate()]
+        shown += [thread.name for thread in new_threads()]
         for link in (client, *getattr(client, "_links", ())):
             if hasattr(link, "history"):
                 shown += [repr(link), str(link.history())]

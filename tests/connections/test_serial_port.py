@@ -19,7 +19,7 @@ import serial.rfc2217
 from cnx import Connection, SerialConnection, subscribe
 from cnx.deadline import Deadline
 from cnx.errors import Cancelled, ConnectError, ConnectionLost, NotConnected, TimedOut
-from cnx.testing import PtyPeer, serial_pair, wait_until
+from cnx.testing import NewThreads, PtyPeer, serial_pair, wait_until
 from cnx.transports.serial_ports import DescriptorSerialTransport, open_serial
 
 PATIENCE = 10.0
@@ -413,7 +413,7 @@ def test_rfc2217_sets_the_remote_port_and_carries_bytes() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:set(Daemon|Name):DeprecationWarning")  # in pyserial
-def test_server_that_is_no_rfc2217_server_does_not_hold_up_a_stop() -> None:
+def test_server_that_is_no_rfc2217_server_does_not_hold_up_a_stop(new_threads: NewThreads) -> None:
     """pyserial waits for it for seconds, on a thread of its own; what it opens too late is closed."""
     deadline = Deadline(PATIENCE)
     clients: list[socket.socket] = []
@@ -428,9 +428,8 @@ def test_server_that_is_no_rfc2217_server_does_not_hold_up_a_stop() -> None:
         threading.Thread(target=accept, daemon=True).start()
         assert not connection.try_connect(deadline)
     assert isinstance(connection.last_error, Cancelled)
-    for thread in threading.enumerate():
-        if thread.name.startswith("cnx opening"):
-            thread.join(PATIENCE)
+    for thread in new_threads("cnx opening"):
+        thread.join(PATIENCE)
     clients[0].close()
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.helpers.echo import Client, Echo, answered, dial
+from tests.helpers.bare_clients import Client, dial
+from tests.helpers.echo import Echo, answered
 
 
 @pytest.fixture

@@ -19,7 +19,9 @@ from cnx.faults import (
     truncate,
 )
 from cnx.simulation import Session, Simulator
-from tests.helpers.echo import Client, Echo, answered, datagrams, dial, eventually
+from cnx.testing import eventually
+from tests.helpers.bare_clients import Client, datagrams, dial
+from tests.helpers.echo import Echo, answered
 
 LONG = 3600.0
 

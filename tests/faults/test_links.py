@@ -11,7 +11,10 @@ import pytest
 
 from cnx.faults import accept_close, faults, half_open, hang_tls, refuse, reset, slow_accept, unplug, wrong_certificate
 from cnx.simulation import Session, Simulator
-from tests.helpers.echo import Client, Echo, answered, certificates, dial, eventually, reachable
+from cnx.testing import eventually
+from tests.helpers.bare_clients import Client, dial, reachable
+from tests.helpers.certificates import certificates
+from tests.helpers.echo import Echo, answered
 
 SERVER_CONTEXT, CLIENT_CONTEXT = certificates()
 LONG = 3600.0

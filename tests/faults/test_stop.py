@@ -19,7 +19,10 @@ from cnx.faults import (
     slow_accept,
     unplug,
 )
-from tests.helpers.echo import Client, Echo, answered, certificates, dial, eventually, reachable, threads_of_cnx
+from cnx.testing import NewThreads, eventually
+from tests.helpers.bare_clients import Client, dial, reachable
+from tests.helpers.certificates import certificates
+from tests.helpers.echo import Echo, answered
 
 SERVER_CONTEXT, CLIENT_CONTEXT = certificates()
 LONG = 3600.0
@@ -43,7 +46,9 @@ class TestStop:
         ],
         ids=str,
     )
-    def test_in_the_bytes(self, fault: Fault, kind: str, how: str, caplog: pytest.LogCaptureFixture) -> None:
+    def test_in_the_bytes(
+        self, new_threads: NewThreads, fault: Fault, kind: str, how: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
         """While a fault delays, holds back or floods."""
         with Echo() as simulator:
             url = simulator.listen_pty() if kind == "serial" else simulator.listen_tcp(tls=context_of(kind))
@@ -53,36 +58,38 @@ class TestStop:
                     client.send(b"ping")
                     assert eventually(lambda: plan.trace)
                     getattr(simulator, how)()
-                    assert not threads_of_cnx()
+                    assert not new_threads()
         assert caplog.text == ""
 
     @pytest.mark.parametrize("how", ["stop", "kill"])
     @pytest.mark.parametrize("kind", ["tcp", "tls"])
     @pytest.mark.parametrize("fault", [slow_accept(LONG), hang_tls()], ids=str)
-    def test_at_arrival(self, fault: Fault, kind: str, how: str, caplog: pytest.LogCaptureFixture) -> None:
+    def test_at_arrival(
+        self, new_threads: NewThreads, fault: Fault, kind: str, how: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
         """While a client waits for service."""
         with Echo() as simulator, faults(simulator, fault), dial(simulator.listen_tcp(tls=context_of(kind))):
             assert eventually(lambda: simulator.sessions)
             getattr(simulator, how)()
-            assert not threads_of_cnx()
+            assert not new_threads()
         assert caplog.text == ""
 
     @pytest.mark.parametrize("fault", [reset(LONG), half_open(LONG), unplug(LONG)], ids=str)
-    def test_before_its_time(self, fault: Fault, echo: Echo, client: Client) -> None:
+    def test_before_its_time(self, new_threads: NewThreads, fault: Fault, echo: Echo, client: Client) -> None:
         """While a fault is still to come."""
         with faults(echo, fault):
             assert answered(client)
             echo.stop()
-            assert not threads_of_cnx()
+            assert not new_threads()
 
     @pytest.mark.parametrize("how", ["stop", "kill"])
-    def test_while_unplugged(self, how: str, echo: Echo) -> None:
+    def test_while_unplugged(self, new_threads: NewThreads, how: str, echo: Echo) -> None:
         """While the whole simulator is away; after a start it is there again."""
         echo.listen_pty()
         with faults(echo, unplug(seconds=LONG)):
             assert eventually(lambda: not any(map(reachable, echo.urls)))
             getattr(echo, how)()
-            assert not threads_of_cnx()
+            assert not new_threads()
         echo.start()
         assert all(map(reachable, echo.urls))
 

@@ -6,7 +6,8 @@ import threading
 from pathlib import Path
 
 from cnx.simulation import Session, Simulator
-from tests.helpers.echo import Client, certificates, dial
+from tests.helpers.bare_clients import Client, dial
+from tests.helpers.certificates import certificates
 
 KINDS = ["tcp", "tls", "unix", "serial"]
 SERVER_CONTEXT, CLIENT_CONTEXT = certificates()

@@ -28,7 +28,8 @@ from cnx.clients.smartbus import BusServer, Pulse, SmartBusClient
 from cnx.clients.tecoroute import Connector, Pace, TecorouteSimulator
 from cnx.clients.tecoroute.simulator.service import MODELS, Accounts
 from cnx.simulation import Simulator
-from tests.helpers.echo import Echo, certificates
+from tests.helpers.certificates import certificates
+from tests.helpers.echo import Echo
 
 __all__ = ["THINGS", "UNTRUSTED", "Thing"]
 

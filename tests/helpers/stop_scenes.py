@@ -35,7 +35,7 @@ from cnx.faults import (
     unplug,
     wrong_certificate,
 )
-from tests.helpers.echo import PATIENCE, eventually
+from cnx.testing import PATIENCE, eventually
 from tests.helpers.kinds_of_connections import UNTRUSTED, Thing
 
 __all__ = ["AT_ARRIVAL", "AT_WORK", "BOUND", "FULL", "LONG", "TLS_ALONE", "WAYS", "Scene", "faults_of"]

@@ -6,13 +6,17 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from cnx import Backoff, CnxError, ConnectionManager, SerialConnection, SocketConnection, StreamConnection
 from cnx.testing import PtyPeer, wait_until
+from tests.helpers.dead_ports import closed_port, full_backlog
 
-__all__ = ["SITUATIONS", "Scene", "closed_port", "full_backlog"]
+__all__ = ["SITUATIONS", "Scene"]
+
+LONG = 3600.0
+"""Seconds; more than a test waits for anything, so that a stop which waits for this is a failure."""
 
 
 @dataclass
@@ -21,26 +25,6 @@ class Scene:
 
     manager: ConnectionManager
     prod: Callable[[], object]
-
-
-def closed_port() -> int:
-    """Return a port on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
-
-
-@contextmanager
-def full_backlog() -> Iterator[int]:
-    """Give a port whose listener never accepts, and has no room for another attempt: connecting to it hangs."""
-    with ExitStack() as stack:
-        listening = stack.enter_context(socket.socket())
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        for _ in range(4):
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(listening.getsockname())
-        yield int(listening.getsockname()[1])
 
 
 @contextmanager
@@ -118,7 +102,7 @@ def refused() -> Iterator[Scene]:
 def hanging() -> Iterator[Scene]:
     """The connection attempt gets no answer."""
     with full_backlog() as port:
-        manager = ConnectionManager(SocketConnection("127.0.0.1", port, connect_timeout=60))
+        manager = ConnectionManager(SocketConnection("127.0.0.1", port, connect_timeout=LONG))
         manager.connect(wait=False)
         yield Scene(manager, lambda: None)
 
@@ -128,7 +112,7 @@ def handshake() -> Iterator[Scene]:
     """The peer does not answer the TLS handshake."""
     with _peer() as (port, taken):
         context = ssl.create_default_context()
-        manager = ConnectionManager(SocketConnection("127.0.0.1", port, tls=context, connect_timeout=60))
+        manager = ConnectionManager(SocketConnection("127.0.0.1", port, tls=context, connect_timeout=LONG))
         manager.connect(wait=False)
         wait_until(lambda: bool(taken), "the peer")
         yield Scene(manager, lambda: None)
@@ -137,7 +121,7 @@ def handshake() -> Iterator[Scene]:
 @contextmanager
 def backoff() -> Iterator[Scene]:
     """The next attempt is far away."""
-    waits = Backoff(first=60, cap=60, jitter=0)
+    waits = Backoff(first=LONG, cap=LONG, jitter=0)
     manager = ConnectionManager(SocketConnection("127.0.0.1", closed_port()), backoff=waits)
     manager.connect(wait=False)
     manager.wait_until("recovering", 10)

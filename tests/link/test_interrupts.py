@@ -11,7 +11,7 @@ import pytest
 
 from cnx import Cancelled, ConnectionManager, NotConnected, SocketConnection, TimedOut, TornDown, subscribe
 from cnx.link.life import READER, WRITER
-from cnx.testing import PATIENCE
+from cnx.testing import PATIENCE, NewThreads
 from tests.helpers.echo import Echo
 from tests.helpers.interrupts import interrupt, strike
 
@@ -117,24 +117,19 @@ def echo() -> Iterator[tuple[str, int]]:
         yield host, int(port)
 
 
-def threads_left() -> list[str]:
-    """Return the threads of connections."""
-    return [each.name for each in threading.enumerate() if each.name.startswith(("cnx listener", "cnx manager"))]
-
-
-def stop(subject: Subject) -> None:
+def stop(subject: Subject, new_threads: NewThreads) -> None:
     """Tear down, in time, with nothing left."""
     began = monotonic()
     subject.teardown()
     assert monotonic() - began < BOUND
-    for thread in threading.enumerate():
-        if thread.name.startswith(("cnx listener", "cnx manager")):
-            thread.join(PATIENCE)
-    assert not threads_left()
+    for thread in [*new_threads("cnx listener"), *new_threads("cnx manager")]:
+        thread.join(PATIENCE)
+    assert not new_threads("cnx listener")
+    assert not new_threads("cnx manager")
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_interrupt_at_every_point(scenario: Scenario) -> None:
+def test_interrupt_at_every_point(scenario: Scenario, new_threads: NewThreads) -> None:
     """Ctrl-C comes through, wherever it strikes, and a teardown leaves nothing behind."""
     at, struck = 0, True
     with echo() as (host, port):
@@ -142,13 +137,13 @@ def test_interrupt_at_every_point(scenario: Scenario) -> None:
             subject, call = scenario(SocketConnection(host, port, timeout=PATIENCE))
             struck, raised = strike(call, interrupt, at)
             assert raised is None or isinstance(raised, KeyboardInterrupt), f"point {at}"
-            stop(subject)
+            stop(subject, new_threads)
             at += 1
     assert at > 50
 
 
 @pytest.mark.parametrize("scenario", [exchanging, subscribed])
-def test_connection_works_after_an_interrupt(scenario: Scenario) -> None:
+def test_connection_works_after_an_interrupt(scenario: Scenario, new_threads: NewThreads) -> None:
     """A link that outlives Ctrl-C goes on: it writes, and tells what comes."""
     at, struck = 0, True
     with echo() as (host, port):
@@ -167,13 +162,13 @@ def test_connection_works_after_an_interrupt(scenario: Scenario) -> None:
                 subscribe(connection, connection.Signals.DATA_RECEIVED, on_data)
                 connection.write(b"the end")
                 assert told.wait(PATIENCE), f"point {at}"
-            stop(connection)
+            stop(connection, new_threads)
             at += 1
 
 
 @pytest.mark.parametrize("command", ["disconnect", "teardown"])
 @pytest.mark.parametrize("scenario", SCENARIOS[:6])
-def test_handler_stops_at_every_point(scenario: Scenario, command: str) -> None:
+def test_handler_stops_at_every_point(scenario: Scenario, command: str, new_threads: NewThreads) -> None:
     """A signal handler may stop the connection that its own thread is using, whatever it interrupts."""
     at, struck = 0, True
     with echo() as (host, port):
@@ -183,13 +178,13 @@ def test_handler_stops_at_every_point(scenario: Scenario, command: str) -> None:
             struck, raised = strike(call, getattr(connection, command), at)
             assert monotonic() - began < BOUND, f"point {at}"
             assert raised is None or isinstance(raised, (Cancelled, NotConnected, TornDown)), f"point {at}: {raised!r}"
-            stop(connection)
+            stop(connection, new_threads)
             at += 1
     assert at > 50
 
 
 @pytest.mark.parametrize("scenario", [exchanging, subscribed])
-def test_handler_is_told_that_its_own_thread_is_at_it(scenario: Scenario) -> None:
+def test_handler_is_told_that_its_own_thread_is_at_it(scenario: Scenario, new_threads: NewThreads) -> None:
     """A signal handler that uses the connection where the interrupted code reads or writes fails, and never waits."""
     at, struck, refused = 0, True, set()
 
@@ -213,6 +208,6 @@ def test_handler_is_told_that_its_own_thread_is_at_it(scenario: Scenario) -> Non
             connection, call = scenario(SocketConnection(host, port, timeout=PATIENCE))
             struck, raised = strike(call, lambda: use(connection), at)  # type: ignore[arg-type]  # noqa: B023
             assert raised is None, f"point {at}: {raised!r}"
-            stop(connection)
+            stop(connection, new_threads)
             at += 1
     assert refused == {READER, WRITER}

@@ -15,7 +15,7 @@ from pydispatch import dispatcher
 from cnx import Connection, ConnectionLost, Listener, NotConnected, SocketConnection, subscribe
 from cnx.deadline import Deadline
 from cnx.link.selector import EpollWatch, PollWatch, Watch
-from cnx.testing import PATIENCE, connection_pair, wait_until
+from cnx.testing import PATIENCE, NewThreads, connection_pair, wait_until
 from cnx.transports.sockets import SocketTransport
 
 DATA = Connection.Signals.DATA_RECEIVED
@@ -143,7 +143,7 @@ def test_idle_listener_sleeps(situation: Any, watches: list[Watch]) -> None:
         assert settled_returns(watches) - before <= 4
 
 
-def test_one_thread_serves_many(watches: list[Watch]) -> None:
+def test_one_thread_serves_many(watches: list[Watch], new_threads: NewThreads) -> None:
     """A hundred connections share a thread, each hears its own peer, and the thread ends with the last of them."""
     listener = Listener("of the test")
     with ExitStack() as stack:
@@ -156,7 +156,7 @@ def test_one_thread_serves_many(watches: list[Watch]) -> None:
         for number, ear in enumerate(ears):
             ear.expect(b"%d" % number)
         assert len(watches) == 1
-        assert sum(thread.name == "cnx listener of the test" for thread in threading.enumerate()) == 1
+        assert [thread.name for thread in new_threads("cnx listener")] == ["cnx listener of the test"]
         for connection, _ in pairs[1:]:
             connection.disconnect()
         pairs[0][1].sendall(b"still here")

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from cnx import Backoff, Cancelled, Connection, ConnectionManager, SocketConnection, State, TornDown, subscribe
-from cnx.testing import PATIENCE, wait_until
-from tests.helpers.stop_situations import closed_port
+from cnx.testing import PATIENCE, NewThreads, wait_until
+from tests.helpers.dead_ports import closed_port
 from tests.threads.test_process import in_child
 
 QUICK = Backoff(first=0.001, cap=0.01)
@@ -163,7 +163,7 @@ def test_disconnect_leaves_the_next_link_alone(port: int) -> None:
         assert manager.counters.connects == 2
 
 
-def test_late_doubt_about_an_older_link_leaves_the_next_one_alone(port: int) -> None:
+def test_late_doubt_about_an_older_link_leaves_the_next_one_alone(port: int, new_threads: NewThreads) -> None:
     """A worker that is slow to see that its link is up or not says nothing about that of the next worker."""
     doubting, may_go_on = threading.Event(), threading.Event()
 
@@ -181,7 +181,7 @@ def test_late_doubt_about_an_older_link_leaves_the_next_one_alone(port: int) -> 
     manager = ConnectionManager(Doubted("127.0.0.1", port), backoff=QUICK)
     manager.connect(wait=False)
     assert doubting.wait(PATIENCE)
-    slow = [thread for thread in threading.enumerate() if thread.name.startswith("cnx manager")]
+    slow = new_threads("cnx manager")
     manager.disconnect()
     manager.connect(PATIENCE)
     may_go_on.set()
@@ -192,7 +192,7 @@ def test_late_doubt_about_an_older_link_leaves_the_next_one_alone(port: int) -> 
     manager.teardown()
 
 
-def test_end_on_request_that_is_told_late_is_no_loss(port: int) -> None:
+def test_end_on_request_that_is_told_late_is_no_loss(port: int, new_threads: NewThreads) -> None:
     """Also where the worker that has made the link finds it gone before that."""
     asked, may_tell = threading.Event(), threading.Event()
 
@@ -214,9 +214,8 @@ def test_end_on_request_that_is_told_late_is_no_loss(port: int) -> None:
     subscribe(manager, manager.Signals.STATE_CHANGED, lambda new: changes.append(new))
     manager.connect(wait=False)
     assert asked.wait(PATIENCE)
-    for thread in threading.enumerate():
-        if thread.name.startswith("cnx manager"):
-            thread.join(PATIENCE)
+    for thread in new_threads("cnx manager"):
+        thread.join(PATIENCE)
     may_tell.set()
     manager.wait_until("disconnected", PATIENCE)
     assert changes == [State.CONNECTING, State.CONNECTED, State.DISCONNECTED]
@@ -269,7 +268,7 @@ def test_threads_that_disagree_come_to_an_end(manager: ConnectionManager) -> Non
     assert manager.state is State.DISCONNECTED
 
 
-def test_several_threads_tear_down_at_once(manager: ConnectionManager) -> None:
+def test_several_threads_tear_down_at_once(manager: ConnectionManager, new_threads: NewThreads) -> None:
     """Whoever calls, it is over when the call returns."""
     manager.connect(PATIENCE)
     connected: list[bool] = []
@@ -284,7 +283,7 @@ def test_several_threads_tear_down_at_once(manager: ConnectionManager) -> None:
     for thread in threads:
         thread.join(PATIENCE)
     assert connected == [False] * 8
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("cnx manager")]
+    assert not new_threads("cnx manager")
 
 
 def test_block_tears_down_whatever_happens(port: int) -> None:
@@ -338,7 +337,7 @@ def test_child_process_begins_anew(state: str, port: int) -> None:
     manager.teardown()
 
 
-def test_forgotten_manager_warns_and_stops() -> None:
+def test_forgotten_manager_warns_and_stops(new_threads: NewThreads) -> None:
     """A manager that nobody holds makes no more attempts, and says that it was not torn down."""
     manager = ConnectionManager(SocketConnection("127.0.0.1", closed_port()), backoff=QUICK)
     manager.connect(wait=False)
@@ -347,5 +346,5 @@ def test_forgotten_manager_warns_and_stops() -> None:
         warnings.simplefilter("always")
         del manager
         gc.collect()
-        wait_until(lambda: not any(t.name.startswith("cnx manager") for t in threading.enumerate()), "the worker")
+        wait_until(lambda: not new_threads("cnx manager"), "the worker")
     assert any("was not torn down" in str(each.message) for each in caught)

@@ -42,7 +42,7 @@ from cnx.faults import (
 from cnx.faults.plan import Plan
 from cnx.manager.lifecycle import TRANSITIONS
 from cnx.simulation import Session, Simulator
-from tests.helpers.echo import PATIENCE, eventually, threads_of_cnx
+from cnx.testing import PATIENCE, NewThreads, eventually
 
 Signals = SocketConnection.Signals
 NO_STALL = STOP_TIMEOUT - 0.1  # what ends only because a stop gives up is a deadlock
@@ -172,6 +172,7 @@ class LifeOfAConnection(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.new_threads = NewThreads()
         self.peer = Tagged()
         self.url = self.peer.listen_tcp()
         self.peer.start()
@@ -238,7 +239,7 @@ class LifeOfAConnection(RuleBasedStateMachine):
                 self._check_end()
         finally:
             self.peer.stop()
-        assert eventually(lambda: not threads_of_cnx()), threads_of_cnx()
+        assert eventually(lambda: not self.new_threads()), self.new_threads()
 
     def _run(self, names: list[str]) -> None:
         troubles: list[BaseException] = []

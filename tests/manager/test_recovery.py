@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from typing import Any
 
 import pytest
@@ -22,8 +21,8 @@ from cnx import (
     subscribe,
 )
 from cnx.simulation import Session, Simulator
-from cnx.testing import PATIENCE, open_descriptors, wait_until
-from tests.helpers.stop_situations import closed_port
+from cnx.testing import PATIENCE, NewThreads, open_descriptors, wait_until
+from tests.helpers.dead_ports import closed_port
 
 QUICK = Backoff(first=0.001, cap=0.005)
 
@@ -51,7 +50,7 @@ def recorded(connection: Connection) -> list[tuple[str, Any]]:
     return told
 
 
-def test_two_hundred_restarts() -> None:
+def test_two_hundred_restarts(new_threads: NewThreads) -> None:
     """A server is killed and started again 200 times: each time all signals come, in order, and nothing grows."""
     with Greeter() as server:
         url_port = int(server.listen_tcp().rpartition(":")[2])
@@ -59,14 +58,14 @@ def test_two_hundred_restarts() -> None:
         told = recorded(connection)
         with ConnectionManager(connection, backoff=QUICK) as manager:
             wait_until(lambda: len(told) == 2, "the first greeting")
-            threads, descriptors = threading.active_count(), sum(open_descriptors().values())
+            threads, descriptors = len(new_threads("")), sum(open_descriptors().values())
             for turn in range(200):
                 server.kill()
                 manager.wait_until("recovering", PATIENCE)
                 server.start()
                 manager.wait_until("connected", PATIENCE)
                 wait_until(lambda turn=turn: len(told) == 4 * turn + 6, f"the signals of turn {turn}")  # type: ignore[misc]
-            assert threading.active_count() <= threads
+            assert len(new_threads("")) <= threads
             assert sum(open_descriptors().values()) <= descriptors + 1
         life = ["CONNECTED", "DATA_RECEIVED", "RAISE_ALARM", "DISCONNECTED"]
         names = [name for name, _ in told]

@@ -13,6 +13,7 @@ import pytest
 
 from cnx import Connection, ConnectionManager, State, subscribe
 from cnx.testing import PATIENCE, wait_until
+from tests.helpers.processes import PROCESS_PATIENCE
 from tests.helpers.stop_situations import SITUATIONS, Scene
 
 BOUND = 2.2
@@ -98,7 +99,9 @@ print("ready", flush=True)
 def test_interpreter_ends(situation: str, register: str) -> None:
     """The end of the interpreter is not held up, whether the program tears down or forgets to."""
     code = EXIT.format(situation=situation, register=register)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PROCESS_PATIENCE, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "ready\n"
     assert "Traceback" not in done.stderr

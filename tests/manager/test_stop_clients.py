@@ -23,8 +23,9 @@ import pytest
 from cnx import CnxError
 from cnx.faults import Fault, half_open, slow_accept, split
 from cnx.faults.plan import Plan
-from tests.helpers.echo import PATIENCE, eventually
+from cnx.testing import PATIENCE, eventually
 from tests.helpers.kinds_of_connections import THINGS, Thing
+from tests.helpers.processes import PROCESS_PATIENCE
 from tests.helpers.stop_scenes import AT_WORK, BOUND, FULL, LONG, WAYS, Scene, faults_of
 
 
@@ -150,6 +151,8 @@ print("ready", flush=True)
 def test_interpreter_ends(kind: str, fault: Fault, register: str, tmp_path: Path) -> None:
     """The end of the interpreter is not held up, whether the program stops or forgets to."""
     code = EXIT.format(kind=kind, folder=str(tmp_path), fault=fault, register=register)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PROCESS_PATIENCE, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "ready\n"), done.stderr
     assert "Traceback" not in done.stderr

@@ -32,8 +32,9 @@ from cnx.clients.m2 import M2Controller
 from cnx.deadline import Deadline
 from cnx.faults import Fault, half_open, slow_accept, split
 from cnx.faults.plan import Plan
-from tests.helpers.echo import PATIENCE, eventually, threads_of_cnx
+from cnx.testing import PATIENCE, NewThreads, eventually
 from tests.helpers.kinds_of_connections import THINGS, Thing
+from tests.helpers.processes import PROCESS_PATIENCE
 from tests.helpers.stop_scenes import FULL, LONG, WAYS, Scene, faults_of, handler
 
 ASKS_FOR_NOTHING = ("tcp", "unix", "udp", "serial", "m2")
@@ -144,21 +145,21 @@ def test_stops(
 @pytest.mark.parametrize(
     ("kind", "state", "fault"), list(dict.fromkeys((kind, state, fault) for kind, state, fault, _ in cells())), ids=str
 )
-def test_forgotten(kind: str, state: State, fault: Fault, tmp_path: Path) -> None:
+def test_forgotten(kind: str, state: State, fault: Fault, tmp_path: Path, new_threads: NewThreads) -> None:
     """A manager and its connection that nobody holds any more end by themselves, in every state."""
     thing = THINGS[kind](tmp_path)
     simulator, forgotten = thing.simulator, weakref.ref(thing.connection)
 
     def is_gone() -> bool:
         gc.collect()
-        return forgotten() is None and not [name for name in threads_of_cnx() if name.startswith(OURS)]
+        return forgotten() is None and not any(map(new_threads, OURS))
 
     with simulator, warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         manager = new_manager(thing)
         bring(kind, thing, manager, state, fault)
         del thing, manager
-        assert eventually(is_gone), (forgotten(), threads_of_cnx())
+        assert eventually(is_gone), (forgotten(), new_threads())
 
 
 EXIT = """
@@ -186,6 +187,8 @@ ENDS = [
 def test_interpreter_ends(kind: str, state: State, fault: Fault, register: str, tmp_path: Path) -> None:
     """The end of the interpreter is not held up in any state, whether the program stops or forgets to."""
     code = EXIT.format(kind=kind, folder=str(tmp_path), state=state.value, fault=fault, register=register)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PROCESS_PATIENCE, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "ready\n"), done.stderr
     assert "Traceback" not in done.stderr

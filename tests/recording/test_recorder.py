@@ -18,8 +18,8 @@ from cnx.errors import PeerClosed
 from cnx.recording.history import KEPT, History, load
 from cnx.recording.recorder import PIECE, Record, Recorder
 from cnx.signals.subscriptions import subscribe
-from cnx.testing import connection_pair
-from tests.helpers.echo import Echo, eventually
+from cnx.testing import connection_pair, eventually
+from tests.helpers.echo import Echo
 
 SECRET = b"swordfish"
 

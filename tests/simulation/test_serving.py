@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from cnx.simulation import Session, Simulator
-from tests.helpers.echo import Echo, datagrams, dial, eventually
+from cnx.testing import eventually
+from tests.helpers.bare_clients import datagrams, dial
+from tests.helpers.echo import Echo
 from tests.helpers.kinds_of_addresses import KINDS, Flood, connect, listen
 
 

@@ -10,7 +10,9 @@ import threading
 import pytest
 
 from cnx.simulation import Session, Simulator
-from tests.helpers.echo import PATIENCE, Echo, dial, eventually
+from cnx.testing import PATIENCE, eventually
+from tests.helpers.bare_clients import dial
+from tests.helpers.echo import Echo
 from tests.helpers.kinds_of_addresses import SERVER_CONTEXT, connect
 
 

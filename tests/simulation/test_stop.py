@@ -13,7 +13,9 @@ from cnx.faults import Ending
 from cnx.simulation import Session, Simulator
 from cnx.simulation.endpoints import TcpEndpoint
 from cnx.simulation.server import Server
-from tests.helpers.echo import PATIENCE, Echo, datagrams, dial, eventually, reachable, threads_of_cnx
+from cnx.testing import PATIENCE, NewThreads, eventually
+from tests.helpers.bare_clients import datagrams, dial, reachable
+from tests.helpers.echo import Echo
 from tests.helpers.kinds_of_addresses import KINDS, Flood, connect, listen, served
 
 
@@ -22,7 +24,9 @@ class TestStop:
 
     @pytest.mark.parametrize("how", ["stop", "kill"])
     @pytest.mark.parametrize("kind", KINDS)
-    def test_idle(self, kind: str, how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def test_idle(
+        self, new_threads: NewThreads, kind: str, how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         """Clients that are silent, one of them inside its handshake."""
         simulator = Echo()
         simulator.start()
@@ -32,12 +36,14 @@ class TestStop:
             assert client.receive_exactly(1) == b"x"
             getattr(simulator, how)()
             assert not simulator.sessions
-            assert not threads_of_cnx()
+            assert not new_threads()
             assert caplog.text == ""
 
     @pytest.mark.parametrize("how", ["stop", "kill"])
     @pytest.mark.parametrize("kind", KINDS)
-    def test_blocked_in_write(self, kind: str, how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def test_blocked_in_write(
+        self, new_threads: NewThreads, kind: str, how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         """A client that does not read what is being written."""
         simulator = Flood()
         simulator.start()
@@ -45,10 +51,10 @@ class TestStop:
             client.send(b"x")
             assert simulator.writing.wait(PATIENCE)
             getattr(simulator, how)()
-            assert not threads_of_cnx()
+            assert not new_threads()
             assert caplog.text == ""
 
-    def test_unplugged_while_it_stops(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_unplugged_while_it_stops(self, new_threads: NewThreads, caplog: pytest.LogCaptureFixture) -> None:
         """An outage that begins in the middle of a stop does not hold it up."""
         late = threading.Event()
 
@@ -66,7 +72,7 @@ class TestStop:
         server.add(Slow("127.0.0.1", 0, None))
         server.start()
         server.stop(Ending.CLOSE)
-        assert not threads_of_cnx()
+        assert not new_threads()
         assert caplog.text == ""
 
     def test_whoever_comes_back_at_once_is_refused(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -93,7 +99,7 @@ class TestStop:
         assert refused.is_set()
         assert caplog.text == ""
 
-    def test_from_a_session(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_from_a_session(self, new_threads: NewThreads, caplog: pytest.LogCaptureFixture) -> None:
         """serve() may stop its own simulator."""
 
         class Suicide(Simulator):
@@ -105,7 +111,7 @@ class TestStop:
             client.send(b"x")
             assert client.receive() == b""
             assert eventually(lambda: not simulator.running and not simulator.sessions)
-            assert eventually(lambda: not threads_of_cnx())
+            assert eventually(lambda: not new_threads())
         assert caplog.text == ""
 
     def test_from_many_threads(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -207,7 +213,7 @@ class TestStop:
             simulator.listen_tcp()
         assert "after the join" in caplog.text
 
-    def test_a_serve_that_ignores_the_end(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_serve_that_ignores_the_end(self, new_threads: NewThreads, caplog: pytest.LogCaptureFixture) -> None:
         """stop() gives up in time on a thread that does not end, and says so."""
         served, free = threading.Event(), threading.Event()
 
@@ -224,7 +230,7 @@ class TestStop:
             assert client.receive() == b""
             free.set()
             assert eventually(lambda: not simulator.sessions)
-            assert eventually(lambda: not threads_of_cnx())
+            assert eventually(lambda: not new_threads())
 
     def test_unplug(self, tmp_path: Path) -> None:
         """While a simulator is unplugged nobody reaches it, and its serial lines have hung up; then it is as before."""
@@ -257,13 +263,13 @@ class TestStop:
                 for url in urls:
                     assert eventually(lambda url=url: served(url))
 
-    def test_names(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_names(self, new_threads: NewThreads, caplog: pytest.LogCaptureFixture) -> None:
         """Threads, logs and repr tell who it is and where."""
         caplog.set_level(logging.DEBUG)
         with Echo("bob") as simulator, dial(url := simulator.listen_tcp()) as client:
             client.send(b"x")
             client.receive()
-            names = threads_of_cnx()
+            names = [thread.name for thread in new_threads()]
             assert f"cnx accept {url}" in names
             assert f"cnx session {simulator.sessions[0].address}" in names
             assert repr(simulator) == f"<Echo bob running {url}>"

@@ -18,8 +18,8 @@ import pytest
 
 from cnx import ConnectionManager, NotConnected, SocketConnection, subscribe
 from cnx.testing import PATIENCE, connection_pair, serial_pair, wait_until
+from tests.helpers.dead_ports import full_backlog
 from tests.helpers.kinds_of_connections import THINGS
-from tests.helpers.stop_situations import full_backlog
 
 
 def fork(action: Callable[[], object]) -> int:

@@ -15,6 +15,7 @@ from cnx.clients.chiller import (
 from cnx.clients.chiller.client import monitor as client_monitor
 from cnx.clients.chiller.client.watch import ChillerWatch
 from cnx.clients.chiller.simulator import ChillerSimulator
+from cnx.testing import NewThreads
 from tests.helpers.chiller_bench import Clock
 
 TIMEOUT = 10.0
@@ -34,7 +35,7 @@ class Signalled:
         self._event.clear()
 
 
-def test_monitor_on_its_thread(simulator: ChillerSimulator) -> None:
+def test_monitor_on_its_thread(simulator: ChillerSimulator, new_threads: NewThreads) -> None:
     """The monitor makes rounds by itself, looks again after a recovery, and ends with its block."""
     client = ChillerClient(simulator.listen_tcp(), reply_timeout=TIMEOUT)
     monitor = ChillerMonitor(client, watchdog_interval=0.05, telemetry_interval=0.05)
@@ -49,7 +50,7 @@ def test_monitor_on_its_thread(simulator: ChillerSimulator) -> None:
         status.wait()
         manager.wait_until(State.CONNECTED, TIMEOUT)
         telemetry.wait()
-    assert not [thread for thread in threading.enumerate() if "monitor" in thread.name]
+    assert not new_threads("cnx chiller monitor")
 
 
 def test_look(simulator: ChillerSimulator) -> None:
@@ -68,12 +69,13 @@ def test_look(simulator: ChillerSimulator) -> None:
 
 def test_handler_may_run_commands_and_stop(simulator: ChillerSimulator) -> None:
     """A handler of the monitor runs commands and ends the monitor from its own thread."""
-    done = threading.Event()
+    started, done = threading.Event(), threading.Event()
     with ChillerClient(simulator.listen_tcp(), reply_timeout=TIMEOUT) as client:
         monitor = ChillerMonitor(client)
         values: list[float] = []
 
         def on_telemetry() -> None:
+            assert started.wait(TIMEOUT)  # twice: a start after the stop below would begin anew
             values.append(client.supply_temperature())
             monitor.stop()
             monitor.stop()
@@ -82,11 +84,14 @@ def test_handler_may_run_commands_and_stop(simulator: ChillerSimulator) -> None:
         with subscribe(monitor, Signals.TELEMETRY, on_telemetry):
             monitor.start()
             monitor.start()
+            started.set()
             assert done.wait(TIMEOUT)
     assert values == [21.0]
 
 
-def test_started_again_while_a_round_lasts(simulator: ChillerSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_started_again_while_a_round_lasts(
+    simulator: ChillerSimulator, monkeypatch: pytest.MonkeyPatch, new_threads: NewThreads
+) -> None:
     """A monitor that is stopped and started in the middle of a round ends that round before it begins the next."""
     monkeypatch.setattr(client_monitor, "STOP_TIMEOUT", 0.01)
     inside, free, rounds = threading.Event(), threading.Event(), threading.Semaphore(0)
@@ -110,7 +115,7 @@ def test_started_again_while_a_round_lasts(simulator: ChillerSimulator, monkeypa
             free.set()
             for _ in range(3):
                 assert rounds.acquire(timeout=TIMEOUT)
-            assert len([thread for thread in threading.enumerate() if "monitor" in thread.name]) == 1
+            assert len(new_threads("cnx chiller monitor")) == 1
             monkeypatch.undo()
     assert not clashes
 

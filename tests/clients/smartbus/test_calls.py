@@ -14,6 +14,7 @@ from cnx.clients.smartbus.protocol.flows import FlowAck, FlowReturn, InvokeFlow,
 from cnx.clients.smartbus.protocol.packets import Address
 from cnx.clients.smartbus.simulator import BusServer, Flow
 from cnx.errors import Cancelled, ConnectionLost, InvalidJson, LimitExceeded, TimedOut
+from cnx.testing import NewThreads
 from tests.helpers.smartbus_peer import PATIENCE, SERVER, US, Peer
 from tests.helpers.smartbus_scene import Recorder, on_bus, played
 
@@ -203,13 +204,13 @@ def test_numbers_of_calls_stay_positive() -> None:
     assert [positive(number) for number in (1, 2, 0x7FFFFFFF, 0x80000000, 2**32)] == [1, 2, 0x7FFFFFFF, 1, 2]
 
 
-def test_calls_thread_ends(pool: ThreadPoolExecutor) -> None:
+def test_calls_thread_ends(pool: ThreadPoolExecutor, new_threads: NewThreads) -> None:
     """The thread that watches deadlines ends with the client."""
     with played(pool) as (client, _):
         client.invoke_flow(0, 0, "p", "f")
-        assert [thread for thread in threading.enumerate() if thread.name.startswith("cnx calls")]
+        assert new_threads("cnx calls")
         client.disconnect()
-        assert not [thread for thread in threading.enumerate() if thread.name.startswith("cnx calls")]
+        assert not new_threads("cnx calls")
 
 
 def test_notice(pool: ThreadPoolExecutor) -> None:

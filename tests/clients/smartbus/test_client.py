@@ -29,7 +29,7 @@ from cnx.errors import (
     TimedOut,
 )
 from cnx.manager.manager import ConnectionManager
-from tests.helpers.echo import eventually
+from cnx.testing import eventually
 from tests.helpers.smartbus_peer import PATIENCE, SERVER, US, Listening, endpoint
 from tests.helpers.smartbus_scene import Recorder, client_of, played
 

@@ -18,6 +18,7 @@ from cnx.deadline import Deadline
 from cnx.errors import ConnectError, ConnectionLost, NotConnected
 from cnx.manager.manager import ConnectionManager
 from cnx.signals.subscriptions import subscribe
+from cnx.testing import NewThreads
 from tests.helpers.smartbus_peer import PATIENCE, SERVER, US, Listening, endpoint
 from tests.helpers.smartbus_scene import Recorder, client_of
 
@@ -219,7 +220,7 @@ def test_one_refuses_and_one_is_down(servers: Servers) -> None:
     client.teardown()
 
 
-def test_no_server_at_all(servers: Servers) -> None:
+def test_no_server_at_all(servers: Servers, new_threads: NewThreads) -> None:
     """An attempt ends when both have failed, or at its deadline, and leaves no thread."""
     for server in servers:
         server.stop()
@@ -227,7 +228,7 @@ def test_no_server_at_all(servers: Servers) -> None:
     assert not client.try_connect(Deadline(PATIENCE))
     assert isinstance(client.last_error, ConnectError)
     client.teardown()
-    assert not [thread for thread in threading.enumerate() if "manager" in thread.name]
+    assert not new_threads("cnx manager")
 
 
 def test_link_that_comes_up_too_late(server: BusServer, pool: ThreadPoolExecutor) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -19,6 +18,7 @@ from cnx.clients.smartbus.protocol.codes import CmdType, Code
 from cnx.errors import (
     NotConnected,
 )
+from cnx.testing import NewThreads
 from tests.helpers.smartbus_peer import PATIENCE, Listening
 from tests.helpers.smartbus_scene import client_of
 
@@ -110,13 +110,13 @@ def test_bad_requests(call: Callable[[SmartBusClient], object], kind: type[Excep
         lambda c: c.notify(0, 0, "p", "t", "x"),
     ],
 )
-def test_sending_while_not_registered(call: Callable[[SmartBusClient], object]) -> None:
+def test_sending_while_not_registered(call: Callable[[SmartBusClient], object], new_threads: NewThreads) -> None:
     """Without a link there is an error at once, and nothing is kept for later."""
     client = client_of(1)
     with pytest.raises(NotConnected, match="not registered"):
         call(client)
     client.teardown()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("cnx calls")]
+    assert not new_threads("cnx calls")
 
 
 def test_password_is_nowhere_to_be_seen(pool: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture) -> None:

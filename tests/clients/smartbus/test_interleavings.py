@@ -24,7 +24,7 @@ import cnx
 from cnx import Backoff, CnxError, Connection, ConnectionManager, Deadline, subscribe
 from cnx.clients.smartbus import SmartBusClient
 from cnx.clients.smartbus.simulator import BusServer
-from tests.helpers.echo import eventually, threads_of_cnx
+from cnx.testing import NewThreads, eventually
 from tests.helpers.smartbus_peer import PATIENCE, endpoint
 from tests.helpers.smartbus_scene import client_of
 
@@ -120,6 +120,7 @@ class Scene:
         ports = [endpoint(server.urls[0]) for server in servers]
         backup = ports[1] if len(ports) > 1 else None
         self.servers = servers
+        self.new_threads = NewThreads()
         self.client: SmartBusClient = client_of(ports[0][1], 20, number % 128, backup=backup)
         self.told: list[str] = []
         subscribe(self.client, self.client.Signals.CONNECTED, lambda: self.told.append("up"))
@@ -132,7 +133,7 @@ class Scene:
         assert client._uplinks.up == ()
         assert all(link._fresh is None and (link._link is None or link._link._settled) for link in client._links)
         kinds = ("cnx listener smartbus 20", "cnx release", "cnx manager")
-        assert eventually(lambda: not [name for name in threads_of_cnx() if name.startswith(kinds)])
+        assert eventually(lambda: not any(map(self.new_threads, kinds)))
         assert self.told == ["up", "down"] * (len(self.told) // 2)
 
 

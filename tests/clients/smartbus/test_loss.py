@@ -29,7 +29,7 @@ from cnx.errors import (
 from cnx.manager.backoff import Backoff
 from cnx.manager.manager import ConnectionManager
 from cnx.signals.subscriptions import subscribe
-from tests.helpers.echo import eventually
+from cnx.testing import NewThreads, eventually
 from tests.helpers.smartbus_peer import PATIENCE, SERVER, US, Listening, endpoint
 from tests.helpers.smartbus_scene import Recorder, client_of, played
 
@@ -165,7 +165,7 @@ def test_unknown_commands_are_borne(pool: ThreadPoolExecutor) -> None:
         assert messages == [(14, 1), (15, 1), (200, 1), (0, 2), (9, 255)]
 
 
-def test_disconnects_from_inside_a_handler(server: BusServer) -> None:
+def test_disconnects_from_inside_a_handler(server: BusServer, new_threads: NewThreads) -> None:
     """A handler on the listener thread may tear its own client down, and no thread is left."""
     client = client_of(endpoint(server.urls[0])[1], 20, 1)
     recorder = Recorder(client)
@@ -174,4 +174,4 @@ def test_disconnects_from_inside_a_handler(server: BusServer) -> None:
     client.send_ping(0, 0, 1)
     recorder.until(client.Signals.DISCONNECTED)
     client.teardown()
-    assert not [thread for thread in threading.enumerate() if "smartbus 20" in thread.name]
+    assert not [thread for thread in new_threads() if "smartbus 20" in thread.name]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cnx.clients.smartbus import SmartBusClient
 from cnx.clients.smartbus.simulator import BusServer
-from tests.helpers.echo import eventually
+from cnx.testing import eventually
 
 CANARY = "canary-swordfish"
 

@@ -8,6 +8,7 @@ from cnx.clients.smartbus.protocol.codes import Code, SystemCmd
 from cnx.clients.smartbus.protocol.flows import FlowAck, FlowReturn, InvokeFlow
 from cnx.clients.smartbus.protocol.packets import Packet
 from cnx.clients.smartbus.simulator import BusServer, Flow
+from cnx.testing import NewThreads
 from tests.helpers.smartbus_office import IPSC, ONE, SYSTEM, TWO, joined
 from tests.helpers.smartbus_peer import PATIENCE
 
@@ -66,7 +67,7 @@ def test_slow_flow_holds_up_nobody(server: BusServer) -> None:
         assert FlowReturn.parse(one.expect(SYSTEM, SystemCmd.INVOKE_FLOW_RET).data).text == "[true]"
 
 
-def test_server_stops_with_clients_and_flows(server: BusServer) -> None:
+def test_server_stops_with_clients_and_flows(server: BusServer, new_threads: NewThreads) -> None:
     """A stop ends clients and waits for flows; started again, the server takes clients."""
     started = threading.Event()
     server.flow("proj", "wait")(lambda: started.set() or server.wait(PATIENCE))
@@ -76,6 +77,6 @@ def test_server_stops_with_clients_and_flows(server: BusServer) -> None:
         server.stop()
         assert one.closed()
         assert two.closed()
-    assert not [thread for thread in threading.enumerate() if "outbox" in thread.name or "cnx flow" in thread.name]
+    assert not [thread for thread in new_threads() if "outbox" in thread.name or "cnx flow" in thread.name]
     server.start()
     joined(server, ONE).close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import pickle
 import socket
-import threading
 from typing import Any
 
 import pytest
@@ -25,6 +24,7 @@ from cnx.clients.tecoroute import (
     protocol,
 )
 from cnx.clients.tecoroute.simulator.service import Texts
+from cnx.testing import NewThreads
 from tests.helpers.tecoroute_service import AT_ONCE, PATIENCE, Caller, connected, connector_to, wait_for_data
 
 STEPS = ["/INDEX.XML", "/IAM.TXT", "/PLC.TXT"]
@@ -290,7 +290,7 @@ def test_errors_are_of_the_family_and_can_be_pickled(error: ConnectorError) -> N
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
 
 
-def test_threads_have_names() -> None:
+def test_threads_have_names(new_threads: NewThreads) -> None:
     """The thread of a connector is named after it."""
     with connected(TecorouteSimulator(), name="pump"):
-        assert "cnx listener pump" in [thread.name for thread in threading.enumerate()]
+        assert "cnx listener pump" in [thread.name for thread in new_threads()]

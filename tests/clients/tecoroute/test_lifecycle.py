@@ -15,6 +15,7 @@ from cnx.clients.tecoroute import (
     TecorouteSimulator,
 )
 from cnx.clients.tecoroute.simulator.service import Accounts
+from cnx.testing import NewThreads
 from tests.helpers.tecoroute_service import (
     LOGIN_REQUESTS,
     PATIENCE,
@@ -199,7 +200,7 @@ def test_teardown_while_everybody_waits() -> None:
                 caller.outcome()
 
 
-def test_many_connectors_share_a_thread() -> None:
+def test_many_connectors_share_a_thread(new_threads: NewThreads) -> None:
     """Connectors that share a listener need one thread for all of them."""
     listener = cnx.Listener("tecoroute")
     with TecorouteSimulator() as simulator:
@@ -209,7 +210,7 @@ def test_many_connectors_share_a_thread() -> None:
         for number, connector in enumerate(connectors):
             connector.send(epsnet(number))
         assert [connector.receive(PATIENCE) for connector in connectors] == [epsnet(number) for number in range(20)]
-        names = [thread.name for thread in threading.enumerate() if thread.name.startswith("cnx listener")]
+        names = [thread.name for thread in new_threads("cnx listener")]
         assert names == ["cnx listener tecoroute"]
         for connector in connectors:
             connector.teardown()
