@@ -165,13 +165,13 @@ def open_descriptors() -> Counter[str]:
     return found
 
 
-def eventually(condition: Callable[[], object]) -> bool:
-    """Wait until ``condition`` holds, at most ``PATIENCE`` seconds; return whether it does.
+def eventually(condition: Callable[[], object], patience: float | None = None) -> bool:
+    """Wait until ``condition`` holds, at most ``patience`` seconds (default: ``PATIENCE``); return whether it does.
 
     A loaded machine may not run this thread until the time is over, and not run the others either. Therefore the
     condition is looked at three more times after that, with pauses in which the others can run.
     """
-    expiry = monotonic() + PATIENCE
+    expiry = monotonic() + (PATIENCE if patience is None else patience)
     pause = threading.Event()
     late_looks = 0
     while late_looks < 3:

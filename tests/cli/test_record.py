@@ -19,6 +19,7 @@ from cnx.transports.sockets import SocketTransport
 from tests.helpers.bare_clients import dial
 from tests.helpers.commands import running
 from tests.helpers.dead_ports import closed_port
+from tests.helpers.processes import PROCESS_PATIENCE
 
 HUGE = os.urandom(200_000)
 
@@ -76,9 +77,9 @@ def test_alone(tmp_path: Path) -> None:
     """Without a client, cnx connects, stays connected when the device goes away for a while, and writes what comes."""
     file = tmp_path / "night.txt"
     with Device() as device, running("record", device.listen_tcp(), file) as command:
-        assert eventually(lambda: file.exists() and "HELLO" in file.read_text())
+        assert eventually(lambda: file.exists() and "HELLO" in file.read_text(), PROCESS_PATIENCE)
         device.drop_sessions()
-        assert eventually(lambda: file.read_text().count("HELLO") == 2)
+        assert eventually(lambda: file.read_text().count("HELLO") == 2, PROCESS_PATIENCE)
         assert command.stop() == (0, "", "")
     told = [line.split(" ", 2)[2] for line in file.read_text().splitlines()]
     assert told[:2] == ["* opened", r"< b'HELLO\n'"]
@@ -116,7 +117,7 @@ def test_dead_device_is_told(tmp_path: Path) -> None:
         assert "no server for the client" in command.stop()[2]
     assert "* failed: " in file.read_text()
     with running("record", url, alone) as command:
-        assert eventually(lambda: alone.exists() and "* failed: " in alone.read_text())
+        assert eventually(lambda: alone.exists() and "* failed: " in alone.read_text(), PROCESS_PATIENCE)
         assert command.stop()[2].startswith("trying again, after: ")
 
 

@@ -19,6 +19,7 @@ from cnx.connections.urls import connection
 from cnx.simulation import Simulator
 from cnx.testing import PATIENCE, NewThreads
 from tests.helpers.commands import running
+from tests.helpers.processes import PROCESS_PATIENCE
 
 CANARY = "kanarek-7d1f"
 
@@ -104,7 +105,7 @@ def test_password_is_in_no_process_list(tmp_path: Path) -> None:
         host, port = simulator.listen_tcp().removeprefix("tcp://").split(":")
         service = ["--tecoroute-host", host, "--tecoroute-port", port, "-u", "user", "-l", "AB_1234"]
         with running("-vv", "tecoroute", "connect", "-m", "udp", "-P", "0", "-S", str(file), *service) as command:
-            assert simulator.record.wait_for(lambda requests: len(requests) > 2, PATIENCE)
+            assert simulator.record.wait_for(lambda requests: len(requests) > 2, PROCESS_PATIENCE)
             shown = command_lines() + "".join(map(str, command.stop()))
     assert "tecoroute connect" in shown
     assert CANARY not in shown
