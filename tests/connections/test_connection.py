@@ -145,8 +145,8 @@ def test_job_as_something_else() -> None:
     told = told_by(job)
     with job:
         assert job.connected
-    job.connect()
-    job.raise_alarm("it smells of smoke")
+    with job:
+        job.raise_alarm("it smells of smoke")
     assert told == ["connected", "disconnected", "connected", "raise-alarm", "disconnected"]
     assert isinstance(job.last_error, ConnectionLost)
     job.teardown()
