@@ -21,8 +21,8 @@ from cnx.clients.tecoroute import (
     ConnectorResponseError,
     ConnectorUserError,
     TecorouteSimulator,
-    protocol,
 )
+from cnx.clients.tecoroute.protocol import session as protocol
 from cnx.clients.tecoroute.simulator.service import Texts
 from cnx.testing import NewThreads
 from tests.helpers.tecoroute_service import AT_ONCE, PATIENCE, Caller, connected, connector_to, wait_for_data
