@@ -1,4 +1,4 @@
-"""A Sphinx directive ``chiller-commands``: the command table of the chiller, drawn from the table in the code."""
+"""A Sphinx directive ``chiller-commands``: the command table of the chiller, made from the table in the code."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from docutils import nodes
 from docutils.parsers.rst import Directive
 
-from cnx.clients.chiller import Answer, ControlSensor, Threshold
+from cnx.clients.chiller import ControlSensor, Threshold
 from cnx.clients.chiller.client.commands import ChillerCommands
+from cnx.clients.chiller.client.line import Setup
 from cnx.clients.chiller.protocol.fields import Field, Literal
 from cnx.clients.chiller.protocol.frames import Call
 from cnx.clients.chiller.protocol.table import COMMANDS
@@ -32,29 +33,49 @@ ARGUMENTS: dict[str, list[tuple[Any, ...]]] = {
 """What to call the methods with that take arguments."""
 
 
-class Listener(ChillerCommands):
-    """Hears which command a method sends."""
+NOT_COMMANDS = ("configure", "status", "telemetry")
+"""Methods that send several commands, and so belong to none of them."""
+
+
+class Sent(Exception):
+    """A method sent the command ``call``."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__()
+        self.call = call
+
+
+class Recorder(ChillerCommands):
+    """A unit, and its line, that raise :class:`Sent` instead of sending a command."""
 
     device_id = 1
-    heard: Call
 
-    def exchange(self, call: Call) -> Answer:
-        """Note the command, and answer nothing."""
-        self.heard = call
-        raise LookupError
+    @property
+    def line(self) -> Any:
+        """The line: this object."""
+        return self
+
+    def exchange(self, call: Call) -> Any:
+        """Raise the command."""
+        raise Sent(call)
+
+    def set_up(self, device_id: int, setup: Setup) -> None:
+        """Raise the only command of a setup."""
+        ((call,),) = setup.values()
+        raise Sent(call)
 
 
 def methods() -> dict[tuple[int, str], str]:
     """Return the methods by number and selector of the command that they send."""
-    listener, found = Listener(), dict[tuple[int, str], str]()
+    recorder, found = Recorder(), dict[tuple[int, str], str]()
     for name, method in vars(ChillerCommands).items():
-        if name.startswith("_") or name == "exchange" or not callable(method):
+        if name.startswith("_") or name in NOT_COMMANDS or not callable(method):
             continue
         for arguments in ARGUMENTS.get(name, [()]):
             try:
-                method(listener, *arguments)
-            except LookupError:
-                call = listener.heard
+                method(recorder, *arguments)
+            except Sent as sent:
+                call = sent.call
                 assert call.command is not None
                 key = call.number, call.command.selector
                 found[key] = f"{found[key]}, {name}" if key in found else name
@@ -72,7 +93,7 @@ def rows() -> Iterator[tuple[str, ...]]:
 
 
 def described(fields: tuple[Field, ...]) -> str:
-    """Return the fields in words."""
+    """Return the fields as text."""
     several = sum(not isinstance(field, Literal) for field in fields) > 1
     names = [f"{field.name}: " if several and not isinstance(field, Literal) else "" for field in fields]
     return "; ".join(name + field.describe() for name, field in zip(names, fields, strict=True)) or "none"

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from cnx.cli.chiller.output import names_of
-from cnx.clients.chiller import Telemetry
-from cnx.clients.chiller.client.watch import ChillerWatch
+from cnx.clients.chiller import ChillerMonitor, Telemetry
 
 __all__ = ["COLUMNS", "Recorder", "read_recording"]
 
@@ -34,7 +33,7 @@ COLUMNS = ("time", "state", "pump", "alarm", "warnings", "alarms", *VALUES)
 class Recorder:
     """Writes what a watch finds; times are local, with their offset."""
 
-    def __init__(self, file: TextIO, watch: ChillerWatch) -> None:
+    def __init__(self, file: TextIO, watch: ChillerMonitor) -> None:
         self._file = file
         self._watch = watch
         self._rows = csv.writer(file)

@@ -17,7 +17,6 @@ from cnx.cli.chiller.output import in_words, names_of, plain, row
 from cnx.cli.chiller.recording import Recorder
 from cnx.cli.console import stamp
 from cnx.clients.chiller import ChillerMonitor, Telemetry
-from cnx.clients.chiller.client.watch import ChillerWatch
 from cnx.manager.lifecycle import State
 from cnx.manager.manager import ConnectionManager
 from cnx.signals.subscriptions import subscribe
@@ -27,7 +26,7 @@ __all__ = ["sparkline", "watch_unit"]
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 60
-Signals = ChillerWatch.Signals
+Signals = ChillerMonitor.Signals
 
 
 def watch_unit(

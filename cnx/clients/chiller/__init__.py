@@ -13,9 +13,9 @@
 from __future__ import annotations
 
 from cnx.clients.chiller.client.bus import BusUnit, ChillerBus
-from cnx.clients.chiller.client.client import ChillerClient
+from cnx.clients.chiller.client.chiller import ChillerClient
 from cnx.clients.chiller.client.monitor import ChillerMonitor
-from cnx.clients.chiller.client.settings import Threshold, Thresholds
+from cnx.clients.chiller.client.settings import Thresholds
 from cnx.clients.chiller.client.status import AlarmReport, Status, Telemetry
 from cnx.clients.chiller.protocol.errors import (
     ChecksumError,
@@ -36,6 +36,7 @@ from cnx.clients.chiller.protocol.values import (
     Pwm,
     SensorAlarms,
     SystemAlarms,
+    Threshold,
     Warnings,
     Watchdog,
 )

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from cnx import subscribe
-from cnx.clients.chiller import Alarms, ChillerClient, ControlState, Drive, Telemetry, Warnings
-from cnx.clients.chiller.client.watch import ChillerWatch
+from cnx.clients.chiller import Alarms, ChillerClient, ChillerMonitor, ControlState, Drive, Telemetry, Warnings
 from cnx.clients.chiller.protocol.table import find_command
 from cnx.clients.chiller.simulator import ChillerSimulator
 from cnx.clients.chiller.simulator.quirks import Quirks
@@ -47,17 +46,17 @@ def truth(unit: Unit) -> dict[str, Any]:
 
 
 class Operation:
-    """A unit, a watch whose rounds follow the unit's clock, and somebody who changes things."""
+    """A unit, a monitor whose rounds follow the unit's clock, and somebody who changes things."""
 
     def __init__(self, client: ChillerClient, unit: Unit, clock: Clock) -> None:
         self.client, self.unit, self.clock = client, unit, clock
-        self.watch = ChillerWatch(client)
+        self.monitor = ChillerMonitor(client)
         self.chance = random.Random(1)
         self.values = self.states = self.alarms = 0
-        signals = ChillerWatch.Signals
-        subscribe(self.watch, signals.TELEMETRY, self._on_telemetry)
-        subscribe(self.watch, signals.STATUS_CHANGED, self._on_status)
-        subscribe(self.watch, signals.ALARM_RAISED, self._on_alarm)
+        signals = ChillerMonitor.Signals
+        subscribe(self.monitor, signals.TELEMETRY, self._on_telemetry)
+        subscribe(self.monitor, signals.STATUS_CHANGED, self._on_status)
+        subscribe(self.monitor, signals.ALARM_RAISED, self._on_alarm)
         self.wrong: list[str] = []
 
     def run(self, seconds: int) -> None:
@@ -68,9 +67,9 @@ class Operation:
             if not self.client.connected:
                 self.client.try_connect()
             if second % WATCHDOG == 0:
-                self.watch.check()
+                self.monitor.check()
             if second % TELEMETRY == 0:
-                self.watch.measure()
+                self.monitor.measure()
             if second % 600 == 0:
                 self._change()
 
@@ -140,5 +139,5 @@ def test_quiet_hours() -> None:
         assert operation.wrong == []
         assert operation.values == 12 * -(-1800 // TELEMETRY)
         assert client.uptime() == timedelta(minutes=30)
-        assert operation.watch.warnings in Warnings(0xFF)
-        assert operation.watch.report is None or operation.watch.report.alarms != Alarms(0)
+        assert operation.monitor.warnings in Warnings(0xFF)
+        assert operation.monitor.report is None or operation.monitor.report.alarms != Alarms(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import select
+import socket
 import threading
 
 import pytest
@@ -28,6 +29,7 @@ from cnx.faults import (
     split,
     truncate,
 )
+from cnx.transports.sockets import SocketTransport
 from tests.helpers.chiller_bench import Clock
 from tests.helpers.chiller_scripted import Late, ScriptedLine, Spoil, instead, nothing, replace
 
@@ -182,13 +184,13 @@ def test_line_that_stalls(line: ScriptedLine, commands: int) -> None:
 
 def test_reply_that_comes_twice(line: ScriptedLine) -> None:
     """A reply that comes once more after it was taken is not the answer to the next command."""
-    with ChillerClient(line.listen_tcp()) as client:
+    host, _, port = line.listen_tcp().removeprefix("tcp://").rpartition(":")
+    transport = SocketTransport(socket.create_connection((host, int(port)), TIMEOUT), "an open socket")
+    with ChillerClient(transport) as client:
         assert client.supply_temperature() == 21.0
         (session,) = line.sessions
         session.write(b"#01040rSupplyT+021059\r")
-        link = client._current()
-        assert select.select([link.fd], [], [], TIMEOUT)[0]
-        client._replied_at -= 1.0  # a second passes
+        assert select.select([transport], [], [], TIMEOUT)[0]
         line.unit.plant.supply = 9.0
         assert client.supply_temperature() == 9.0
 

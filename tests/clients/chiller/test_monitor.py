@@ -13,13 +13,12 @@ from cnx.clients.chiller import (
     ChillerMonitor,
 )
 from cnx.clients.chiller.client import monitor as client_monitor
-from cnx.clients.chiller.client.watch import ChillerWatch
 from cnx.clients.chiller.simulator import ChillerSimulator
 from cnx.testing import NewThreads
 from tests.helpers.chiller_bench import Clock
 
 TIMEOUT = 10.0
-Signals = ChillerWatch.Signals
+Signals = ChillerMonitor.Signals
 
 
 class Signalled:

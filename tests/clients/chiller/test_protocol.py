@@ -44,30 +44,6 @@ def test_vector(command: str, reply: str, value: Any) -> None:
     assert protocol.format_reply(call, data=answer.data).decode() == reply + "\r"
 
 
-@pytest.mark.parametrize(("command", "reply", "value"), PRINTED + COMPUTED)
-def test_short_way(command: str, reply: str, value: Any) -> None:
-    """A good reply is known as a whole; with any byte changed, left out or added it is not, however often it came."""
-    call, whole = ask(command), reply.encode() + b"\r"
-    for _ in range(2):
-        assert call.is_answered_by(whole)
-        answer = call.answer(whole)
-        assert (answer.call, answer.frame, answer.value) == (call, reply, value)
-        for place in range(len(whole)):
-            assert not call.is_answered_by(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-            assert not call.is_answered_by(whole[:place] + whole[place + 1 :])
-            assert not call.is_answered_by(whole[:place] + b"0" + whole[place:])
-
-
-def test_memory_of_replies_is_bounded() -> None:
-    """However many different replies come, only the last few are remembered, and each means what it says."""
-    call = protocol.parse_text("04rSupplyT")
-    for tenths in range(1000):
-        whole = protocol.format_reply(call, data=f"{tenths:+05d}")
-        assert call.is_answered_by(whole)
-        assert call.answer(whole).value == tenths / 10
-        assert len(call._answers) <= protocol.REMEMBERED
-
-
 @pytest.mark.parametrize(("command", "reply", "code"), ERRORS)
 def test_error_vector(command: str, reply: str, code: ErrorCode) -> None:
     """A refusal is read as its error code and becomes an error that shows command and reply."""

@@ -1,72 +1,77 @@
-"""One chiller as a program sees it: its commands, how it shall be set, and its status."""
+"""A chiller on a line of its own: TCP adapter, RS-232 or USB."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Sequence
+from typing_extensions import Unpack
 
-from cnx.clients.chiller.client.commands import ChillerCommands, call_of
-from cnx.clients.chiller.client.link import ChillerLink
+from cnx.clients.chiller.client.commands import ChillerCommands
+from cnx.clients.chiller.client.line import ChillerLine, LineSettings, Source
 from cnx.clients.chiller.client.settings import Thresholds
-from cnx.clients.chiller.client.status import Status, optional, read_telemetry
-from cnx.clients.chiller.protocol.frames import Call
-from cnx.clients.chiller.protocol.values import Warnings
+from cnx.clients.chiller.protocol import frames
+from cnx.clients.chiller.protocol.frames import Answer
+from cnx.deadline import Deadline
 
-__all__ = ["Chiller"]
+__all__ = ["ChillerClient"]
 
 
-class Chiller(ChillerCommands):
-    """A unit on a line, with its configuration, which is applied again on every new link. Thread-safe."""
+class ChillerClient(ChillerLine, ChillerCommands):
+    """A connection to one ThermoTek chiller (T257P and others). Thread-safe.
 
-    _thresholds = Thresholds()
-    _setpoint: float | None = None
+    It is connected once the unit has answered and its configuration has been applied. ::
+
+        with ChillerClient("tcp://adapter:4001") as chiller:
+            chiller.set_temperature(18.5)
+            chiller.start()
+            print(chiller.supply_temperature(), "degrees Celsius")
+
+    Args:
+        source: a URL, a connection whose transport is used, or an open transport, which serves one link.
+        device_id: 1 to 32, also as text; 1 except on RS-485.
+        thresholds: applied on every new link.
+        setpoint: degrees Celsius, applied on every new link.
+        **settings: the other arguments of :class:`~cnx.clients.chiller.client.line.ChillerLine`.
+
+    Raises:
+        ValueError, TypeError: an argument is invalid; nothing was opened.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        device_id: int | str = 1,
+        *,
+        thresholds: Thresholds | None = None,
+        setpoint: float | None = None,
+        **settings: Unpack[LineSettings],
+    ) -> None:
+        self.device_id = frames.checked_device_id(device_id)
+        super().__init__(source, **settings)
+        self.configure(thresholds, setpoint)
 
     @property
-    @abstractmethod
-    def line(self) -> ChillerLink:
-        """The connection that leads to it."""
+    def line(self) -> ChillerLine:
+        """The connection to the line of the unit: the client itself."""
+        return self
 
-    def configure(self, thresholds: Thresholds | None = None, setpoint: float | None = None) -> None:
-        """Set thresholds and set point now, if there is a link, and again on every new link before it is used.
+    def prepare(self, deadline: Deadline) -> None:
+        """Configure the unit and check that it answers."""
+        super().prepare(deadline)
+        self.watchdog()
 
-        Args:
-            thresholds: in place of those given before; ``None`` keeps those.
-            setpoint: degrees Celsius, within the supply warning thresholds; ``None`` keeps the last one.
-
-        Raises:
-            ValueError, TypeError: a value cannot be; nothing was sent.
-            DeviceError: the unit refused one; the configuration from before stays in force for new links.
-            TimedOut, ProtocolError, ConnectionError: see :class:`ChillerCommands`.
-        """
-        limits = self._thresholds if thresholds is None else thresholds
-        wanted = self._setpoint if setpoint is None else setpoint
-        setup: dict[str, Sequence[Call]] = {}
-        if setpoint is not None:
-            setup["setpoint"] = [self._setting(17, setpoint)]
-        if wanted is not None:
-            limits.check_setpoint(wanted)
-        if thresholds is not None:
-            setup["thresholds"] = [self._setting(which.value, value) for which, value in thresholds.items()]
-        (self.line.set_up if self.line.connected else self.line.keep_setup)(self.device_id, setup)
-        self._thresholds, self._setpoint = limits, wanted
-
-    def set_temperature(self, celsius: float) -> None:
-        """Set the set point in degrees Celsius (17), now and on every new link.
+    def run_command(self, cmd: str) -> Answer:
+        """Send a command given as number, name and data, such as ``"17sCtrlT__+0200"``, and return the answer.
 
         Raises:
-            ValueError: it is outside of the configured supply warning thresholds; nothing was sent.
+            ValueError, TypeError: the table has no such command; nothing was sent.
+            DeviceError, TimedOut, ProtocolError, ConnectionError: see :class:`ChillerCommands`.
         """
-        setting = self._setting(17, celsius)
-        self._thresholds.check_setpoint(celsius)
-        self.line.set_up(self.device_id, {"setpoint": [setting]})
-        self._setpoint = celsius
+        return self.exchange(frames.parse_text(cmd, self.device_id))
 
-    def status(self) -> Status:
-        """Return everything that can be read without a side effect; takes about 15 commands."""
-        watchdog = self.watchdog()
-        warnings = (optional(self.warnings) if watchdog.warning else None) or Warnings(0)
-        return Status(*watchdog, warnings, optional(self.uptime), read_telemetry(self))
+    def format_full_command(self, cmd: str) -> bytes:
+        """Return the frame of a command given as number, name and data."""
+        return frames.format_full_command(cmd, self.device_id)
 
-    def _setting(self, number: int, value: float) -> Call:
-        """Return the command that sets a value."""
-        return call_of(self.device_id, number, "", value)
+    @staticmethod
+    def compute_checksum(frame: str | bytes) -> str:
+        """Return the checksum of ``frame`` as two upper-case hexadecimal digits."""
+        return frames.compute_checksum(frame)

@@ -1,4 +1,4 @@
-"""Turns at a line that only one may use at a time, given fairly."""
+"""Fair turns on a line that only one thread may use at a time."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["Turn", "Turns"]
 
 
 class Turn:
-    """One thread's use of the line: waited for, had, and over as soon as ``over`` is set.
+    """One thread's use of the line, from :meth:`Turns.claim` or :meth:`Turns.wait` until ``over`` is set.
 
     Attributes:
-        key: whom it is for; turns are fair between keys.
-        over: set it in a ``finally``, as a single step that no interrupt can prevent, then call
-            :meth:`Turns.pass_on`.
+        key: which unit it is for; turns are fair between keys.
+        over: set it to true in a ``finally`` block, then call :meth:`Turns.pass_on`. Setting it is a single
+            step, which no interrupt can divide.
     """
 
     __slots__ = ("gate", "key", "over", "thread")
@@ -27,25 +27,25 @@ class Turn:
         self.key = key
         self.over = False
         self.thread = get_ident()
-        self.gate: Gate | None = None
+        self.gate: Gate | None = None  # opened when the turn comes
 
 
 class Turns:
-    """Gives the turn to whoever waits for the key that was served longest ago. Thread-safe.
+    """Gives the next turn to the waiting key that was served longest ago. Thread-safe.
 
-    Many threads that ask for one key cannot keep away a single one that asks for another.
+    Many threads that wait for one key cannot hold up a single one that waits for another key.
     """
 
     def __init__(self) -> None:
-        self._lock = Lock()  # so that it cannot lock out a signal handler
+        self._lock = Lock()  # which a signal handler may take in the middle of anything
         self._waiting: list[Turn] = []
-        self._served: dict[int, int] = {}
+        self._served: dict[int, int] = {}  # when each key had its last turn, counted in turns
         self._count = count(1)
         self._owner = Turn(0)
         self._owner.over = True
 
     def claim(self, turn: Turn) -> bool:
-        """Begin this turn if the line is free and nobody waits; return whether it was."""
+        """Start this turn if the line is free and no thread waits for it; return whether it started."""
         with self._lock:
             if not self._owner.over or self._waiting:
                 return False
@@ -54,11 +54,11 @@ class Turns:
             return True
 
     def wait(self, turn: Turn, timeout: float) -> None:
-        """Wait until it is this turn, at most ``timeout`` seconds.
+        """Wait until this turn starts, at most ``timeout`` seconds.
 
         Raises:
-            TimedOut: it did not come.
-            RuntimeError: the calling thread has one already, or waits for one.
+            TimedOut: it did not start in time.
+            RuntimeError: the calling thread already has a turn, or waits for one.
         """
         with self._lock:
             others = self._owner, *self._waiting
@@ -77,8 +77,8 @@ class Turns:
                     self._waiting.remove(turn)
 
     def pass_on(self) -> None:
-        """Give the turn to the next who waits, if the last one is over."""
-        if not self._waiting:  # who begins to wait looks by itself whether it is free
+        """Start the next turn, if the last one is over and a thread waits."""
+        if not self._waiting:  # a thread that starts to wait now calls this itself
             return
         with self._lock:
             while self._owner.over and self._waiting:

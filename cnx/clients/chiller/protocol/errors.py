@@ -1,7 +1,7 @@
-"""What a chiller answers when it will not do a command.
+"""Error codes of chillers, and the exceptions for them.
 
-Source: "TTK Serial Communication Protocol Release II", revision X2.003: error codes. That a unit may
-answer ``#23`` alone, without number or code, was told by ThermoTek to users of the T257P.
+Source: "TTK Serial Communication Protocol Release II", revision X2.003: error codes. A T257P may also answer
+``#23`` without number or code; this is reported in the developer guide of LSST's ts_atwhitelight.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class ErrorCode(enum.IntEnum):
-    """The error digit of a reply; ``REJECTED`` stands for the reply that has none."""
+    """The error digit of a reply; ``REJECTED`` stands for ``#23``, which has none."""
 
     NONE = 0
     CHECKSUM = 1
@@ -35,19 +35,19 @@ class ErrorCode(enum.IntEnum):
 
 
 class ChecksumError(DeviceError):
-    """Error 1: the checksum of the command was wrong when it reached the unit; line noise, as a rule."""
+    """Error 1: the checksum of the command was wrong when it reached the unit, usually because of line noise."""
 
 
 class UnknownCommand(DeviceError):
-    """Error 2: this unit does not know the command number."""
+    """Error 2: this unit has no command of this number."""
 
 
 class OutOfRange(DeviceError):
-    """Error 3: the value is outside of what this unit accepts."""
+    """Error 3: the value is outside the range that this unit accepts."""
 
 
 class LengthError(DeviceError):
-    """Error 4: the unit expects a command of another length."""
+    """Error 4: the unit expects a different length."""
 
 
 class FeatureNotFitted(DeviceError):
@@ -55,14 +55,14 @@ class FeatureNotFitted(DeviceError):
 
 
 class Rejected(DeviceError):
-    """``#23``: refused without a reason; as a rule the value is out of range or the feature is not fitted."""
+    """``#23``: refused without a reason; usually the value is out of range or the feature is not fitted."""
 
 
 ERRORS: dict[ErrorCode, tuple[type[DeviceError], str]] = {
     ErrorCode.CHECKSUM: (ChecksumError, "the checksum arrived wrong; send it again"),
-    ErrorCode.NUMBER: (UnknownCommand, "this unit does not know the number"),
-    ErrorCode.BOUNDS: (OutOfRange, "the value is outside of what this unit accepts"),
-    ErrorCode.LENGTH: (LengthError, "this unit expects another length"),
+    ErrorCode.NUMBER: (UnknownCommand, "this unit has no command of this number"),
+    ErrorCode.BOUNDS: (OutOfRange, "the value is outside the range that this unit accepts"),
+    ErrorCode.LENGTH: (LengthError, "this unit expects a different length"),
     ErrorCode.NOT_FITTED: (FeatureNotFitted, "the sensor or feature is not fitted or not in use"),
     ErrorCode.REJECTED: (Rejected, "refused without a reason; the value may be out of range or the feature not fitted"),
 }

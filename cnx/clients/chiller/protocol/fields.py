@@ -1,4 +1,4 @@
-"""The kinds of data fields of the chiller protocol: each turns one value into characters and back.
+"""Kinds of data fields in the chiller protocol: each converts one value to characters and back.
 
 Source: "TTK Serial Communication Protocol Release II", revision X2.003: legend.
 """
@@ -30,7 +30,7 @@ class Field(ABC):
         """Return ``value`` as ``width`` characters.
 
         Raises:
-            TypeError, ValueError: it cannot be sent; the message names the limits.
+            TypeError, ValueError: the value is invalid; the message names the limits.
         """
 
     @abstractmethod
@@ -38,21 +38,21 @@ class Field(ABC):
         """Return the value of ``width`` characters.
 
         Raises:
-            ProtocolError: they break the pattern or the range of the field.
+            ProtocolError: they do not match the pattern or the range of the field.
         """
 
     @abstractmethod
     def describe(self) -> str:
-        """Return layout, unit and range in words."""
+        """Return layout, unit and range as text."""
 
     def malformed(self, text: str) -> ProtocolError:
-        """Return the error for characters that are no value of this field."""
+        """Return the error for characters that are not a value of this field."""
         return ProtocolError(f"{self.name} is {text!r}, but must be {self.describe()}")
 
 
 @dataclass(frozen=True)
 class Literal(Field):
-    """Characters that are always the same and carry no value."""
+    """Fixed characters that carry no value."""
 
     text: str
     name: str = "literal"
@@ -90,7 +90,7 @@ class Fixed(Field):
     def encode(self, value: Any) -> str:
         """Return ``value`` rounded half away from zero, never ``-0000``."""
         number = decimal_number(self.name, value)
-        if not self.low - 1 <= number <= self.high + 1:  # also keeps huge exponents out of the arithmetic below
+        if not self.low - 1 <= number <= self.high + 1:  # first, as a huge exponent would take forever below
             raise self._outside(value)
         scaled = int((number * self.scale).to_integral_value(ROUND_HALF_UP))
         if not round(self.low * self.scale) <= scaled <= round(self.high * self.scale):
@@ -111,7 +111,7 @@ class Fixed(Field):
         return f"sign and 4 digits, {self.unit} x {self.scale}, {self.low:g} to {self.high:g}"
 
     def _outside(self, value: object) -> ValueError:
-        return ValueError(f"{self.name} of {value} is outside of {self.low:g} to {self.high:g} {self.unit}")
+        return ValueError(f"{self.name} of {value} is not from {self.low:g} to {self.high:g} {self.unit}")
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Whole(Field):
         if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"{self.name} must be an int, not {value!r}")
         if not self.low <= value <= self.high:
-            raise ValueError(f"{self.name} of {value} is outside of {self.low} to {self.high} {self.unit}".rstrip())
+            raise ValueError(f"{self.name} of {value} is not from {self.low} to {self.high} {self.unit}".rstrip())
         return f"{value:0{self.width}d}"
 
     def decode(self, text: str) -> int:
@@ -148,7 +148,7 @@ class Whole(Field):
 
 @dataclass(frozen=True)
 class Choice(Field):
-    """One character out of a few; ``options`` maps each to its value."""
+    """One of a few characters; ``options`` maps each to its value."""
 
     name: str
     options: Mapping[str, Any]
@@ -174,7 +174,7 @@ class Choice(Field):
 
 @dataclass(frozen=True)
 class Bits(Field):
-    """Hexadecimal digits of which the leftmost is the least significant: ``01A000`` is 0xA10."""
+    """Hexadecimal digits, the leftmost one the least significant: ``01A000`` is 0xA10."""
 
     name: str
     kind: type[IntFlag]
@@ -189,7 +189,7 @@ class Bits(Field):
         return f"{int(value):0{self.width}X}"[::-1]
 
     def decode(self, text: str) -> IntFlag:
-        """Return the set bits; more digits than ``width`` count as reserved and are left out."""
+        """Return the bits that are set; digits beyond ``width`` are reserved and ignored."""
         if not re.fullmatch("[0-9A-Fa-f]+", text):
             raise self.malformed(text)
         return self.kind(int(text[self.width - 1 :: -1] if len(text) > self.width else text[::-1], 16))
@@ -200,10 +200,10 @@ class Bits(Field):
 
 
 def decimal_number(name: str, value: object) -> Decimal:
-    """Return ``value`` as the decimal number that a person reads, so that 1.25 is exactly 1.25.
+    """Return ``value`` as the decimal number in its text form, so that 1.25 is exactly 1.25.
 
     Raises:
-        TypeError: it is no number.
+        TypeError: it is not a number.
         ValueError: it is NaN or infinite.
     """
     if isinstance(value, bool) or not isinstance(value, (Decimal, numbers.Real)):

@@ -1,7 +1,7 @@
 """The 47 commands of a ThermoTek chiller, as data.
 
 Source: "TTK Serial Communication Protocol Release II", revision X2.003: command table and legend. The
-checksums that it prints for numbers 10 and 11 are wrong; they are computed here.
+checksums printed there for numbers 10 and 11 are wrong; here all checksums are computed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cnx.clients.chiller.protocol.values import (
 )
 from cnx.errors import ProtocolError
 
-__all__ = ["COMMANDS", "Command", "find_command"]
+__all__ = ["COMMANDS", "Command", "command_of", "find_command"]
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Command:
 
     Attributes:
         number: 1 to 60.
-        name: the eight characters after the number; the unit goes by the number alone.
+        name: the eight characters after the number; a unit looks only at the number.
         summary: what the command does.
         request: fields of the data that is sent.
-        reply: fields of the data of a good reply; a command that sets a value gets its data back.
-        result: the type that holds the values of a reply of more than one field.
-        danger: why a person should confirm it, or nothing.
+        reply: fields of the data of a good reply; the reply to a setting repeats the data of the command.
+        result: type of the value, if the reply has more than one field.
+        danger: why a person should confirm the command; empty if no confirmation is needed.
     """
 
     number: int
@@ -54,12 +54,12 @@ class Command:
 
     @property
     def sets(self) -> bool:
-        """Whether the command changes the unit by its data (its name begins with ``s``)."""
+        """Whether the command changes a setting (its name begins with ``s``)."""
         return self.name.startswith("s")
 
     @property
     def selector(self) -> str:
-        """The fixed data that tells apart two commands of one number."""
+        """The fixed data that distinguishes two commands with the same number."""
         return self.request[0].encode(None) if self.request and isinstance(self.request[0], Literal) else ""
 
     @cached_property
@@ -81,7 +81,7 @@ class Command:
         return encode_fields(self, self.request, values)
 
     def encode_reply(self, *values: Any) -> str:
-        """Return the data of a good reply, as a unit sends it."""
+        """Return the data of a good reply; raises like :meth:`encode`."""
         return encode_fields(self, self.reply, values)
 
     def decode(self, data: str, *, lenient: bool = False) -> Any:
@@ -246,13 +246,23 @@ COMMANDS: tuple[Command, ...] = (
         59, "sDUsrEEP", "restore the user's defaults from EEPROM", (Literal("U"),), (Literal("U"),), danger=_RESTORES
     ),
 )
-"""All commands by number; number 19 stands twice, once for each half."""
+"""All commands by number; number 19 appears twice, once for each half."""
+
+
+def command_of(number: int, half: str = "") -> Command:
+    """Return the command with this number and, for number 19, this half; it must be in the table."""
+    command = find_command(number, half)
+    assert command is not None
+    return command
 
 
 def find_command(number: int, data: str = "") -> Command | None:
-    """Return the command with this number, for number 19 the one whose half the data asks for."""
-    rows = _BY_NUMBER.get(number)
-    return next((row for row in rows if row.selector == data[:1]), rows[0]) if rows else None
+    """Return the command with this number, or ``None``; for number 19, ``data`` selects the half."""
+    rows = _BY_NUMBER.get(number, [])
+    for row in rows:
+        if row.selector == data[:1]:
+            return row
+    return rows[0] if rows else None
 
 
 _BY_NUMBER: dict[int, list[Command]] = {}

@@ -1,8 +1,8 @@
-"""What the fields of a ThermoTek chiller mean: states, sensors, alarms and warnings.
+"""Values in the data of ThermoTek chillers: states, sensors, thresholds, alarms and warnings.
 
 Source: "TTK Serial Communication Protocol Release II", revision X2.003: legend and alarm pages. Process
-flow is the flow of the coolant; bits that the document calls reserved have no name here, and are kept
-in the number all the same.
+flow is the flow of the coolant. Bits that the document calls reserved have no name here, but their values
+are kept.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ __all__ = [
     "Pwm",
     "SensorAlarms",
     "SystemAlarms",
+    "Threshold",
     "Warnings",
     "Watchdog",
 ]
 
 
 class ControlState(enum.IntEnum):
-    """What the unit is doing (first digit of number 01)."""
+    """Control state of the unit (first digit of the reply to number 01)."""
 
     AUTO_START = 0
     STANDBY = 1
@@ -36,7 +37,7 @@ class ControlState(enum.IntEnum):
 
 
 class ControlSensor(enum.IntEnum):
-    """Which sensor controls the loop (numbers 02 and 16). A T257P knows the supply sensor only."""
+    """The sensor that controls the loop (numbers 02 and 16). A T257P has only the supply sensor."""
 
     SUPPLY = 0
     RETURN = 1
@@ -51,8 +52,32 @@ class Mode(enum.Enum):
     HEAT = "H"
 
 
+class Threshold(enum.IntEnum):
+    """The ten thresholds; each value is the number of the command that sets the threshold.
+
+    Temperatures are in degrees Celsius, flows in l/min and at least 0.1. Supply thresholds apply to the
+    control temperature.
+    """
+
+    HIGH_SUPPLY_WARNING = 21
+    LOW_SUPPLY_WARNING = 22
+    HIGH_AMBIENT_WARNING = 23
+    LOW_AMBIENT_WARNING = 24
+    LOW_FLOW_WARNING = 25
+    HIGH_SUPPLY_ALARM = 26
+    LOW_SUPPLY_ALARM = 27
+    HIGH_AMBIENT_ALARM = 28
+    LOW_AMBIENT_ALARM = 29
+    LOW_FLOW_ALARM = 30
+
+    @property
+    def reader(self) -> int:
+        """The number of the command that reads the threshold."""
+        return self.value + 13
+
+
 class Alarms(enum.IntFlag):
-    """Alarms level 1 (number 18). ``SUPPLY_SENSOR`` and ``LOW_COOLANT_LEVEL`` stay until they are read."""
+    """Alarms level 1 (number 18). ``SUPPLY_SENSOR`` and ``LOW_COOLANT_LEVEL`` stay set until they are read."""
 
     AMBIENT_SENSOR = 0x1
     HIGH_CONTROL_TEMPERATURE = 0x2
@@ -152,7 +177,7 @@ class Warnings(enum.IntFlag):
 
 
 class Watchdog(NamedTuple):
-    """The answer to number 01: what the unit does, whether the pump runs, and whether anything is wrong."""
+    """The answer to number 01: control state, and whether the pump runs and any alarm or warning is set."""
 
     state: ControlState
     pump: bool
@@ -161,7 +186,7 @@ class Watchdog(NamedTuple):
 
 
 class Drive(NamedTuple):
-    """The answer to number 13: drive level of the thermoelectric coolers in per cent, and its direction."""
+    """The answer to number 13: drive level of the thermoelectric coolers in per cent, and the direction."""
 
     level: int
     mode: Mode
@@ -177,7 +202,7 @@ class Pwm(NamedTuple):
 class Pid(NamedTuple):
     """The answer to number 48: a temperature in degrees Celsius and a mode from 0 to 9.
 
-    The document does not say which temperature, nor what the modes mean.
+    The document says neither which temperature it is nor what the modes mean.
     """
 
     temperature: float

@@ -1,4 +1,4 @@
-"""The link to chillers: threads take turns, interrupts break nothing, and every unit is set up before it is used."""
+"""A line with chillers: threads take turns, interrupts break nothing, and every unit is set up before it is used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from time import monotonic
 
 from cnx import subscribe
 from cnx.clients.chiller import ChillerBus, ChillerClient, Thresholds
-from cnx.clients.chiller.client.link import ChillerLink
+from cnx.clients.chiller.client.line import ChillerLine
 from cnx.clients.chiller.client.turns import Turn
 from cnx.clients.chiller.simulator import ChillerSimulator
 from cnx.errors import NotConnected, TimedOut
@@ -79,7 +79,7 @@ class Gated:
         return reply
 
 
-def wait_for_turns(client: ChillerLink, count: int) -> None:
+def wait_for_turns(client: ChillerLine, count: int) -> None:
     """Wait until so many threads wait for their turn."""
     end, poll = monotonic() + TIMEOUT, threading.Event()
     while len(client._turns._waiting) < count:
@@ -88,7 +88,7 @@ def wait_for_turns(client: ChillerLink, count: int) -> None:
 
 
 @contextmanager
-def line_in_use(client: ChillerLink) -> Iterator[None]:
+def line_in_use(client: ChillerLine) -> Iterator[None]:
     """Have a turn of unit 1 that does nothing."""
     turn = Turn(1)
     assert client._turns.claim(turn)

@@ -1,4 +1,4 @@
-"""Rounds of looking after a chiller: what is told, in which order, and what failing steps cannot spoil."""
+"""Rounds of a monitor: what it emits, in which order, and what a failing step does not prevent."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from cnx import subscribe
 from cnx.clients.chiller import (
     Alarms,
     ChillerClient,
+    ChillerMonitor,
     ControlState,
     Drive,
     Mode,
@@ -18,21 +19,20 @@ from cnx.clients.chiller import (
     SystemAlarms,
     Warnings,
 )
-from cnx.clients.chiller.client.watch import ChillerWatch
 from cnx.clients.chiller.simulator.quirks import Quirks
 from cnx.errors import NotConnected, TimedOut
 from tests.helpers.chiller_scripted import ScriptedLine, Spoil, nothing
 
 TIMEOUT = 10.0
-Signals = ChillerWatch.Signals
+Signals = ChillerMonitor.Signals
 
 
 class News:
-    """Notes what a watch tells, as (signal, arguments)."""
+    """Notes what a monitor emits, as (signal, arguments)."""
 
-    def __init__(self, watch: ChillerWatch) -> None:
+    def __init__(self, monitor: ChillerMonitor) -> None:
         self.told: list[tuple[Signals, dict[str, Any]]] = []
-        self._subscriptions = [subscribe(watch, signal, self._handler(signal)) for signal in Signals]
+        self._subscriptions = [subscribe(monitor, signal, self._handler(signal)) for signal in Signals]
 
     @property
     def signals(self) -> list[str]:
@@ -51,10 +51,10 @@ class News:
 
 
 @pytest.fixture
-def watch(line: ScriptedLine) -> Iterator[ChillerWatch]:
-    """A watch whose rounds a test makes."""
+def monitor(line: ScriptedLine) -> Iterator[ChillerMonitor]:
+    """A monitor without its thread, whose rounds a test makes."""
     with ChillerClient(line.listen_tcp(), reply_timeout=TIMEOUT) as client:
-        yield ChillerWatch(client)
+        yield ChillerMonitor(client)
 
 
 def numbers(line: ScriptedLine) -> list[int]:
@@ -64,71 +64,71 @@ def numbers(line: ScriptedLine) -> list[int]:
     return found
 
 
-def test_status_is_told_when_it_changes(watch: ChillerWatch) -> None:
+def test_status_is_told_when_it_changes(monitor: ChillerMonitor) -> None:
     """The first state is news, the same again is not, another one is."""
-    news = News(watch)
-    watch.check()
-    watch.check()
-    watch.chiller.start()
-    watch.check()
+    news = News(monitor)
+    monitor.check()
+    monitor.check()
+    monitor.chiller.start()
+    monitor.check()
     assert news.signals == ["STATUS_CHANGED", "STATUS_CHANGED"]
     assert news.last(Signals.STATUS_CHANGED, "status").state is ControlState.RUN
     assert news.last(Signals.STATUS_CHANGED, "previous").state is ControlState.STANDBY
 
 
-def test_telemetry(watch: ChillerWatch) -> None:
+def test_telemetry(monitor: ChillerMonitor) -> None:
     """A round of values is told as one."""
-    news = News(watch)
-    watch.measure()
-    telemetry = watch.telemetry
+    news = News(monitor)
+    monitor.measure()
+    telemetry = monitor.telemetry
     assert telemetry is not None
     assert news.last(Signals.TELEMETRY, "telemetry") is telemetry
     assert (telemetry.supply_temperature, telemetry.drive) == (21.0, Drive(0, Mode.COOL))
 
 
-def test_alarm(line: ScriptedLine, watch: ChillerWatch) -> None:
+def test_alarm(line: ScriptedLine, monitor: ChillerMonitor) -> None:
     """An alarm is told first, then the unit is stopped, then the details are read; reading them ends the alarm."""
-    news = News(watch)
+    news = News(monitor)
     order: list[object] = []
-    subscribe(watch, Signals.ALARM_RAISED, lambda: order.append(numbers(line)))
+    subscribe(monitor, Signals.ALARM_RAISED, lambda: order.append(numbers(line)))
     line.unit.supervision.alarms = Alarms.FAN_FAILURE
     line.unit.plant.fans_working[0] = False
     numbers(line)
-    watch.check()
+    monitor.check()
     assert order == [[1]]
     assert numbers(line) == [15, 18, 19, 19]
     assert news.signals == ["STATUS_CHANGED", "ALARM_RAISED", "ALARM_DETAILS"]
     assert news.last(Signals.ALARM_DETAILS, "report").names == ["FAN_FAILURE", "REAR_LEFT_FAN_OPEN"]
-    watch.check()
+    monitor.check()
     assert news.signals[3:] == ["STATUS_CHANGED", "ALARM_CLEARED"]
     assert news.last(Signals.ALARM_CLEARED, "report").alarms == Alarms.FAN_FAILURE
     assert numbers(line) == [1]
 
 
-def test_lasting_alarm_collects_details(line: ScriptedLine, watch: ChillerWatch) -> None:
+def test_lasting_alarm_collects_details(line: ScriptedLine, monitor: ChillerMonitor) -> None:
     """While an alarm lasts, what comes later is added, the unit is stopped only once, and nothing is told twice."""
-    news = News(watch)
+    news = News(monitor)
     line.unit.quirks = Quirks(reading_resets=False)
     line.unit.supervision.alarms = Alarms.FAN_FAILURE
-    watch.check()
-    watch.check()
+    monitor.check()
+    monitor.check()
     numbers(line)
     line.unit.supervision.alarms |= Alarms.LOW_COOLANT_LEVEL
-    watch.check()
+    monitor.check()
     assert numbers(line) == [1, 18, 19, 19]
     assert news.signals.count("ALARM_RAISED") == 1
     assert news.signals.count("ALARM_DETAILS") == 2
     assert news.last(Signals.ALARM_DETAILS, "report").alarms == Alarms.FAN_FAILURE | Alarms.LOW_COOLANT_LEVEL
 
 
-def test_unit_that_is_started_during_an_alarm(line: ScriptedLine, watch: ChillerWatch) -> None:
+def test_unit_that_is_started_during_an_alarm(line: ScriptedLine, monitor: ChillerMonitor) -> None:
     """Level 1 is read only in standby: a unit that somebody started again while the alarm lasts is stopped first."""
     line.unit.quirks = Quirks(reading_resets=False)
     line.unit.supervision.alarms = Alarms.HIGH_AMBIENT_TEMPERATURE
-    watch.check()
-    watch.chiller.start()
+    monitor.check()
+    monitor.chiller.start()
     numbers(line)
-    watch.check()
+    monitor.check()
     assert numbers(line) == [1, 15, 18, 19, 19]
     assert line.unit.state is ControlState.STANDBY
 
@@ -153,116 +153,118 @@ def passed(reply: bytes) -> bytes:
     ],
     ids=["standby", "18", "19 1", "19 2"],
 )
-def test_failing_step_loses_no_news(line: ScriptedLine, watch: ChillerWatch, script: list[Spoil], missing: str) -> None:
+def test_failing_step_loses_no_news(
+    line: ScriptedLine, monitor: ChillerMonitor, script: list[Spoil], missing: str
+) -> None:
     """When a step after an alarm fails, the alarm is told all the same, and the next round makes up for the step."""
-    news = News(watch)
+    news = News(monitor)
     line.unit.quirks = Quirks(reading_resets=False)
     line.unit.supervision.alarms = Alarms.FAN_FAILURE
     line.unit.supervision.system = SystemAlarms.I2C
     line.unit.start()
     line.script = list(script)
-    watch.check()
+    monitor.check()
     assert news.signals[:2] == ["STATUS_CHANGED", "ALARM_RAISED"]
-    report = watch.report
+    report = monitor.report
     assert report is not None
     assert getattr(report, missing) is None
-    watch.check()
-    report = watch.report
+    monitor.check()
+    report = monitor.report
     assert report is not None
     assert (report.alarms, report.system, report.sensors) == (Alarms.FAN_FAILURE, SystemAlarms.I2C, SensorAlarms(0))
     assert line.unit.state is ControlState.STANDBY
 
 
-def test_alarms_are_not_reset_before_standby(line: ScriptedLine, watch: ChillerWatch) -> None:
+def test_alarms_are_not_reset_before_standby(line: ScriptedLine, monitor: ChillerMonitor) -> None:
     """Level 1 is not read in the round in which standby failed, as that would lock a unit whose panel saw nothing."""
     line.unit.supervision.alarms = Alarms.FAN_FAILURE
     line.script = [passed, broken]
     numbers(line)
-    watch.check()
+    monitor.check()
     assert 18 not in numbers(line)
 
 
-def test_details_of_a_short_alarm(line: ScriptedLine, watch: ChillerWatch) -> None:
+def test_details_of_a_short_alarm(line: ScriptedLine, monitor: ChillerMonitor) -> None:
     """Details that could not be read while the alarm lasted are read before its end is told."""
-    news = News(watch)
+    news = News(monitor)
     line.unit.supervision.alarms = Alarms.FAN_FAILURE
     line.unit.supervision.system = SystemAlarms.I2C
     line.script = [passed, passed, passed, broken, passed, passed]
-    watch.check()
-    watch.check()
+    monitor.check()
+    monitor.check()
     assert news.signals[-2:] == ["ALARM_DETAILS", "ALARM_CLEARED"]
     assert news.last(Signals.ALARM_CLEARED, "report").system == SystemAlarms.I2C
 
 
-def test_warnings(line: ScriptedLine, watch: ChillerWatch) -> None:
+def test_warnings(line: ScriptedLine, monitor: ChillerMonitor) -> None:
     """Warnings are asked for only when the flag says so, and told when they change."""
-    news = News(watch)
+    news = News(monitor)
     numbers(line)
-    watch.check()
+    monitor.check()
     assert numbers(line) == [1]
     line.unit.plant.coolant_low = True
     line.script = [passed, broken]
-    watch.check()
+    monitor.check()
     assert news.signals.count("WARNING_CHANGED") == 0
-    watch.check()
+    monitor.check()
     assert news.last(Signals.WARNING_CHANGED, "warnings") == Warnings.COOLANT_LEVEL
     line.unit.plant.coolant_low = False
-    watch.check()
+    monitor.check()
     assert news.last(Signals.WARNING_CHANGED, "warnings") == Warnings(0)
     assert news.last(Signals.WARNING_CHANGED, "previous") == Warnings.COOLANT_LEVEL
 
 
-def test_silence_is_news(line: ScriptedLine, watch: ChillerWatch) -> None:
+def test_silence_is_news(line: ScriptedLine, monitor: ChillerMonitor) -> None:
     """A unit that does not answer has no state, and the reason is told, once."""
-    news = News(watch)
-    watch.check()
-    client = watch.chiller
+    news = News(monitor)
+    monitor.check()
+    client = monitor.chiller
     assert isinstance(client, ChillerClient)
     client.reply_timeout = 0.05
     line.script = [nothing, nothing, nothing]
-    watch.check()
-    watch.check()
-    watch.measure()
+    monitor.check()
+    monitor.check()
+    monitor.measure()
     assert news.signals == ["STATUS_CHANGED", "STATUS_CHANGED"]
     assert isinstance(news.last(Signals.STATUS_CHANGED, "reason"), TimedOut)
-    assert watch.watchdog is None
+    assert monitor.watchdog is None
     client.reply_timeout = TIMEOUT
-    watch.check()
-    assert news.last(Signals.STATUS_CHANGED, "status") == watch.watchdog
+    monitor.check()
+    assert news.last(Signals.STATUS_CHANGED, "status") == monitor.watchdog
 
 
-def test_silence_to_one_number(line: ScriptedLine, watch: ChillerWatch) -> None:
+def test_silence_to_one_number(line: ScriptedLine, monitor: ChillerMonitor) -> None:
     """A unit that never answers one number tells everything else; one that is gone is not asked for the rest."""
-    client = watch.chiller
+    client = monitor.chiller
     assert isinstance(client, ChillerClient)
     client.reply_timeout = 0.1
-    news = News(watch)
+    news = News(monitor)
     line.script = [passed, nothing]
-    watch.measure()
+    monitor.measure()
     telemetry = news.last(Signals.TELEMETRY, "telemetry")
     assert (telemetry.setpoint, telemetry.supply_temperature, telemetry.ambient_temperature) == (20.0, None, 22.0)
     assert telemetry.fan_speeds == (41, 42, 43, 44)
     line.script = [passed, nothing, nothing]
     numbers(line)
-    watch.measure()
+    monitor.measure()
     assert len(news.told) == 1
     assert numbers(line) == [3, 4, 1]
 
 
-def test_alarm_outlives_a_loss(line: ScriptedLine, watch: ChillerWatch) -> None:
+def test_alarm_outlives_a_loss(line: ScriptedLine, monitor: ChillerMonitor) -> None:
     """An alarm from before a loss of the link is not raised again after it, and its end is told."""
-    news = News(watch)
+    news = News(monitor)
     line.unit.quirks = Quirks(reading_resets=False)
     line.unit.supervision.alarms = Alarms.FAN_FAILURE
-    watch.check()
-    client = watch.chiller
+    monitor.check()
+    client = monitor.chiller
     assert isinstance(client, ChillerClient)
     client.disconnect()
-    watch.check()
+    monitor.check()
     assert isinstance(news.last(Signals.STATUS_CHANGED, "reason"), NotConnected)
     client.connect()
-    watch.check()
+    monitor.check()
     line.unit.supervision.alarms = Alarms(0)
-    watch.check()
+    monitor.check()
     assert news.signals.count("ALARM_RAISED") == 1
     assert news.signals[-1] == "ALARM_CLEARED"
