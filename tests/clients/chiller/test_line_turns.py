@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from time import monotonic
 
+import pytest
+
 from cnx import subscribe
 from cnx.clients.chiller import ChillerBus, ChillerClient, Thresholds
 from cnx.clients.chiller.client.line import ChillerLine
 from cnx.clients.chiller.client.turns import Turn
 from cnx.clients.chiller.simulator import ChillerSimulator
-from cnx.errors import NotConnected, TimedOut
+from cnx.errors import ConnectionLost, NotConnected, TimedOut
 from cnx.testing import wait_until
-from tests.helpers.chiller_scripted import ScriptedLine, nothing
+from tests.helpers.chiller_scripted import ScriptedLine, instead, nothing
 from tests.helpers.interrupts import interrupt, strike
 
 TIMEOUT = 10.0
@@ -220,6 +223,35 @@ def test_command_of_a_link_that_ended(line: ScriptedLine) -> None:
         bus.connect()
         unprepared.discard(1)
         line.unit.power_cycle()
+        assert unit.setpoint() == 18.0
+
+
+def test_command_is_not_continued_on_a_new_link(line: ScriptedLine) -> None:
+    """A command whose link is replaced while it reads replies fails at once, and the new link is set up first."""
+    logger = logging.getLogger("cnx.clients.chiller")
+
+    class Reconnecting(logging.Handler):
+        """Replaces the link when the command logs a discarded reply, between two calls of reading methods."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            logger.removeHandler(self)
+            bus.disconnect()
+            line.unit.power_cycle()
+            bus.connect()
+
+    level, reconnecting = logger.level, Reconnecting()
+    with ChillerBus(line.listen_tcp(), reply_timeout=TIMEOUT * 6) as bus:
+        unit = bus.unit(1, setpoint=18.0)
+        assert unit.setpoint() == 18.0
+        line.script = [instead(b"#01080rAmbTemp+022023\r")]
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(reconnecting)
+        try:
+            with pytest.raises(ConnectionLost, match="the link ended during a command"):
+                unit.supply_temperature()
+        finally:
+            logger.removeHandler(reconnecting)
+            logger.setLevel(level)
         assert unit.setpoint() == 18.0
 
 

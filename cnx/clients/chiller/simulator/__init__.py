@@ -1,4 +1,4 @@
-"""The simulator of ThermoTek chillers."""
+"""A simulator of ThermoTek chillers."""
 
 from cnx.clients.chiller.simulator.server import ChillerSimulator
 

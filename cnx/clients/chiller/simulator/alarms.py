@@ -1,7 +1,7 @@
-"""What raises and clears the alarms and warnings of a simulated chiller.
+"""The causes of alarms and warnings in a simulated chiller.
 
-"TTK Serial Communication Protocol Release II" names the bits but not their causes; the delays and fixed
-limits are those of the manual of the vendor's RC series.
+"TTK Serial Communication Protocol Release II", revision X2.003, names the bits but not their causes. The
+delays and fixed limits are from the user manual of the vendor's RC series.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class AlarmRule:
 
     Attributes:
         alarm: the bit that it sets.
-        holds: whether the cause is there now.
+        holds: whether the cause is present.
         delay: seconds that it must last.
-        grace: seconds after the start of the unit during which it does not count; 0 when it counts in standby too.
-        stops: the unit goes to standby, and the bit stays until it is read, also when the cause is gone.
+        grace: seconds after the start of the unit during which it is ignored; 0 if it counts in standby, too.
+        stops: whether the unit goes to standby and the bit stays set until it is read, even without the cause.
     """
 
     alarm: Alarms
@@ -53,11 +53,11 @@ ALARM_RULES: tuple[AlarmRule, ...] = (
 
 
 class Supervision:
-    """Watches a plant and keeps the alarm bits.
+    """Checks a plant against the alarm rules and keeps the alarm bits.
 
     Attributes:
-        alarms: level 1, as number 18 tells them.
-        system: level 2, first half; nothing in the simulation sets them, a test may.
+        alarms: level 1, the reply to number 18.
+        system: level 2, first half; the simulation never sets these bits, but a test may.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,14 @@ class Supervision:
         self._lasted = dict.fromkeys(ALARM_RULES, 0.0)
 
     def watch(self, seconds: float, plant: Plant, limits: Thresholds, running: float) -> bool:
-        """Look at the plant after ``seconds``, ``running`` seconds after its start; return whether it must stop."""
+        """Check the plant; return whether it must stop.
+
+        Args:
+            seconds: since the last check.
+            plant: the hardware.
+            limits: the thresholds.
+            running: seconds since the start of the unit.
+        """
         stop = False
         for rule in ALARM_RULES:
             counts = running > rule.grace if rule.grace else True
@@ -81,7 +88,7 @@ class Supervision:
         return stop
 
     def reset(self) -> None:
-        """Clear level 1; what has not gone comes back after its delay."""
+        """Clear level 1; an alarm whose cause persists comes back after its delay."""
         self.alarms = Alarms(0)
         self._lasted = dict.fromkeys(ALARM_RULES, 0.0)
 
@@ -97,7 +104,7 @@ class Supervision:
 
 
 def warnings_of(plant: Plant, limits: Thresholds) -> Warnings:
-    """Return the warnings of this moment."""
+    """Return the present warnings."""
     causes = {
         Warnings.HIGH_CONTROL_TEMPERATURE: plant.supply > limits[21],
         Warnings.LOW_CONTROL_TEMPERATURE: plant.supply < limits[22],

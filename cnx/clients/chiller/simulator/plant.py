@@ -1,6 +1,6 @@
 """The physics of a simulated chiller: a coolant loop, thermoelectric coolers, a pump and four fans.
 
-Pure: time passes only in :meth:`Plant.advance`, so hours of operation run in seconds.
+No I/O and no clock: time passes only in :meth:`Plant.advance`, so hours of operation can run in seconds.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ STEP = 0.5
 """Seconds of one integration step."""
 
 HEAT_CAPACITY = 4000.0
-"""J/K of one litre of coolant and its share of the metal."""
+"""J/K, of one litre of coolant and its share of the metal."""
 
 COOLING_POWER = 400.0
-"""W that the coolers move at full drive."""
+"""W, moved by the coolers at full drive."""
 
 LEAKAGE = 4.0
-"""W/K between coolant and room."""
+"""W/K, between coolant and room."""
 
 WATER = 69.8
-"""W that one l/min of water carries for each kelvin."""
+"""W for each kelvin, carried by one l/min of water."""
 
 
 @dataclass
 class Plant:
-    """State of the hardware; tests and demonstrations set it as they like.
+    """State of the hardware; tests and demonstrations may change it at any time.
 
     Attributes:
         supply: temperature of the coolant at the outlet, degrees Celsius.
         ambient: temperature of the room, degrees Celsius.
-        load: heat that the cooled object gives to the coolant, W.
+        load: heat from the cooled object to the coolant, W.
         nominal_flow: flow of the coolant while the pump runs, l/min.
         flow_factor: 1 for free pipes, 0 for blocked ones.
         coolant_low: the reservoir needs a refill.
         sensor_shorted: the supply sensor is broken.
-        fans_working: for each fan whether it turns.
+        fans_working: whether each fan turns.
         pump: whether the pump runs.
-        drive: of the coolers in per cent; negative when they heat.
+        drive: drive level of the coolers in per cent; negative when they heat.
     """
 
     supply: float = 21.0
@@ -63,7 +63,7 @@ class Plant:
 
     @property
     def return_temperature(self) -> float:
-        """Temperature of the coolant that comes back, degrees Celsius."""
+        """Temperature of the returning coolant, degrees Celsius."""
         return self.supply + (self.load / (WATER * self.flow) if self.flow > 0.1 else 0.0)
 
     @property
@@ -85,7 +85,7 @@ class Plant:
         return round(40 + 0.9 * self.level + fan) if self.fans_working[fan - 1] else 0
 
     def advance(self, seconds: float, setpoint: float | None) -> None:
-        """Let time pass, controlling to ``setpoint`` or, without one, with pump and coolers off."""
+        """Let time pass, with control to ``setpoint``, or with pump and coolers off if it is ``None``."""
         self.pump = setpoint is not None
         while seconds > 0:
             step = min(STEP, seconds)
@@ -95,7 +95,7 @@ class Plant:
             self.supply += step * (heat + LEAKAGE * (self.ambient - self.supply)) / HEAT_CAPACITY
 
     def _control(self, step: float, setpoint: float | None) -> None:
-        """Set the drive: proportional and integral, and no wind-up at the ends."""
+        """Set the drive: proportional and integral control without wind-up at the limits."""
         if setpoint is None:
             self.drive = self._integral = 0.0
             return

@@ -1,7 +1,7 @@
 """How simulated chillers differ from each other and from the document.
 
-"TTK Serial Communication Protocol Release II" has no limits for settings and no factory values; those here
-are choices within what users of a T257P have configured.
+"TTK Serial Communication Protocol Release II", revision X2.003, has no limits for settings and no factory
+values. The values here are choices, within the range that users of a T257P have configured.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ LIMITS: dict[int, tuple[float, float]] = {
     **dict.fromkeys((23, 24, 28, 29), (0.0, 50.0)),
     **dict.fromkeys((25, 30), (0.1, 20.0)),
 }
-"""Accepted values by number; the document has none."""
+"""Lowest and highest accepted value by number of the command; the document has none."""
 
 
 @dataclass(frozen=True)
 class Quirks:
-    """How a unit departs from the document.
+    """How a unit differs from the document.
 
     Attributes:
-        rejects_briefly: answers ``#23`` in place of error 3, and to number 16.
-        not_fitted: numbers that are answered with error 5.
-        stuck: numbers whose value never moves, and that value.
-        echoes_refused: error replies carry the data of the command.
-        lower_case: checksums of replies in lower case.
-        long_warnings: eight digits in place of four in the reply to number 20.
-        capital_names: names in replies have the capital I that the document prints in some.
-        flow_control: pauses and resumes the host, by XOFF and XON, before and within each reply.
+        rejects_briefly: answers ``#23`` instead of error 3, and to number 16.
+        not_fitted: numbers of commands that are answered with error 5.
+        stuck: numbers of commands whose value never changes, and that value.
+        echoes_refused: error replies repeat the data of the command.
+        lower_case: checksums of replies are in lower case.
+        long_warnings: the reply to number 20 has eight digits instead of four.
+        capital_names: names in replies have a capital I where the document prints one.
+        flow_control: sends XOFF and XON before and within each reply.
         reading_resets: number 18 clears level 1.
-        mode_mismatch: clearing an alarm before the front panel saw it locks the unit until a power cycle.
+        mode_mismatch: clearing an alarm before the front panel has seen it locks the unit until a power cycle.
     """
 
     rejects_briefly: bool = False
@@ -56,4 +56,4 @@ class Quirks:
 
 
 T257P = Quirks(rejects_briefly=True, stuck={7: (12.3,), 9: (1.9,), 50: (0,), 51: (0,), 52: (0,), 53: (0,)})
-"""What users of a T257P have seen: no number 16, and return temperature, flow and fans that never move."""
+"""As seen by users of a T257P: no number 16, and a return temperature, flow and fan speeds that never change."""

@@ -19,18 +19,18 @@ BITS_PER_CHARACTER = 10
 
 
 class ChillerSimulator(Simulator):
-    """Chillers on one line, which any number of clients may share.
+    """Chillers on one line, which several clients may share.
 
     Attributes:
-        units: by device id; change their plant or quirks at any time.
+        units: the units by device id; their plant and quirks may be changed at any time.
 
     Args:
         device_ids: the units on the line, 1 to 32 each.
-        clock: returns seconds; the plants run by it.
-        quirks: departures from the document, of all units.
-        baudrate: let every character take the time that it takes on a serial line of this speed.
-        gap_limit: drop a command when more than this time in seconds passes between two parts of it, as a
-            unit does after 10 ms; over TCP the gaps are those of the network.
+        clock: returns seconds, for the plants.
+        quirks: how all units differ from the document.
+        baudrate: delay replies as a serial line of this baud rate would.
+        gap_limit: seconds between two parts of a command after which it is dropped. A unit drops it after
+            0.01; over TCP, the gaps are those of the network.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class ChillerSimulator(Simulator):
                 self._answer(session, frame)
 
     def answer(self, frame: bytes) -> bytes | None:
-        """Return the reply of the unit that a frame is for, or ``None`` where nobody answers. Thread-safe."""
+        """Return the reply of the unit that a frame is for, or ``None`` if no unit answers. Thread-safe."""
         device_id = frame[1:3]
         unit = self.units.get(int(device_id)) if device_id.isdigit() else None
         if unit is None:

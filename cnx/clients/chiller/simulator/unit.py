@@ -1,7 +1,8 @@
-"""One simulated chiller: takes command frames, gives reply frames.
+"""One simulated chiller: takes command frames and returns reply frames.
 
-Pure: time comes from the clock that it is given. Where "TTK Serial Communication Protocol Release II" is
-silent (order of the checks, layout of error replies, limits of the set point) the choice is marked.
+No I/O: time comes from the clock that is passed. "TTK Serial Communication Protocol Release II", revision
+X2.003, specifies neither the order of the checks nor the layout of error replies nor the limits of the set
+point; these are choices.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from cnx.errors import ProtocolError
 __all__ = ["Unit"]
 
 REMOTE_TIMEOUT = 10.0
-"""Seconds without a valid command after which a unit gives its keypad free."""
+"""Seconds without a valid command after which a unit leaves remote mode and unlocks its keypad."""
 
 PANEL_INTERVAL = 1.5
-"""Seconds between two looks of the front panel at the alarms."""
+"""Seconds between two polls of the alarms by the front panel, as given by LSST's ts_atwhitelight."""
 
 LONGEST_STEP = 3600.0
-"""Seconds after which the plant has settled: a unit that nobody asked for days need not catch up."""
+"""Seconds after which the plant has settled, so that a unit left alone for days need not simulate them all."""
 
 
 class Unit:
@@ -37,7 +38,7 @@ class Unit:
     Args:
         device_id: 1 to 32.
         clock: returns seconds.
-        quirks: departures from the document.
+        quirks: how the unit differs from the document.
         plant: the hardware.
     """
 
@@ -58,7 +59,7 @@ class Unit:
         self.power_cycle()
 
     def power_cycle(self) -> None:
-        """Switch the unit off and on: what is not stored starts anew."""
+        """Switch the unit off and on, which resets everything that is not stored."""
         self.supervision = Supervision()
         self.state = ControlState.STANDBY
         self.sensor = ControlSensor.SUPPLY
@@ -71,7 +72,7 @@ class Unit:
 
     @property
     def remote(self) -> bool:
-        """Whether the keypad is locked: the last valid command came less than 10 s ago."""
+        """Whether the keypad is locked: the last valid command arrived less than 10 s ago."""
         return self._valid_at is not None and self._clock() - self._valid_at < REMOTE_TIMEOUT
 
     @property
@@ -81,11 +82,11 @@ class Unit:
 
     @property
     def warnings(self) -> Warnings:
-        """The warnings of this moment."""
+        """The present warnings."""
         return warnings_of(self.plant, self.thresholds)
 
     def advance(self) -> None:
-        """Let the plant catch up with the clock."""
+        """Let the plant run until the present time of the clock."""
         elapsed = self._clock() - self._now
         self._now += elapsed
         left = min(elapsed, LONGEST_STEP)
@@ -95,7 +96,7 @@ class Unit:
             self._advance(step, self._now - left)
 
     def answer(self, frame: bytes) -> bytes | None:
-        """Return the reply to one frame, or ``None`` where a unit stays silent: for others and for noise."""
+        """Return the reply to one frame, or ``None`` if it is for another unit or is not a command."""
         self.advance()
         try:
             call, right = parse_call(frame)
@@ -109,19 +110,19 @@ class Unit:
         return self._format(call, error, data)
 
     def start(self) -> None:
-        """Run: the pump first."""
+        """Start pump and temperature control."""
         if self.state is not ControlState.RUN:
             self._started = self._now
         self.state = ControlState.RUN
         self._panel_running = True
 
     def stop(self) -> None:
-        """Go to standby, and let the front panel know."""
+        """Go to standby, and inform the front panel."""
         self.state = ControlState.STANDBY
         self._panel_running = False
 
     def read_alarms(self) -> int:
-        """Return level 1 and clear it, with the consequence that the front panel may have missed it."""
+        """Return level 1 and clear it, even if the front panel has not seen it yet."""
         alarms = self.supervision.alarms
         if alarms and self.quirks.reading_resets:
             self.supervision.reset()
@@ -140,7 +141,7 @@ class Unit:
             self._panel_running = self._panel_running and not self.supervision.alarms
 
     def _do(self, call: Call) -> tuple[ErrorCode, str]:
-        """Check number, length, bounds and feature, in this order, and carry the command out."""
+        """Check number, length, bounds and feature, in this order, and execute the command."""
         command = call.command
         if command is None:
             return ErrorCode.NUMBER, ""
@@ -164,7 +165,7 @@ class Unit:
         return data + "0000" if command.number == 20 and self.quirks.long_warnings else data
 
     def _set(self, number: int, values: list[Any]) -> bool:
-        """Carry out a setting unless it is refused; return whether it was accepted."""
+        """Apply a setting unless it is out of range; return whether it was accepted."""
         if number in LIMITS and not LIMITS[number][0] <= values[0] <= LIMITS[number][1]:
             return False
         if (number == 16 and self.quirks.rejects_briefly) or (number == 15 and values[0] and self.mode_mismatch):
@@ -221,4 +222,4 @@ READINGS: dict[tuple[int, str], Callable[[Unit], tuple[Any, ...]]] = {
     (52, ""): lambda unit: (unit.plant.fan_speed(3),),
     (53, ""): lambda unit: (unit.plant.fan_speed(4),),
 }
-"""What each command that reads tells, by number and selector; the others read the threshold of their number less 13."""
+"""The values that each reading command returns, by number and selector; the others read a threshold."""
