@@ -1,1 +1,1 @@
-"""``cnx chiller``"""
+"""``cnx chiller``: the commands for ThermoTek chillers."""

@@ -1,4 +1,4 @@
-"""``cnx chiller``: ThermoTek chillers."""
+"""The subcommands of ``cnx chiller``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import click
 from click.decorators import FC
 
-from cnx.cli.chiller.output import show
+from cnx.cli.chiller.output import print_value
 from cnx.cli.console import clean_exit, shown, stop_signal
 from cnx.clients.chiller import ChillerClient, ChillerMonitor
 from cnx.clients.chiller.protocol.frames import parse_text
@@ -28,25 +28,29 @@ def chiller() -> None:
     """
 
 
-def reaches_a_unit(command: FC) -> FC:
-    """Add the options that say which unit."""
+def unit_options(command: FC) -> FC:
+    """Add the options ``--url`` and ``--id``."""
     command = click.option("--id", "device_id", default="01", show_default=True, help="Device id, 01 to 32.")(command)
-    return click.option("--url", required=True, help="Where: tcp://HOST:PORT or serial:///dev/NAME.")(command)
+    return click.option("--url", required=True, help="tcp://HOST:PORT or serial:///dev/NAME.")(command)
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-sure = click.option("--yes", is_flag=True, help="Do not ask.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
 @contextmanager
 def connected(url: str, device_id: str) -> Iterator[ChillerClient]:
-    """Give a connected client; errors end the command with one line."""
-    with clean_exit(), client(url, device_id) as made:
-        yield made
+    """Yield a connected client; errors end the command with a message of one line."""
+    with clean_exit(), new_client(url, device_id) as client:
+        yield client
 
 
-def client(url: str, device_id: str) -> ChillerClient:
-    """Return a client, or fail with the usage of the command."""
+def new_client(url: str, device_id: str) -> ChillerClient:
+    """Return a client that is not connected yet.
+
+    Raises:
+        UsageError: an argument is invalid.
+    """
     try:
         return ChillerClient(url, device_id)
     except ValueError as error:
@@ -54,98 +58,106 @@ def client(url: str, device_id: str) -> ChillerClient:
 
 
 @chiller.command()
-@reaches_a_unit
-@as_json
+@unit_options
+@json_option
 def status(url: str, device_id: str, as_json: bool) -> None:
     """Show everything that can be read without a side effect."""
     with connected(url, device_id) as unit:
-        show(unit.status(), as_json)
+        print_value(unit.status(), as_json)
 
 
 @chiller.command("set-temperature", context_settings={"ignore_unknown_options": True})
 @click.argument("celsius", type=float)
-@reaches_a_unit
-@as_json
+@unit_options
+@json_option
 def set_temperature(celsius: float, url: str, device_id: str, as_json: bool) -> None:
-    """Set the set point to CELSIUS degrees."""
+    """Set the set point to CELSIUS degrees Celsius."""
     with connected(url, device_id) as unit:
         try:
             unit.set_temperature(celsius)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
-        show({"setpoint": unit.setpoint()}, as_json)
+        print_value({"setpoint": unit.setpoint()}, as_json)
 
 
 @chiller.command()
-@reaches_a_unit
-@as_json
+@unit_options
+@json_option
 def start(url: str, device_id: str, as_json: bool) -> None:
-    """Run pump and temperature control."""
+    """Start pump and temperature control."""
     with connected(url, device_id) as unit:
         unit.start()
-        show(unit.watchdog(), as_json)
+        print_value(unit.watchdog(), as_json)
 
 
 @chiller.command()
-@reaches_a_unit
-@as_json
+@unit_options
+@json_option
 def stop(url: str, device_id: str, as_json: bool) -> None:
-    """Go to standby."""
+    """Put the unit in standby."""
     with connected(url, device_id) as unit:
         unit.stop()
-        show(unit.watchdog(), as_json)
+        print_value(unit.watchdog(), as_json)
 
 
 @chiller.command()
-@click.option("--reset", is_flag=True, help="Go to standby, then read level 1, which resets it in the unit.")
-@sure
-@reaches_a_unit
-@as_json
+@click.option("--reset", is_flag=True, help="Put the unit in standby, then read alarms level 1, which resets them.")
+@yes_option
+@unit_options
+@json_option
 def alarms(reset: bool, yes: bool, url: str, device_id: str, as_json: bool) -> None:
-    """Show flags, warnings and alarms; level 1 only with --reset, as reading it resets it."""
+    """Show flags, warnings and alarms; level 1 only with --reset, because reading it resets the alarms."""
     if reset and not yes:
-        click.confirm("This stops the unit and resets its alarms. Go on?", abort=True, err=True)
+        click.confirm("This stops the unit and resets its alarms. Continue?", abort=True, err=True)
     with connected(url, device_id) as unit:
         found: dict[str, Any] = {**unit.watchdog()._asdict(), "warnings": unit.warnings()}
         found |= {"system_alarms": unit.system_alarms(), "sensor_alarms": unit.sensor_alarms()}
         if reset:
             unit.stop()
             found["alarms"] = unit.read_and_reset_alarms()
-        show(found, as_json)
+        print_value(found, as_json)
 
 
 @chiller.command("command")
 @click.argument("text")
-@sure
-@reaches_a_unit
-@as_json
-def run(text: str, yes: bool, url: str, device_id: str, as_json: bool) -> None:
+@yes_option
+@unit_options
+@json_option
+def send_command(text: str, yes: bool, url: str, device_id: str, as_json: bool) -> None:
     """Send one command: number, name of eight characters and data, such as 17sCtrlT__+0200."""
     try:
         call = parse_text(text)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if call.command is not None and call.command.danger and not yes:
-        click.confirm(f"{call.command.summary}: {call.command.danger}. Go on?", abort=True, err=True)
+        click.confirm(f"{call.command.summary}: {call.command.danger}. Continue?", abort=True, err=True)
     with connected(url, device_id) as unit:
         answer = unit.run_command(text)
-        show({"sent": answer.call.frame.decode().rstrip(), "received": answer.frame, "value": answer.value}, as_json)
+        print_value(
+            {"sent": answer.call.frame.decode().rstrip(), "received": answer.frame, "value": answer.value}, as_json
+        )
 
 
 @chiller.command()
-@click.option("--record", type=click.File("w", lazy=False), help="Write a CSV file that `plot` draws.")
-@click.option("--interval", type=click.FloatRange(0.01, 3600), default=2.0, show_default=True, help="Seconds a round.")
-@click.option("--rounds", type=click.IntRange(1), help="End after so many rounds of values.")
-@reaches_a_unit
-@as_json
+@click.option("--record", type=click.File("w", lazy=False), help="Write the values to a CSV file for `plot`.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.01, 3600),
+    default=2.0,
+    show_default=True,
+    help="Seconds between rounds of values.",
+)
+@click.option("--rounds", type=click.IntRange(1), help="Stop after this many rounds of values.")
+@unit_options
+@json_option
 def watch(record: TextIO | None, interval: float, rounds: int | None, url: str, device_id: str, as_json: bool) -> None:
-    """Show a live table, or lines where there is no terminal, and stay connected until interrupted.
+    """Show a live table until interrupted, or plain lines if the output is not a terminal.
 
-    An alarm puts the unit in standby, and its details are read, which resets them in the unit.
+    Connects again after a loss. On an alarm, puts the unit in standby and reads the alarms, which resets them.
     """
     from cnx.cli.chiller.watch import watch_unit
 
-    unit = client(url, device_id)
+    unit = new_client(url, device_id)
     with clean_exit(), stop_signal() as stopped, shown(stopped):
         monitor = ChillerMonitor(unit, watchdog_interval=min(interval, 5.0), telemetry_interval=interval)
         watch_unit(monitor, stopped, rounds=rounds, record=record, as_json=as_json)
@@ -155,7 +167,7 @@ def watch(record: TextIO | None, interval: float, rounds: int | None, url: str, 
 @click.argument("recording", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="PNG, SVG or PDF.")
 def plot(recording: Path, output: Path) -> None:
-    """Draw temperatures, flow, drive and alarms of a RECORDING."""
+    """Draw the temperatures, flow, drive and alarms in RECORDING."""
     from cnx.cli.chiller.plot import draw
 
     with clean_exit():

@@ -1,4 +1,4 @@
-"""The picture of a recording."""
+"""A picture drawn from a recording."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ TEMPERATURES = {
     "return_temperature": "#3f9b6c",
     "ambient_temperature": "#a8551f",
 }
+"""The colour of each curve in the top diagram, by column."""
 
 
 def draw(recording: Path, output: Path) -> None:
-    """Draw a recording.
+    """Draw a recording into the file ``output``; its extension selects the format.
 
     Raises:
-        ValueError: it is no recording, or the ending of ``output`` is no kind of picture.
+        ValueError: ``recording`` is not a recording, or the extension is not a known format.
         OSError: a file cannot be read or written.
     """
     rows = read_recording(recording)
@@ -46,7 +47,7 @@ def draw(recording: Path, output: Path) -> None:
     for begin, end, alarms in alarm_spans(rows):
         for axes in (top, middle, bottom):
             axes.axvspan(begin, end, color="#e06666", alpha=0.3, linewidth=0, label=None if labelled else "alarm")
-            axes.axvline(begin, color="#e06666", linewidth=1)  # to be seen when the span is short
+            axes.axvline(begin, color="#e06666", linewidth=1)  # visible even if the span is too short to be
             labelled = True
         names = " " + alarms.replace(";", "\n ").replace("_", " ").lower()
         paper = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}
@@ -58,17 +59,17 @@ def draw(recording: Path, output: Path) -> None:
 
 
 def draw_values(axes: Axes, rows: Rows, name: str, colour: str, label: str | None = None) -> None:
-    """Draw one column; it has a gap where the unit told nothing in a round."""
+    """Draw one column, with a gap where a round has no value."""
     rounds = [
         row for row in rows if any(row[column] for column in (*TEMPERATURES, "flow", "drive")) or not row["state"]
     ]
     values = [float(row[name]) if row[name] else float("nan") for row in rounds]
-    times: Any = [time_of(row) for row in rounds]  # matplotlib takes datetimes, its annotations do not say so
+    times: Any = [time_of(row) for row in rounds]  # matplotlib accepts datetimes, although its annotations do not
     axes.plot(times, values, color=colour, label=label, marker=".", markersize=3, linewidth=1.5)
 
 
 def alarm_spans(rows: Rows) -> Iterator[tuple[datetime, datetime, str]]:
-    """Yield begin, end and names of each alarm."""
+    """Yield the begin, the end and the names of each alarm."""
     begin, names = None, ""
     for row in rows:
         if row["alarm"] == "1":

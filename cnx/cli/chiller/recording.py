@@ -7,10 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from cnx.cli.chiller.output import names_of
+from cnx.cli.chiller.output import flag_names
 from cnx.clients.chiller import ChillerMonitor, Telemetry
 
-__all__ = ["COLUMNS", "Recorder", "read_recording"]
+__all__ = ["COLUMNS", "RecordingWriter", "read_recording"]
 
 VALUES = (
     "setpoint",
@@ -30,29 +30,29 @@ COLUMNS = ("time", "state", "pump", "alarm", "warnings", "alarms", *VALUES)
 """Temperatures in degrees Celsius, flow in l/min, drive in per cent (negative: heating), currents in A, fans in Hz."""
 
 
-class Recorder:
-    """Writes what a watch finds; times are local, with their offset."""
+class RecordingWriter:
+    """Writes what a monitor reads to a CSV file; times are local, with their UTC offset."""
 
-    def __init__(self, file: TextIO, watch: ChillerMonitor) -> None:
+    def __init__(self, file: TextIO, monitor: ChillerMonitor) -> None:
         self._file = file
-        self._watch = watch
+        self._monitor = monitor
         self._rows = csv.writer(file)
         self._rows.writerow(COLUMNS)
 
     def write(self, telemetry: Telemetry | None) -> None:
-        """Add a row, with values or only with the state."""
-        status, report = self._watch.watchdog, self._watch.report
+        """Add a row with the state and, if given, the values."""
+        status, report = self._monitor.watchdog, self._monitor.report
         state = "" if status is None else status.state.name.lower()
         pump = "" if status is None else int(status.pump)
         alarm = int(report is not None)
-        words = ";".join(names_of(self._watch.warnings)), ";".join(report.names if report else ())
+        names = ";".join(flag_names(self._monitor.warnings)), ";".join(report.names if report else ())
         values = [""] * len(VALUES) if telemetry is None else values_of(telemetry)
-        self._rows.writerow([datetime.now().astimezone().isoformat(), state, pump, alarm, *words, *values])
+        self._rows.writerow([datetime.now().astimezone().isoformat(), state, pump, alarm, *names, *values])
         self._file.flush()
 
 
 def values_of(telemetry: Telemetry) -> list[float | str]:
-    """Return the values of a round in the order of the columns."""
+    """Return the values in the order of the columns."""
     drive = telemetry.drive
     level = None if drive is None else drive.level if drive.mode.value == "C" else -drive.level
     values = [
@@ -72,7 +72,7 @@ def read_recording(path: Path) -> list[dict[str, str]]:
     """Return the rows of a recording.
 
     Raises:
-        ValueError: it is none, or it is empty.
+        ValueError: the file is not a recording, or it is empty.
     """
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)

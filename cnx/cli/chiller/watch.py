@@ -1,4 +1,4 @@
-"""``cnx chiller watch``: a live table, lines, or JSON, and a recording."""
+"""``cnx chiller watch``: shows what a monitor reports as a live table, lines or JSON, and records it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cnx.cli.chiller.output import in_words, names_of, plain, row
-from cnx.cli.chiller.recording import Recorder
+from cnx.cli.chiller.output import as_text, flag_names, json_value, table_row
+from cnx.cli.chiller.recording import RecordingWriter
 from cnx.cli.console import stamp
 from cnx.clients.chiller import ChillerMonitor, Telemetry
 from cnx.manager.lifecycle import State
@@ -25,44 +25,44 @@ from cnx.threads.condition import Flag
 __all__ = ["sparkline", "watch_unit"]
 
 BARS = "▁▂▃▄▅▆▇█"
-WIDTH = 60
+SPARKLINE_WIDTH = 60
 Signals = ChillerMonitor.Signals
 
 
 def watch_unit(
     monitor: ChillerMonitor, stop: Flag, *, rounds: int | None, record: TextIO | None, as_json: bool
 ) -> None:
-    """Watch until ``stop`` is set or the rounds are over.
+    """Show and record what the monitor reports until ``stop`` is set, or for a number of rounds.
 
     Raises:
-        OSError: what is found cannot be printed or recorded: nobody reads, or the disk is full.
+        OSError: the output cannot be written, for instance because the pipe is closed or the disk is full.
     """
     console = Console()
     view = JsonView() if as_json else LiveView(monitor, console) if console.is_terminal else LineView()
-    recorder = None if record is None else Recorder(record, monitor)
+    recording = None if record is None else RecordingWriter(record, monitor)
     done, failures, one_at_a_time = 0, list[OSError](), threading.Lock()
 
-    def tell(signal: Any, **arguments: Any) -> None:
+    def on_signal(signal: Any, **arguments: Any) -> None:
         nonlocal done
         telemetry = arguments.get("telemetry")
         try:
             with one_at_a_time:
-                if recorder is not None and signal is not Signals.WARNING_CHANGED:
-                    recorder.write(telemetry)
-                view.tell(signal, arguments)
+                if recording is not None and signal is not Signals.WARNING_CHANGED:
+                    recording.write(telemetry)
+                view.show(signal, arguments)
         except OSError as error:
             failures.append(error)
         done += telemetry is not None
         if done == rounds or failures:
             stop.set()
 
-    def tell_attempt(old: State, new: State, reason: BaseException | None) -> None:
-        if old is State.CONNECTING and new is State.RECOVERING:  # a loss is news of the monitor
-            tell(Signals.STATUS_CHANGED, status=None, previous=None, reason=reason)
+    def on_state_changed(old: State, new: State, reason: BaseException | None) -> None:
+        if old is State.CONNECTING and new is State.RECOVERING:  # a loss is reported by the monitor
+            on_signal(Signals.STATUS_CHANGED, status=None, previous=None, reason=reason)
 
     manager = ConnectionManager(monitor.chiller.line)
-    subscriptions = [subscribe(monitor, signal, tell) for signal in Signals]
-    subscriptions.append(subscribe(manager, manager.Signals.STATE_CHANGED, tell_attempt))
+    subscriptions = [subscribe(monitor, signal, on_signal) for signal in Signals]
+    subscriptions.append(subscribe(manager, manager.Signals.STATE_CHANGED, on_state_changed))
     try:
         manager.connect(wait=False)
         with view, monitor:
@@ -76,37 +76,38 @@ def watch_unit(
 
 
 class LineView:
-    """One line for each news."""
+    """One line for each signal."""
 
     def __enter__(self) -> LineView:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Nothing is left open."""
+        """Do nothing: lines need no end."""
 
-    def tell(self, signal: Signals, news: dict[str, Any]) -> None:
-        """Print it."""
-        click.echo(f"{stamp()} {sentence(signal, news)}")
+    def show(self, signal: Signals, arguments: dict[str, Any]) -> None:
+        """Print a signal."""
+        click.echo(f"{stamp()} {sentence(signal, arguments)}")
 
 
 class JsonView(LineView):
-    """One JSON object for each news."""
+    """One JSON object for each signal."""
 
-    def tell(self, signal: Signals, news: dict[str, Any]) -> None:
-        """Print it."""
-        told = {"time": stamp(), "signal": signal.value}
-        news = {name: str(value) if isinstance(value, Exception) else plain(value) for name, value in news.items()}
-        news.pop("sender", None)
-        click.echo(json.dumps(told | news, ensure_ascii=False))
+    def show(self, signal: Signals, arguments: dict[str, Any]) -> None:
+        """Print a signal."""
+        shown = {"time": stamp(), "signal": signal.value}
+        for name, value in arguments.items():
+            if name != "sender":
+                shown[name] = str(value) if isinstance(value, Exception) else json_value(value)
+        click.echo(json.dumps(shown, ensure_ascii=False))
 
 
 class LiveView(LineView):
-    """A table that is drawn anew with every news, a sparkline of the supply temperature, and the last events."""
+    """A table of the present values, a sparkline of the supply temperature, and the last events."""
 
     def __init__(self, monitor: ChillerMonitor, console: Console) -> None:
         self._monitor = monitor
         self._live = Live(console=console, auto_refresh=False)
-        self._supply: deque[float] = deque(maxlen=WIDTH)
+        self._supply: deque[float] = deque(maxlen=SPARKLINE_WIDTH)
         self._events: deque[str] = deque(maxlen=8)
 
     def __enter__(self) -> LiveView:
@@ -117,11 +118,11 @@ class LiveView(LineView):
     def __exit__(self, *exc_info: object) -> None:
         self._live.stop()
 
-    def tell(self, signal: Signals, news: dict[str, Any]) -> None:
-        """Take it in and draw."""
-        telemetry = news.get("telemetry")
+    def show(self, signal: Signals, arguments: dict[str, Any]) -> None:
+        """Add a signal to the values or the events, and draw everything again."""
+        telemetry = arguments.get("telemetry")
         if telemetry is None:
-            self._events.append(f"{stamp()} {sentence(signal, news)}")
+            self._events.append(f"{stamp()} {sentence(signal, arguments)}")
         elif telemetry.supply_temperature is not None:
             self._supply.append(telemetry.supply_temperature)
         self._draw()
@@ -130,33 +131,33 @@ class LiveView(LineView):
         line = self._monitor.chiller.line
         table = Table(title=f"chiller {self._monitor.chiller.device_id:02d} at {line.name}", show_header=False)
         status = self._monitor.watchdog
-        table.add_row("status", "no answer" if status is None else in_words(plain(status)))
-        table.add_row("warnings", in_words(names_of(self._monitor.warnings)))
+        table.add_row("status", "no answer" if status is None else as_text(json_value(status)))
+        table.add_row("warnings", as_text(flag_names(self._monitor.warnings)))
         report = self._monitor.report
         table.add_row(
-            "alarms", Text("none" if report is None else in_words(report.names), style="red" if report else "")
+            "alarms", Text("none" if report is None else as_text(report.names), style="red" if report else "")
         )
-        for name, value in plain(self._monitor.telemetry or {}).items():
-            table.add_row(*row(name, value))
+        for name, value in json_value(self._monitor.telemetry or {}).items():
+            table.add_row(*table_row(name, value))
         table.add_row("supply", sparkline(self._supply))
         self._live.update(Group(table, Text("\n".join(self._events), style="dim")), refresh=True)
 
 
-def sentence(signal: Signals, news: dict[str, Any]) -> str:
-    """Return news in words."""
+def sentence(signal: Signals, arguments: dict[str, Any]) -> str:
+    """Return a signal and its arguments as text."""
     if signal is Signals.TELEMETRY:
-        return in_words(plain(short(news["telemetry"])))
+        return as_text(json_value(main_values(arguments["telemetry"])))
     if signal is Signals.STATUS_CHANGED:
-        status = news["status"]
-        return f"no answer: {news['reason']}" if status is None else in_words(plain(status))
+        status = arguments["status"]
+        return f"no answer: {arguments['reason']}" if status is None else as_text(json_value(status))
     if signal is Signals.WARNING_CHANGED:
-        return f"warnings: {in_words(names_of(news['warnings']))}"
-    report = news.get("report")
-    return str(signal.value).replace("-", " ") + (f": {in_words(report.names)}" if report else "")
+        return f"warnings: {as_text(flag_names(arguments['warnings']))}"
+    report = arguments.get("report")
+    return str(signal.value).replace("-", " ") + (f": {as_text(report.names)}" if report else "")
 
 
-def short(telemetry: Telemetry) -> dict[str, Any]:
-    """Return the values that fit a line."""
+def main_values(telemetry: Telemetry) -> dict[str, Any]:
+    """Return the values that are printed in a line."""
     return {
         "supply": telemetry.supply_temperature,
         "set point": telemetry.setpoint,
@@ -167,7 +168,7 @@ def short(telemetry: Telemetry) -> dict[str, Any]:
 
 
 def sparkline(values: deque[float]) -> str:
-    """Return a line of bars between the lowest and the highest of ``values``, and both."""
+    """Return one bar for each value, scaled from the lowest to the highest value, and these two."""
     if not values:
         return "-"
     low, high = min(values), max(values)

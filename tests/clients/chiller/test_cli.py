@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from matplotlib.figure import Figure
 
-from cnx.cli.chiller.output import names_of
+from cnx.cli.chiller.output import flag_names
 from cnx.cli.chiller.plot import alarm_spans
 from cnx.cli.chiller.recording import COLUMNS
 from cnx.cli.chiller.watch import sparkline
@@ -240,4 +240,4 @@ def test_sparkline() -> None:
 
 def test_names_of_reserved_bits() -> None:
     """A reserved bit is shown by its value."""
-    assert names_of(Warnings(0x104)) == ["FELL_BACK_TO_SUPPLY_SENSOR", "0x100"]
+    assert flag_names(Warnings(0x104)) == ["FELL_BACK_TO_SUPPLY_SENSOR", "0x100"]
