@@ -162,6 +162,7 @@ def test_bad_arguments(line: ScriptedLine, ask: Callable[[Any], object], kind: t
         ({"reply_timeout": 0}, ValueError),
         ({"reply_timeout": float("inf")}, ValueError),
         ({"pause": -1}, ValueError),
+        ({"reply_timout": 3.0}, TypeError),
         ({"setpoint": 60.0, "thresholds": Thresholds(high_supply_warning=50.0)}, ValueError),
     ],
 )
