@@ -41,7 +41,7 @@ from cnx.link.listener import Listener
 from cnx.manager.backoff import Backoff
 from cnx.manager.lifecycle import State
 from cnx.manager.manager import ConnectionManager, Counters
-from cnx.signals.subscriptions import Signal, Subscription, emit, subscribe
+from cnx.signals import Signal, Subscription, emit, has_subscribers, subscribe
 from cnx.transports.sockets import SocketOptions
 from cnx.transports.transport import Transport
 
@@ -88,6 +88,7 @@ __all__ = [
     "connect",
     "connection",
     "emit",
+    "has_subscribers",
     "subscribe",
 ]
 

@@ -288,10 +288,9 @@ class TransportConnection(Connection):
         return link
 
     def _on_subscribers_changed(self) -> None:
-        link, delivery = self._link, self._delivery
-        if link is not None and delivery is not None:
-            delivery.refresh()
-            link.look_again()
+        link = self._link
+        if link is not None:
+            link.look_again()  # its thread may be leaving bytes unread because nobody wanted them
 
     def __del__(self, over: Callable[[], bool] = sys.is_finalizing) -> None:
         link = getattr(self, "_link", None)  # the constructor may have refused its arguments

@@ -71,11 +71,10 @@ class Direct(Reception):
             found = least <= came <= most and (end is None or data.find(end) == came - least)
             if found and good is not None:
                 found = bool(good(data))
-            audience = self._sink.audience()
-            if audience is not None and self.live:
+            if self.live and self._sink.wanted():
                 if not found:
                     self._keep(data, True)
-                self._sink.deliver(data, audience)
+                self._sink.deliver(data)
             elif not found:
                 self._keep(data, False)
             return data if found else None
@@ -115,7 +114,7 @@ class Direct(Reception):
                 self.received += came
                 sink = self._sink
                 if self._untold:
-                    self._deliver_kept(None)
+                    self._deliver_kept()
                 if sink.keeping:
                     self._put(data)
                 sink.deliver(data)
@@ -139,7 +138,7 @@ class Direct(Reception):
             TimedOut: not enough came in time.
         """
         read_into = getattr(self.transport, "read_into", None)
-        if read_into is None or self._sink.audience() is not None:
+        if read_into is None or self._sink.wanted():
             return False
         if self.patience is not None:
             timeout = self._within(timeout)
@@ -192,4 +191,4 @@ class Direct(Reception):
         """
         self._after_turn(AWAY)
         if not self._resting:
-            self._rest(PAUSE[self._sink.audience() is not None])
+            self._rest(PAUSE[self._sink.wanted()])

@@ -108,7 +108,7 @@ class Link(Direct, Transmission):
             leads, self._reader = True, me
             data = self._read_now() if self.reason is None else None
             if data is not None:
-                self._accept(data, True, self._sink.audience() if self.live else None)
+                self._accept(data, True, self.live and self._sink.wanted())
         except Exception as error:
             if leads:
                 self._fail(error)
@@ -141,7 +141,7 @@ class Link(Direct, Transmission):
             self._ask(NOTHING)
         try:
             data = self.transport.read(CHUNK, timeout)
-            self._accept(data, keep, self._sink.audience() if self.live else None)
+            self._accept(data, keep, self.live and self._sink.wanted())
         except TimedOut:
             raise
         except Exception as error:

@@ -95,11 +95,10 @@ class Reception(Life):
             return
         if self._reader == get_ident():
             try:
-                audience = self._sink.audience()
-                if audience is not None:
-                    self._deliver_kept(audience)
+                if self._sink.wanted():
+                    self._deliver_kept()
                 data = self.transport.read(CHUNK, timeout)
-                self._accept(data, False, self._sink.audience())
+                self._accept(data, False, self._sink.wanted())
             except TimedOut:
                 pass
             except Exception as error:
@@ -114,7 +113,7 @@ class Reception(Life):
         """Become the reader if there is something to do; return whether there is, or the link can be settled."""
         if self.reason is not None:
             return len(self.vacant) == 2 and not (self._announcer or self._ender)
-        if not self.live or self._leaves_unread(self._sink.audience() is not None):
+        if not self.live or self._leaves_unread(self._sink.wanted()):
             return False
         me = get_ident()
         try:
@@ -142,19 +141,19 @@ class Reception(Life):
             data = self.transport.read_now(CHUNK)
             if data is None:
                 break
-            audience = sink.audience()
-            self._heard = audience is not None and (sink.provisional or not sink.keeping)
-            self._accept(data, False, audience)
+            wanted = sink.wanted()
+            self._heard = wanted and (sink.provisional or not sink.keeping)
+            self._accept(data, False, wanted)
             if len(data) < self._full or self.reason is not None:
                 break
         return True
 
     def _holds_up(self) -> bool:
         """Tell what nobody was told yet; return whether what comes has to stay with the peer."""
-        audience = self._sink.audience()
-        if audience is not None and self._untold:
-            self._deliver_kept(audience)
-        return self._leaves_unread(audience is not None)
+        wanted = self._sink.wanted()
+        if wanted and self._untold:
+            self._deliver_kept()
+        return self._leaves_unread(wanted)
 
     def _leaves_unread(self, wanted: bool) -> bool:
         """Whether what comes has to stay with the peer: nobody is subscribed, or the readers are behind."""
@@ -173,7 +172,7 @@ class Reception(Life):
             )
         return True
 
-    def _deliver_kept(self, audience: Any) -> None:
+    def _deliver_kept(self) -> None:
         """Tell those who are subscribed what came while nobody was and was not read since."""
         sink = self._sink
         with self._lock:
@@ -183,7 +182,7 @@ class Reception(Life):
             if not sink.keeping:
                 self.inbox.clear()
         for data in untold:
-            sink.deliver(data, audience)
+            sink.deliver(data)
 
     def _read_now(self) -> bytes | None:
         if self.fd < 0:
@@ -195,22 +194,21 @@ class Reception(Life):
 
     # -- for the reader, whoever it is -----------------------------------------------------------------------------
 
-    def _accept(self, data: bytes, keep: bool, audience: Any) -> None:
-        """Put what was read where it belongs: into the inbox, to ``audience`` (``None``: nobody is there), or both."""
+    def _accept(self, data: bytes, keep: bool, wanted: bool) -> None:
+        """Put what was read where it belongs: into the inbox, to the subscribers if it is ``wanted``, or both."""
         came = len(data)
         note = self._note
         note((time(), "<", data if came <= PIECE else data[:PIECE], came))
         self.received += came
-        if audience is None:
+        if not wanted:
             self._keep(data, False)
             return
         sink = self._sink
         if self._untold:
-            self._deliver_kept(audience)  # which came before; its handlers may change who is subscribed
-            audience = None
+            self._deliver_kept()  # which came before
         if keep or sink.keeping:
             self._put(data)
-        sink.deliver(data, audience)
+        sink.deliver(data)
 
     def _keep(self, data: bytes, told: bool) -> None:
         """Put bytes aside; those before them were told if these were."""
@@ -263,7 +261,7 @@ class Reception(Life):
         """Look again, unless callers are reading; called on the attendant's thread."""
         self._resting = False
         if self.received != self._received_then:
-            self._rest(PAUSE[self._sink.audience() is not None])
+            self._rest(PAUSE[self._sink.wanted()])
         else:
             self.attend()
 

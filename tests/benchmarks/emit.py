@@ -1,4 +1,4 @@
-"""One signal to plain subscribers, by ``dispatcher.send`` and by the outlet of a connection."""
+"""One signal to plain subscribers, by ``dispatcher.send`` and by an emitter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from time import perf_counter
 
 from pydispatch import dispatcher
 
-from cnx.signals.emitter import Outlet
+from cnx.signals import Emitter
 from tests.benchmarks.harness import Case, Target, case
 from tests.benchmarks.measuring import SIGNALS
 
@@ -27,10 +27,10 @@ def emit() -> Iterator[Case]:
         handlers = [_handler() for _ in range(count)]
         for handler in handlers:
             dispatcher.connect(handler, signal=SIGNAL, sender=sender)
-        outlet = Outlet(sender, SIGNAL, "data")
+        emitter = Emitter(sender, SIGNAL, "data")
         made = Case(f"emit to {count}", "ns", slices=5)
         made.way("dispatcher.send", partial(_each, partial(dispatcher.send, SIGNAL, sender, data=b"")))
-        made.way("cnx", partial(_each, partial(outlet.emit, b"")), Target(must, aim, upper=True))
+        made.way("cnx", partial(_each, partial(emitter.emit, b"")), Target(must, aim, upper=True))
         yield made
 
 

@@ -79,7 +79,7 @@ def parts() -> Iterator[Case]:
             "readexactly(): the transport": lambda: link.transport.read(50, None),
             "readexactly(): the record": lambda: link.recorder.append((time(), "<", REPLY, len(REPLY))),
             "readexactly(): the role": taking_a_role(),
-            "readexactly(): who is subscribed": link._sink.audience,
+            "readexactly(): who is subscribed": link._sink.wanted,
             "readexactly(): leaving the reading to others": link._leave,
         }.items():
             made.way(way, lambda once=once: best(once))  # type: ignore[misc]

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from pydispatch import dispatcher
 
-from cnx.signals.subscriptions import Signal, Subscription, emit, subscribe, subscribe_weakly
+from cnx.signals import Signal, Subscription, emit, has_subscribers, subscribe
+from cnx.signals.subscriptions import subscribe_weakly
 
 
 class Happening(Signal):
@@ -200,6 +201,28 @@ def test_senders_that_cannot_be_referenced_weakly(sender: object) -> None:
     subscription.cancel()
     emit(sender, Happening.TWO, data=2)
     assert got == [1]
+
+
+def test_has_subscribers() -> None:
+    """Of every kind: subscriptions, plain handlers as long as they live, any sender, any signal."""
+    sender = Sender()
+    assert not has_subscribers(sender, Happening.ONE)
+    for who in (sender, dispatcher.Any):
+        for signal in (Happening.ONE, dispatcher.Any):
+            with subscribe(who, signal, print):
+                assert has_subscribers(sender, Happening.ONE)
+            assert not has_subscribers(sender, Happening.ONE)
+    with subscribe(sender, Happening.TWO, print), subscribe(Sender(), Happening.ONE, print):
+        assert not has_subscribers(sender, Happening.ONE)
+
+    def plain() -> None:
+        """Be a handler."""
+
+    dispatcher.connect(plain, signal=Happening.ONE, sender=sender)
+    assert has_subscribers(sender, Happening.ONE)
+    del plain
+    gc.collect()
+    assert not has_subscribers(sender, Happening.ONE)
 
 
 def test_any_sender_and_any_signal() -> None:

@@ -1,4 +1,4 @@
-"""Numbers of commands, and the short way of the reply that most of them get."""
+"""Numbers of commands, and the replies that belong to them."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def test_a_number_that_another_command_waits_under(scripted: ScriptedController)
     assert len(scripted.received) == 2
 
 
-def test_the_usual_reply_counts(scripted: ScriptedController, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replies that are not parsed are messages all the same: in the traffic, in the rate, and as an ack."""
+def test_replies_count_as_messages(scripted: ScriptedController, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the traffic and in the message rate."""
     monkeypatch.setattr(client_delivery, "RATE_PERIOD", 0.0)
     for measured in (False, True):
         with connected(scripted, check_message_rate=measured) as client:
@@ -70,8 +70,8 @@ def test_the_usual_reply_counts(scripted: ScriptedController, monkeypatch: pytes
             assert (client.commands.message_rate is not None) is measured
 
 
-def test_the_usual_reply_of_another_command(scripted: ScriptedController) -> None:
-    """Of two commands under way, each reply ends its own, in whatever pieces the replies come."""
+def test_replies_of_several_commands(scripted: ScriptedController) -> None:
+    """Each reply ends its own command, however the stream is split."""
 
     def note(controller: ScriptedController, message: dict[str, Any]) -> None:
         if message["id"] == "cmd_clearErrors":  # only then it has read all, and says nothing more between our pieces

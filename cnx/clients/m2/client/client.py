@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from cnx.clients.m2.client.delivery import NOTHING_USUAL, M2Delivery
+from cnx.clients.m2.client.delivery import M2Delivery
 from cnx.clients.m2.client.events import MessageNotSent
 from cnx.clients.m2.protocol.enums import MsgType
 from cnx.clients.m2.protocol.messages import (
@@ -52,10 +52,6 @@ class M2Client(SocketConnection):
     """
 
     on_message: Callable[[Any], None]  # there only if there is a callback
-
-    usual: tuple[bytes, Callable[[], object]] = NOTHING_USUAL
-    """Lines that are likely to come next by themselves, and what to call if they do and nobody is subscribed: they are
-    not parsed then. Replaced as a whole."""
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cnx.clients.m2.client.events import CommandFailed, CommandLost, CommandRefused, CommandResult, CommandTimedOut
 from cnx.clients.m2.protocol.enums import CommandStatus
 from cnx.clients.m2.protocol.fields import Command
-from cnx.clients.m2.protocol.messages import USUAL_REPLY, Reply, prepare_command
+from cnx.clients.m2.protocol.messages import Reply, prepare_command
 from cnx.clients.m2.protocol.table import command
 from cnx.deadline import checked_timeout, left_of
 from cnx.errors import ConnectionLost, LimitExceeded, NotConnected, TimedOut
@@ -130,7 +130,6 @@ class PendingCommand:
         if other is not self:
             self.sequence_id = -1
             raise ValueError(f"{self.command} was not sent: its sequence id is that of {other}, which has no result")
-        port.usual = USUAL_REPLY % (number, number), self.finish
         return line_of(number)
 
     def fail_to_send(self, error: Exception) -> None:

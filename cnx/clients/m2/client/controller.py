@@ -23,8 +23,7 @@ from cnx.clients.m2.protocol.topics import EVENTS, TELEMETRY
 from cnx.deadline import checked_timeout
 from cnx.errors import ConnectionLost, NotConnected, ProtocolError, TimedOut
 from cnx.link.life import READER
-from cnx.signals.emitter import Outlet
-from cnx.signals.subscriptions import emit
+from cnx.signals import Emitter, emit
 
 __all__ = ["M2Controller"]
 
@@ -66,8 +65,8 @@ class M2Controller(TwoPorts):
         self.commands = Port(host, command_port, self, self._take_command_message, name=names[0], **settings)
         settings["sequence"] = self.commands.sequence
         self.telemetries = Port(host, telemetry_port, self, self._take_telemetry, name=names[1], **settings)
-        self._event_outlet = Outlet(self, M2Signals.EVENT, "message")
-        self._telemetry_outlet = Outlet(self, M2Signals.TELEMETRY, "message")
+        self._event_emitter = Emitter(self, M2Signals.EVENT, "message")
+        self._telemetry_emitter = Emitter(self, M2Signals.TELEMETRY, "message")
         super().__init__(name=name, connect_timeout=connect_timeout)
 
     def _let_go(self) -> None:
@@ -206,12 +205,12 @@ class M2Controller(TwoPorts):
                 log.warning("%s: ignored a reply: %s", self.name, error)
         elif isinstance(message, dict) and isinstance(message.get("id"), str):
             self._events.store(message)
-            self._event_outlet.emit(message)
+            self._event_emitter.emit(message)
 
     def _take_telemetry(self, message: Any) -> None:
         if isinstance(message, dict) and isinstance(message.get("id"), str):
             self._telemetry.store(message)
-            self._telemetry_outlet.emit(message)
+            self._telemetry_emitter.emit(message)
 
     def tell_result(self, result: CommandResult) -> None:
         """Tell that a command has ended."""

@@ -32,8 +32,6 @@ from cnx.errors import CnxError, EncodingError, InvalidJson, ProtocolError
 from cnx.json_lines import JsonLines, parse_json
 
 __all__ = [
-    "USUAL_LINES",
-    "USUAL_REPLY",
     "BrokenMessage",
     "Kind",
     "M2Lines",
@@ -57,11 +55,6 @@ LIMIT = 65536 + len(TERMINATOR)
 """Longest line with its terminator, in bytes; that of the original."""
 
 MAX_SEQUENCE_ID = 2**31 - 1
-
-USUAL_REPLY = b'{"id": "ack", "sequence_id": %d}\r\n{"id": "success", "sequence_id": %d}\r\n'
-"""The lines that most commands are answered with at once, for twice the sequence id."""
-
-USUAL_LINES = 2
 
 
 class Kind(enum.Enum):

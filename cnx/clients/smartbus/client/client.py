@@ -32,8 +32,7 @@ from cnx.connections.connection import Connection, Traffic
 from cnx.deadline import Deadline
 from cnx.errors import Cancelled, ConnectionLost, NotConnected, because
 from cnx.link.listener import Listener
-from cnx.signals.emitter import Outlet
-from cnx.signals.subscriptions import emit
+from cnx.signals import Emitter, emit
 
 __all__ = ["SmartBusClient"]
 
@@ -100,7 +99,7 @@ class SmartBusClient(Requests, Incoming, Connection):
         )
         servers = [(host, port)] if backup is None else [(host, port), backup]
         self._links = tuple(BusLink(*server, index, self._identity, **settings) for index, server in enumerate(servers))
-        self._messages = Outlet(self, self.Signals.MESSAGE_RECEIVED, "message")
+        self._messages = Emitter(self, self.Signals.MESSAGE_RECEIVED, "message")
         super().__init__(name=name, connect_timeout=connect_timeout)
 
     def _let_go(self) -> None:

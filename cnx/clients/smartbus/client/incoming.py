@@ -13,7 +13,7 @@ from cnx.clients.smartbus.protocol.codes import CmdType, Presence, SystemCmd
 from cnx.clients.smartbus.protocol.flows import FlowAck, FlowReturn
 from cnx.clients.smartbus.protocol.messages import GlobalConnect, GlobalConnectExisting
 from cnx.clients.smartbus.protocol.packets import Address, Packet
-from cnx.signals.emitter import Outlet
+from cnx.signals import Emitter
 
 __all__ = ["Incoming"]
 
@@ -29,7 +29,7 @@ class Incoming:
     _calls: CallTable
     _pings: PingTable
     _peers: PeerTable
-    _messages: Outlet
+    _messages: Emitter
 
     def on_packet(self, link: BusLink, packet: Packet) -> None:
         """Deal with what the bus gives a meaning, and tell the rest."""

@@ -7,7 +7,6 @@ import math
 import os
 import time
 from dataclasses import dataclass, field
-from threading import get_ident
 from typing import Any, Protocol
 
 from cnx.clients.smartbus.client.events import refusal
@@ -15,11 +14,9 @@ from cnx.clients.smartbus.client.peers import Ping, PingTable
 from cnx.clients.smartbus.protocol.codes import ClientType, CmdType, InternalCmd
 from cnx.clients.smartbus.protocol.messages import Heartbeat, Register, RegisterAck
 from cnx.clients.smartbus.protocol.packets import BROADCAST, UNKNOWN_UNIT, Address, Packet, PacketFraming
-from cnx.connections.delivery import Audience, Delivery
 from cnx.connections.sockets import SocketConnection
 from cnx.deadline import Deadline
 from cnx.errors import Cancelled, ConnectionLost, TimedOut
-from cnx.framing import Framing
 from cnx.signals.subscriptions import subscribe_weakly
 
 __all__ = ["BusLink", "Identity", "Pulse"]
@@ -67,29 +64,6 @@ class Owner(Protocol):
     def on_packet(self, link: BusLink, packet: Packet) -> None: ...
     def on_link_up(self, sender: BusLink) -> None: ...
     def on_link_down(self, link: BusLink, reason: BaseException) -> None: ...
-
-
-class BusDelivery(Delivery):
-    """Has a short way for what nearly always comes alone: the answer of a ping that a thread waits for."""
-
-    def __init__(self, link: BusLink, framing: Framing | None, limit: int) -> None:
-        super().__init__(link, framing, limit)
-        self._pings = link.pings
-
-    def audience(self) -> Audience:
-        """Return who may be subscribed, as :meth:`deliver` looks for itself; the link wants what comes in any case."""
-        return self._audience
-
-    def deliver(self, data: bytes, audience: Audience | None = None) -> None:
-        """Tell what came, unless it is just that."""
-        ping = None if len(self._partial) else self._pings.on_bytes(data)
-        if ping is None:
-            super().deliver(data, super().audience())
-            return
-        self.messages += 1
-        link = None if ping.waiter == get_ident() else self._connection()
-        if isinstance(link, BusLink):
-            link.notify()
 
 
 class BusLink(SocketConnection):
@@ -197,9 +171,6 @@ class BusLink(SocketConnection):
             self.send(beat.packet(self._identity.address, destination), timeout=self._pulse.heartbeat)
         except TimedOut:
             log.debug("%s: no room for a heartbeat", self.name)
-
-    def _new_delivery(self) -> Delivery:
-        return BusDelivery(self, self._framing, self._limit)
 
     def _await_acknowledgement(self, deadline: Deadline) -> Packet:
         limit = Deadline(REGISTRATION_TIMEOUT)

@@ -21,7 +21,7 @@ from cnx.clients.tecoroute.protocol.session import checked_datagram, data_reques
 from cnx.deadline import Deadline, checked_timeout
 from cnx.errors import Cancelled, CnxError, ProtocolError
 from cnx.framing import shorten
-from cnx.signals.emitter import Outlet
+from cnx.signals import Emitter
 from cnx.signals.subscriptions import Signal
 
 __all__ = ["Connector"]
@@ -107,8 +107,8 @@ class Connector(Tunnel):
             **settings,
         )
         self._name = name or f"{plc} at {self.address}"
-        self._datagrams = Outlet(self, self.PlcSignals.DATAGRAM_RECEIVED, "datagram")
-        self._latencies = Outlet(self, self.PlcSignals.LATENCY_MEASURED, "seconds")
+        self._datagrams = Emitter(self, self.PlcSignals.DATAGRAM_RECEIVED, "datagram")
+        self._latencies = Emitter(self, self.PlcSignals.LATENCY_MEASURED, "seconds")
 
     # -- for users -------------------------------------------------------------------------------------------------
 
@@ -237,14 +237,14 @@ class Connector(Tunnel):
                 pending.on_answer(datagram)
             except Exception:
                 log.exception("%s: the on_answer of a message failed", self.name)
-        elif self._datagrams.wanted():
+        elif self._datagrams.has_subscribers():
             self._datagrams.emit(datagram)
         else:
             session.keep(datagram)
 
     def _judge(self, session: Session, seconds: float) -> None:
         """Tell how long the service took, and leave it if it is too slow."""
-        if self._latencies.wanted():
+        if self._latencies.has_subscribers():
             self._latencies.emit(seconds)
         if session.latency.exceeded:
             rules = self._rules
