@@ -14,7 +14,6 @@ from cnx.clients.smartbus.protocol.packets import (
     Address,
     Packet,
     PacketFraming,
-    answered,
     checked_address,
     checked_byte,
 )
@@ -64,14 +63,6 @@ def test_any_padding_is_accepted() -> None:
     """A server may pad as it likes, or not at all; the rest is stepped over."""
     bare, padded = header(23, 3) + b"abc", header(40, 3) + b"abc" + bytes(17)
     assert [packet.data for packet in take_all(padded + bare + padded)] == [b"abc"] * 3
-
-
-@given(PACKETS)
-@settings(deadline=None)
-def test_answer_to_a_ping(packet: Packet) -> None:
-    """The answer is the ping with another command and its addresses swapped."""
-    ping = packet._replace(cmd=7, cmd_type=1)
-    assert answered(bytes(ping)) == bytes(ping._replace(cmd=8, source=ping.destination, destination=ping.source))
 
 
 @given(PACKETS)

@@ -84,17 +84,13 @@ class Ping:
     """A ping that is waited for.
 
     Attributes:
-        answer: the answer as it will be on the wire, unless its padding is filled otherwise.
         payload: what it repeats.
-        waiter: the thread that waits.
         seconds: the round trip; ``None`` without an answer.
         lost: the link ended first.
     """
 
-    def __init__(self, payload: bytes, answer: bytes) -> None:
+    def __init__(self, payload: bytes) -> None:
         self.payload = payload
-        self.answer = answer
-        self.waiter = threading.get_ident()
         self.seconds: float | None = None
         self.lost = False
         self._sent = perf_counter()
@@ -127,18 +123,16 @@ class PingTable:
         """Begin without pings, also in a forked child process, where the threads that wait do not exist."""
         self._lock = threading.Lock()
         self._waiting: dict[bytes, list[Ping]] = {}
-        self._answers: dict[bytes, Ping] = {}
 
     def next_payload(self) -> bytes:
         """Return data that no other ping of ours has."""
         return next(self._numbers).to_bytes(8, "little")
 
-    def start(self, payload: bytes, answer: bytes) -> Ping:
-        """Wait for an answer with ``payload``, which is ``answer`` on the wire."""
-        ping = Ping(payload, answer)
+    def start(self, payload: bytes) -> Ping:
+        """Wait for an answer with ``payload``."""
+        ping = Ping(payload)
         with self._lock:
             self._waiting.setdefault(payload, []).append(ping)
-            self._answers[answer] = ping
         return ping
 
     def drop(self, ping: Ping) -> None:
@@ -147,12 +141,8 @@ class PingTable:
             pings = self._waiting.get(ping.payload, [])
             if ping in pings:
                 pings.remove(ping)
-            self._forget(ping, pings)
-
-    def on_bytes(self, data: bytes) -> Ping | None:
-        """Take what was read, if it is just one answer; return the ping that it answers."""
-        ping = self._answers.get(data)
-        return None if ping is None else self.on_ack(ping.payload)
+            if not pings:
+                self._waiting.pop(ping.payload, None)
 
     def on_ack(self, payload: bytes) -> Ping | None:
         """Take an answer; return the ping that it answers, if one was waited for."""
@@ -161,7 +151,8 @@ class PingTable:
             if not pings:
                 return None
             ping = pings.pop(0)
-            self._forget(ping, pings)
+            if not pings:
+                del self._waiting[payload]
         ping.on_ack()
         return ping
 
@@ -170,11 +161,5 @@ class PingTable:
         with self._lock:
             lost = [ping for pings in self._waiting.values() for ping in pings]
             self._waiting.clear()
-            self._answers.clear()
         for ping in lost:
             ping.on_lost()
-
-    def _forget(self, ping: Ping, others: list[Ping]) -> None:
-        self._answers.pop(ping.answer, None)
-        if not others:
-            self._waiting.pop(ping.payload, None)

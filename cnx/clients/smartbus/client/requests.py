@@ -17,7 +17,6 @@ from cnx.clients.smartbus.protocol.packets import (
     SERVER_UNITS,
     Address,
     Packet,
-    answered,
     checked_address,
     checked_byte,
 )
@@ -93,10 +92,9 @@ class Requests:
         packet = self._packet(SystemCmd.PING, CmdType.SYSTEM, (dst_unit, dst_client, dst_type), data)
         if not packet.data:
             packet = packet._replace(data=self._pings.next_payload())
-        request = bytes(packet)
-        ping = self._pings.start(packet.data, answered(request))
+        ping = self._pings.start(packet.data)
         try:
-            self._post(request)
+            self._post(bytes(packet))
             self._await(ping, timeout)
         finally:
             if ping.seconds is None:

@@ -91,11 +91,6 @@ class Packet(NamedTuple):
         return header + data + b"\0\0\0"[:padding] if padding else header + data
 
 
-def answered(ping: bytes) -> bytes:
-    """Return the answer to a ping, both as they are on the wire: another command, and the addresses swapped."""
-    return b"%b\x08%b%b%b%b" % (ping[:2], ping[3:4], ping[7:10], ping[4:7], ping[10:])
-
-
 class PacketFraming(Framing):
     """Cuts a stream into :class:`Packet` objects and is strict about it.
 
