@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
 
 from cnx.errors import Cancelled, TimedOut
 from cnx.threads.condition import Gate
 from cnx.threads.locks import Lock
 
-__all__ = ["LONGEST", "Deadline", "Seconds", "checked_interval", "checked_timeout", "left_of"]
+__all__ = ["LONGEST", "Deadline", "checked_interval", "checked_timeout", "left_of"]
 
 LONGEST = 2_000_000.0
 """Seconds (three weeks) above which a time counts as for ever; not all systems can wait for more than 2 ** 31 ms."""
@@ -26,8 +25,8 @@ def checked_timeout(seconds: float | None, what: str = "timeout") -> float | Non
         TypeError: it is not a number.
         ValueError: it is negative or not a number (NaN).
     """
-    if seconds is None:
-        return None
+    if seconds is None or (type(seconds) is float and 0.0 <= seconds <= LONGEST):  # nearly always
+        return seconds
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise TypeError(f"{what} is a number of seconds or None, not {seconds!r}")
     if math.isnan(seconds) or seconds < 0:
@@ -45,23 +44,6 @@ def checked_interval(seconds: float | None, what: str = "interval") -> float | N
     if checked == 0:
         raise ValueError(f"{what} is more than 0 seconds, not {seconds!r}")
     return checked
-
-
-class Seconds:
-    """An attribute that is a timeout, checked when it is set.
-
-    Inside cnx it is read with an underscore before its name, which is as quick as any other attribute. (What keeps its
-    value in the ``__dict__`` of the instance makes all attributes of that slower.)
-    """
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name, self._hidden = name, f"_{name}"
-
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self if instance is None else getattr(instance, self._hidden)
-
-    def __set__(self, instance: object, seconds: float | None) -> None:
-        setattr(instance, self._hidden, checked_timeout(seconds, self._name))
 
 
 def left_of(seconds: float | None, began: float) -> float | None:

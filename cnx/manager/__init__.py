@@ -1,1 +1,1 @@
-"""Keeping a connection up."""
+"""Keep a connection up: the state machine, the worker thread, and the backoff between attempts."""

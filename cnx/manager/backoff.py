@@ -1,4 +1,7 @@
-"""How long to wait between attempts."""
+"""Backoff: how long to wait between attempts to connect, and when to give up.
+
+Jitter spreads the attempts of many clients that have lost the same server at the same moment.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,14 @@ class Backoff:
     """Exponential backoff with full jitter and a cap: before retry *n* a random time up to ``first * factor ** n``.
 
     Attributes:
-        first: upper end of the first wait, seconds; with full jitter the first retry comes after half of it on average.
+        first: upper bound of the first wait, in seconds. With full jitter the first retry comes after half of it on
+            average.
         factor: growth from one wait to the next, at least 1.
-        cap: no wait is longer, seconds; at most 1,000,000.
-        jitter: share of each wait that is random, 0 (none) to 1 (full).
-        attempts: give up after so many attempts; ``None`` for never.
-        total: give up when so many seconds have passed since the first attempt; ``None`` for never.
-        reset_after: a link that was up for so many seconds makes the waits start over.
+        cap: upper bound of every wait, in seconds; at most 1,000,000.
+        jitter: fraction of each wait that is random, from 0 (none) to 1 (full).
+        attempts: number of failed attempts after which to give up; ``None`` to never give up.
+        total: seconds since the first attempt after which to give up; ``None`` to never give up.
+        reset_after: seconds that a link must have been up for the waits to start over.
     """
 
     first: float = 0.2
@@ -36,19 +40,19 @@ class Backoff:
             if not _is_number(value, whole=name == "attempts") and not (
                 value is None and name in ("attempts", "total")
             ):
-                raise TypeError(f"{name}={value!r} is not a number; see the attributes of Backoff")
+                raise TypeError(f"{name} must be {_KINDS.get(name, 'a number')}, not {value!r}")
         rules = {
-            "first": self.first > 0,
-            "factor": self.factor >= 1,
-            "cap": self.first <= self.cap <= 1_000_000,
-            "jitter": 0 <= self.jitter <= 1,
-            "attempts": self.attempts is None or self.attempts >= 1,
-            "total": self.total is None or self.total >= 0,
-            "reset_after": self.reset_after >= 0,
+            "first": (self.first > 0, "above 0"),
+            "factor": (self.factor >= 1, "at least 1"),
+            "cap": (self.first <= self.cap <= 1_000_000, f"between first={self.first!r} and 1,000,000"),
+            "jitter": (0 <= self.jitter <= 1, "between 0 and 1"),
+            "attempts": (self.attempts is None or self.attempts >= 1, "at least 1, or None"),
+            "total": (self.total is None or self.total >= 0, "at least 0, or None"),
+            "reset_after": (self.reset_after >= 0, "at least 0"),
         }
-        for name, holds in rules.items():
-            if not holds:  # a NaN makes every comparison false, so it ends here too
-                raise ValueError(f"{name}={getattr(self, name)!r} is not possible; see the attributes of Backoff")
+        for name, (holds, range_) in rules.items():
+            if not holds:  # a NaN makes every comparison false, so it is refused, too
+                raise ValueError(f"{name} must be {range_}, not {getattr(self, name)!r}")
 
     @classmethod
     def local(cls) -> Backoff:
@@ -65,6 +69,10 @@ class Backoff:
         while True:
             yield uniform(ceiling * (1 - self.jitter), ceiling)
             ceiling = min(ceiling * self.factor, self.cap)
+
+
+_KINDS = {"attempts": "a whole number or None", "total": "a number or None"}
+"""The types of the attributes that are not just numbers, for messages."""
 
 
 def _is_number(value: object, *, whole: bool) -> bool:

@@ -1,7 +1,8 @@
-"""The life of a managed connection as a state machine: it decides, and does nothing itself.
+"""The lifecycle of a managed connection as a state machine, which decides and does nothing itself.
 
-States and inputs are data; every pair of them is declared. An output only starts, sets or schedules: it is done under
-the lock of the :class:`~cnx.manager.manager.ConnectionManager`, so it must not wait, fail or call code of users.
+States, inputs and transitions are data, and every pair of state and input is declared; the figure in the documentation
+is drawn from the same table. Outputs run under the lock of :class:`~cnx.manager.recovery.Recovery`, so they only start,
+set or schedule something: they never wait, fail or call code of users.
 """
 
 from __future__ import annotations
@@ -15,36 +16,36 @@ __all__ = ["TRANSITIONS", "Core", "Inputs", "State", "new_machine"]
 
 
 class State(enum.Enum):
-    """Where a managed connection is."""
+    """The states of a managed connection."""
 
     READY = "ready"
-    """New; nothing was asked for."""
+    """New; no command was given yet."""
     CONNECTING = "connecting"
     """The first attempt is being made."""
     CONNECTED = "connected"
     """Ready for use."""
     RECOVERING = "recovering"
-    """Attempts are being made, or waited for, after one failed or a link was lost."""
+    """An attempt failed or a link was lost; attempts are made, with waits between them."""
     DISCONNECTED = "disconnected"
-    """Asked to, or given up."""
+    """Disconnected on request, or given up. ``connect()`` begins anew."""
     TORNDOWN = "torndown"
-    """Ended for good."""
+    """Ended for good; ``connect()`` is refused."""
 
 
 class Inputs(Protocol):
-    """What can happen; each is legal in every state."""
+    """The inputs of the machine: three commands and four events. Each is legal in every state."""
 
     def connect(self) -> None:
-        """A user wants a connection."""
+        """Command: connect, and stay connected."""
 
     def disconnect(self) -> None:
-        """A user wants none."""
+        """Command: disconnect."""
 
     def teardown(self) -> None:
-        """A user will never want one again."""
+        """Command: disconnect for good."""
 
     def attempt_succeeded(self) -> None:
-        """An attempt made the link."""
+        """An attempt succeeded: there is a link."""
 
     def attempt_failed(self) -> None:
         """An attempt failed, and another may be made."""
@@ -57,22 +58,22 @@ class Inputs(Protocol):
 
 
 class Core(Protocol):
-    """What the machine may have done."""
+    """The outputs of the machine, implemented by :class:`~cnx.manager.recovery.Recovery`."""
 
     def enter(self, state: State) -> None:
-        """Note that ``state`` is the state now."""
+        """Record that ``state`` is the present state."""
 
     def start_work(self) -> None:
-        """Have attempts made until one succeeds, unless they are being made."""
+        """Start making attempts until one succeeds, unless a worker already makes them."""
 
     def stop_work(self) -> None:
-        """Have no more attempts made, and the link closed."""
+        """Stop making attempts, and close the link."""
 
     def stop_for_good(self) -> None:
-        """The same, and release everything."""
+        """Stop making attempts, and tear the connection down."""
 
     def refuse(self) -> None:
-        """Have the call refused: this is torn down."""
+        """Refuse the call, as the connection was torn down."""
 
 
 _READY, _CONNECTING, _CONNECTED, _RECOVERING, _DISCONNECTED, _TORNDOWN = State
@@ -98,16 +99,15 @@ TRANSITIONS: dict[tuple[State, str], tuple[State, str | None]] = {
     (_DISCONNECTED, "connect"): (_CONNECTING, "start_work"),
     (_DISCONNECTED, "disconnect"): (_DISCONNECTED, "stop_work"),
     (_DISCONNECTED, "teardown"): (_TORNDOWN, "stop_for_good"),
-    # a late success of an attempt that nobody wants any more has to be taken back
+    # an attempt may succeed just after a stop: its link has to be closed
     (_DISCONNECTED, "attempt_succeeded"): (_DISCONNECTED, "stop_work"),
     (_TORNDOWN, "attempt_succeeded"): (_TORNDOWN, "stop_for_good"),
     (_TORNDOWN, "teardown"): (_TORNDOWN, "stop_for_good"),
     (_TORNDOWN, "connect"): (_TORNDOWN, "refuse"),
 }
-"""What an input leads to, and the output that is done; every pair that is not here changes nothing.
+"""The next state and the output of each pair of state and input; pairs that are not listed change nothing.
 
-A command that is given again is done again, as far as something is left to do: a ``KeyboardInterrupt`` may have cut
-the first one off.
+A command that is repeated runs its output again, because a ``KeyboardInterrupt`` may have cut the first call short.
 """
 
 INPUTS = ("connect", "disconnect", "teardown", "attempt_succeeded", "attempt_failed", "gave_up", "alarm_raised")

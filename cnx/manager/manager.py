@@ -1,4 +1,4 @@
-"""ConnectionManager: keeps a connection up."""
+"""ConnectionManager: what a user makes to keep a connection up. The work is done in :mod:`cnx.manager.recovery`."""
 
 from __future__ import annotations
 
@@ -9,30 +9,35 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Generic
+
+from typing_extensions import Self, TypeVar
 
 from cnx.connections.connection import Connection, Traffic
 from cnx.deadline import checked_timeout
 from cnx.errors import Cancelled, ConnectError, TimedOut, TornDown
 from cnx.manager.backoff import Backoff
 from cnx.manager.lifecycle import State
-from cnx.manager.recovery import News, Recovery
-from cnx.manager.worker import Retries
+from cnx.manager.recovery import Recovery, StateChange
+from cnx.manager.worker import RetryPolicy
 from cnx.signals.subscriptions import Signal, emit
 
 __all__ = ["ConnectionManager", "Counters"]
 
 log = logging.getLogger(__name__)
 
+Managed = TypeVar("Managed", bound=Connection, covariant=True, default=Connection)
+
 
 @dataclass(frozen=True)
 class Counters:
-    """What happened so far.
+    """Counts of what has happened so far.
 
     Attributes:
         attempts: attempts to connect.
-        connects: those that succeeded.
+        connects: attempts that succeeded.
         losses: links that were lost.
-        connected_since: when the present link was made, seconds since the epoch; ``None`` without one.
+        connected_since: when the present link was made, in seconds since the epoch; ``None`` without a link.
         traffic: bytes and messages, in and out.
     """
 
@@ -43,52 +48,54 @@ class Counters:
     traffic: Traffic
 
 
-class ConnectionManager:
+class ConnectionManager(Generic[Managed]):
     """Keeps a connection up: connects, recovers after a loss, disconnects, tears down. Thread-safe.
 
-    A state machine decides (see :mod:`cnx.manager.lifecycle`); a worker thread, there only while there is work, makes
-    the attempts. While it is in charge, leave connecting to it.
+    A state machine decides what to do (see :mod:`cnx.manager.lifecycle`). A worker thread makes the attempts; it exists
+    only while there are attempts to make. Do not call the connection's own ``connect()`` while a manager keeps it up.
 
     Args:
-        connection: what to keep up.
+        connection: the connection to keep up.
         backoff: how long to wait between attempts, and when to give up.
-        persist: go on after an error that cannot go away by itself, such as a wrong password; it is then tried again
-            after the time that the error names, or the longest wait of ``backoff``.
+        persist: retry after errors that need a person, such as a wrong password, too. The wait is then the time that
+            the error asks for, or the longest wait of ``backoff``.
     """
 
     class Signals(Signal):
-        """What a manager tells."""
+        """The signals of a manager."""
 
         STATE_CHANGED = "state-changed"
-        """``old``, ``new``: a :class:`~cnx.manager.lifecycle.State` each; ``reason``: an exception, or ``None``."""
+        """The state changed. ``old``, ``new``: a :class:`~cnx.manager.lifecycle.State`; ``reason``: an exception or
+        ``None``."""
 
-    def __init__(self, connection: Connection, *, backoff: Backoff | None = None, persist: bool = False) -> None:
+    def __init__(self, connection: Managed, *, backoff: Backoff | None = None, persist: bool = False) -> None:
         if not isinstance(connection, Connection):
-            raise TypeError(f"a ConnectionManager manages a Connection, not {connection!r}")
+            raise TypeError(f"connection must be a Connection, not {connection!r}")
         if backoff is not None and not isinstance(backoff, Backoff):
-            raise TypeError(f"backoff is a Backoff, not {backoff!r}")
+            raise TypeError(f"backoff must be a Backoff or None, not {backoff!r}")
         self._connection = connection
-        me = weakref.ref(self)  # the worker must not keep a manager alive that nobody else uses
-        self._recovery = Recovery(connection, Retries(backoff or Backoff(), persist), lambda news: _tell(me(), news))
+        me = weakref.ref(self)  # a manager that nobody else uses must not be kept alive by its worker
+        policy = RetryPolicy(backoff or Backoff(), persist)
+        self._recovery = Recovery(connection, policy, lambda change: _emit_change(me(), change))
 
     @property
-    def connection(self) -> Connection:
-        """What is kept up."""
+    def connection(self) -> Managed:
+        """The connection that is kept up."""
         return self._connection
 
     @property
     def state(self) -> State:
-        """Where it is now."""
+        """The present state."""
         return self._recovery.state
 
     @property
     def reason(self) -> BaseException | None:
-        """Why the last attempt failed, or the last link ended."""
+        """Why the last attempt failed, or why the last link ended; ``None`` while connected."""
         return self._recovery.reason
 
     @property
     def counters(self) -> Counters:
-        """What happened so far."""
+        """Counts of what has happened so far."""
         recovery = self._recovery
         traffic = self._connection.traffic
         return Counters(recovery.attempts, recovery.connects, recovery.losses, recovery.since, traffic)
@@ -96,13 +103,13 @@ class ConnectionManager:
     def connect(self, timeout: float | None = None, *, wait: bool = True) -> None:
         """Connect, and keep the connection up from now on.
 
-        Blocks until connected, and until the handlers of that have run, as :meth:`wait_until` does. With
-        ``wait=False``, or in a handler that this has to wait for, it returns at once. The attempts go on after a
-        timeout.
+        It returns when the connection is up and the handlers of that change have run, see :meth:`wait_until`. With
+        ``wait=False`` it returns at once, and so it does in a handler that the change would have to wait for.
 
         Raises:
             TornDown: after :meth:`teardown`.
-            TimedOut: not connected within ``timeout`` seconds (``None``: no limit); tells the last reason.
+            TimedOut: not connected within ``timeout`` seconds (``None``: no limit). The attempts go on; the message has
+                the reason of the last failure.
             ConnectError: the backoff policy gave up, or the error is fatal.
             Cancelled: another thread called :meth:`disconnect` meanwhile.
         """
@@ -110,33 +117,35 @@ class ConnectionManager:
         self._recovery.put("connect")
         if self.state is State.TORNDOWN:
             self._refuse()
-        if wait and not self._recovery.is_inside():
+        if wait and not self._recovery.is_current_thread():
             self._wait(State.CONNECTED, timeout, (State.DISCONNECTED, State.TORNDOWN))
 
     def disconnect(self) -> None:
-        """Close the link and make no more attempts. Returns in bounded time, from any thread."""
+        """Close the link and stop making attempts. Returns within 2 seconds, from any thread."""
         self._recovery.stop("disconnect", Cancelled("disconnect() was called"))
 
     def teardown(self) -> None:
-        """Disconnect for good, the connection too."""
+        """Disconnect for good, and tear the connection down. Returns within 2 seconds, from any thread."""
         self._recovery.stop("teardown", Cancelled("teardown() was called"))
 
     def wait_until(self, state: State | str, timeout: float | None = None) -> None:
-        """Wait until the state is ``state``, and for up to two seconds until the handlers of that have run.
+        """Wait until the state is ``state`` and, for up to two seconds, until the handlers of that change have run.
 
         Raises:
             ValueError: there is no such state.
-            TimedOut: it was not within ``timeout`` seconds; tells the last reason.
-            TornDown: it never will be.
-            RuntimeError: called in a handler that the change has to wait for.
+            TimedOut: the state was not reached within ``timeout`` seconds; the message has the last reason.
+            TornDown: the state can no longer be reached.
+            RuntimeError: called in a handler that the change would have to wait for.
         """
         wanted = State(state)
         checked_timeout(timeout)
-        if self.state is not wanted and self._recovery.is_inside():
-            raise RuntimeError(f"a handler of {self._connection.name} cannot wait for what waits for its own end")
+        if self.state is not wanted and self._recovery.is_current_thread():
+            raise RuntimeError(
+                f"a handler of {self._connection.name} must not wait for a state, as the change waits for the handler"
+            )
         self._wait(wanted, timeout, (State.TORNDOWN,))
 
-    def __enter__(self) -> ConnectionManager:
+    def __enter__(self) -> Self:
         try:
             self.connect()
         except BaseException:
@@ -154,8 +163,8 @@ class ConnectionManager:
 
     def __del__(self, over: Callable[[], bool] = sys.is_finalizing) -> None:
         if over():
-            return  # what is used here may be gone already
-        recovery = getattr(self, "_recovery", None)  # the constructor may have refused its arguments
+            return  # modules that are used below may be gone already
+        recovery = getattr(self, "_recovery", None)  # there is none if the constructor raised
         if recovery is not None and recovery.state in (State.CONNECTING, State.RECOVERING):
             recovery.stop_working()
             warnings.warn(
@@ -182,10 +191,10 @@ class ConnectionManager:
         raise TornDown(f"{self._connection.name} was torn down; make a new connection and a new manager")
 
 
-def _tell(manager: ConnectionManager | None, news: News) -> None:
+def _emit_change(manager: ConnectionManager | None, change: StateChange) -> None:
     if manager is None:
         return
-    old, new, reason = news
+    old, new, reason = change
     why = f" ({reason})" if reason else ""
     log.info("%s: %s -> %s%s", manager.connection.name, old.value, new.value, why)
     emit(manager, manager.Signals.STATE_CHANGED, old=old, new=new, reason=reason)

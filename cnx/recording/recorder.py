@@ -54,15 +54,11 @@ class Recorder:
     Args:
         records: how many are kept, up to 100,000; with 0 nothing is.
 
-    Attributes:
-        append: keeps the first fields of a record, as a tuple: time, direction, at most ``PIECE`` bytes, and how many
-            there were. It is the ring's own method, as a link calls it for every piece.
-
     Raises:
         TypeError, ValueError: a number is not one, or out of its range.
     """
 
-    __slots__ = ("_ring", "append")
+    __slots__ = ("_ring",)
 
     def __init__(self, records: int = RECORDS) -> None:
         if not isinstance(records, int) or isinstance(records, bool):
@@ -70,11 +66,14 @@ class Recorder:
         if not 0 <= records <= LARGEST:
             raise ValueError(f"record is from 0 to {LARGEST} records, not {records}")
         self._ring: deque[tuple[Any, ...]] = deque(maxlen=records)
-        self.append = self._ring.append
+
+    def add(self, direction: str, data: bytes | bytearray | memoryview, size: int) -> None:
+        """Keep a piece of ``size`` bytes that came in (``"<"``) or went out (``">"``): its beginning and its size."""
+        self._ring.append((time(), direction, bytes(data[:PIECE]) if size > PIECE else bytes(data), size))
 
     def say(self, text: str) -> None:
         """Keep what happened to the connection."""
-        self.append((time(), "*", b"", 0, text))
+        self._ring.append((time(), "*", b"", 0, text))
 
     def records(self, secrets: Iterable[bytes] = ()) -> list[Record]:
         """Return the records, the oldest first, with stars in place of each secret."""

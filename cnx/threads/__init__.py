@@ -1,1 +1,1 @@
-"""Locks, conditions and clean-up that survive Ctrl-C and fork."""
+"""Locks, conditions and clean-up that survive Ctrl-C and fork; the rest of cnx uses no others."""

@@ -1,4 +1,8 @@
-"""What is open, and has to be dealt with when the process forks or ends."""
+"""Clean up open links, connections and managers when the process forks or ends.
+
+A forked child inherits the descriptors of its parent, but none of its threads. At the end of the interpreter a daemon
+thread that still runs can block it. So everything that owns a thread or a descriptor is in a :class:`CleanupRegistry`.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,17 @@ import weakref
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-__all__ = ["Registry"]
+__all__ = ["CleanupRegistry"]
 
 T = TypeVar("T")
 
 
-class Registry(Generic[T]):
-    """Objects that are dealt with when the process forks or ends; it does not keep them alive. Thread-safe.
+class CleanupRegistry(Generic[T]):
+    """The objects to clean up when the process forks or ends. It does not keep them alive. Thread-safe.
 
     Args:
-        on_fork: is given all of them in a forked child process, where the threads of the parent do not exist.
-        on_exit: is given all of them before the interpreter ends: a daemon thread that still runs then can block it.
+        on_fork: called with the list of all live objects in a forked child process.
+        on_exit: called with the list of all live objects before the interpreter ends.
     """
 
     def __init__(self, on_fork: Callable[[list[T]], None], on_exit: Callable[[list[T]], None] | None = None) -> None:
@@ -29,7 +33,7 @@ class Registry(Generic[T]):
             atexit.register(lambda: on_exit(self._alive()))
 
     def add(self, thing: T) -> None:
-        """Deal with ``thing``, too."""
+        """Add an object to those that are cleaned up."""
         self._objects[id(thing)] = thing
 
     def _alive(self) -> list[T]:

@@ -1,9 +1,9 @@
-"""Waiting for what other threads do, safe against signal handlers.
+"""Gate, Flag and Condition: wait for other threads, safely in the presence of signal handlers.
 
-``threading.Condition`` and ``threading.Event`` are written in Python. A signal handler that interrupts them on the
-main thread can be locked out by the lock that the interrupted code holds, can give a wake-up that is missed, and a
-``KeyboardInterrupt`` can leave that lock held for ever. Here, locks are only held by ``with lock:`` on a lock of the
-interpreter, which is entered and left in one step, and never while waiting.
+``threading.Condition`` and ``threading.Event`` are written in Python. When a signal handler interrupts them on the main
+thread, it can deadlock on the lock that the interrupted code holds, its own wake-up can be lost, and a
+``KeyboardInterrupt`` can leave that lock held for ever. The classes here take locks only with ``with lock:`` on a lock
+of the interpreter, which is entered and left in one step, and never hold one while they wait.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from typing import TypeVar
 
 from cnx.threads.locks import Lock
 
-__all__ = ["Flag", "Gate", "Monitor"]
+__all__ = ["Condition", "Flag", "Gate"]
 
 T = TypeVar("T")
 
 
 class Gate:
-    """Closed until it is opened; one thread can wait for that. Any thread or signal handler may open it."""
+    """A wake-up for one waiting thread; any thread or signal handler may open it.
+
+    It is a lock that is taken from the start: opening the gate releases it, and passing the gate takes it again.
+    """
 
     __slots__ = ("_lock",)
 
@@ -30,11 +33,11 @@ class Gate:
         self._lock.acquire()
 
     def open(self) -> None:
-        """Let the waiting thread go on, or the next one that waits."""
+        """Wake the waiting thread; if none waits, let the next one pass at once."""
         try:
             self._lock.release()
         except RuntimeError:
-            pass  # it is open
+            pass  # it is open already
 
     def wait(self, timeout: float | None) -> bool:
         """Wait at most ``timeout`` seconds (``None``: for ever); return whether it was opened."""
@@ -42,7 +45,7 @@ class Gate:
 
 
 class Flag:
-    """As ``threading.Event``, but a signal handler that interrupts its ``set`` or ``wait`` may set it, too."""
+    """Like ``threading.Event``, but a signal handler that interrupts ``set`` or ``wait`` may call ``set``, too."""
 
     __slots__ = ("_gate", "_set")
 
@@ -51,27 +54,27 @@ class Flag:
         self._set = False
 
     def set(self) -> None:
-        """Let all who wait go on, now and later."""
+        """Wake all waiting threads, and let later ones pass at once."""
         self._set = True
         self._gate.open()
 
     def is_set(self) -> bool:
-        """Whether it was set."""
+        """Return whether it was set."""
         return self._set
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait at most ``timeout`` seconds (``None``: for ever); return whether it was set."""
         if not self._set and self._gate.wait(timeout):
-            self._gate.open()  # for the next who waits
+            self._gate.open()  # for the next waiting thread
         return self._set
 
 
-class Monitor:
-    """A lock, and a way to wait for a change of what it guards.
+class Condition:
+    """A condition variable: a lock, and a way to wait for changes of what the lock guards.
 
     Attributes:
-        lock: guards; the same thread may take it again.
-        gates: those of the threads that wait.
+        lock: guards the state; reentrant.
+        gates: one for each waiting thread. Code that runs for every message may skip :meth:`notify` when it is empty.
     """
 
     __slots__ = ("gates", "lock")
@@ -81,20 +84,20 @@ class Monitor:
         self.gates: list[Gate] = []
 
     def notify(self) -> None:
-        """Let all who wait look again. With or without the lock; doing it twice does no harm."""
+        """Wake all waiting threads, which then check their predicate again. The lock may be held or not."""
         for gate in tuple(self.gates):
             gate.open()
 
     def wait_for(self, holds: Callable[[], T], timeout: float | None) -> T:
-        """Return what ``holds`` returns as soon as that is true, or its last answer after ``timeout`` seconds.
+        """Return what ``holds()`` returns as soon as that is true; its last result after ``timeout`` seconds.
 
-        ``holds`` is called under the lock and may claim what it finds; the lock must not be held here.
+        ``holds`` is called under the lock and may claim what it finds. The caller must not hold the lock.
         """
         end = None if timeout is None else monotonic() + timeout
         while True:
             gate = Gate()
             try:
-                self.gates.append(gate)  # before looking, so that no change is missed
+                self.gates.append(gate)  # before calling holds(), so that no notify() is missed
                 with self.lock:
                     found = holds()
                 left = None if end is None else end - monotonic()
@@ -102,7 +105,7 @@ class Monitor:
                     return found
                 gate.wait(left)
             finally:
-                try:  # not "if gate in": where threads are free, one that moves up meanwhile is overlooked
+                try:  # not "if gate in": without the GIL, a removal by another thread can hide the gate from the search
                     self.gates.remove(gate)
                 except ValueError:
-                    pass  # it never came there
+                    pass  # a KeyboardInterrupt came before the gate was added

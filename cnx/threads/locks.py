@@ -1,8 +1,9 @@
 """Locks that an interrupt cannot leave locked.
 
-A signal handler, such as that of Ctrl-C, runs on the main thread where a function has returned, and may raise. So what
-is taken by ``acquire()`` and given back in a ``finally`` can stay locked: the handler may run between the two. CPython
-enters and leaves ``with lock:`` in one step each; but 3.14 runs handlers after the lock was taken, before the block.
+A signal handler, such as that of Ctrl-C, runs on the main thread between two instructions, and may raise. If it runs
+after ``acquire()`` and before the ``try`` whose ``finally`` releases the lock, the lock stays locked for ever. CPython
+enters and leaves ``with lock:`` in one step each, so there is no such gap, except in CPython 3.14, which runs handlers
+after the lock was taken and before the block begins.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cnx.errors import TimedOut
 
 __all__ = ["Lock", "within"]
 
 if TYPE_CHECKING or sys.version_info[:2] != (3, 14):
-    Lock = threading.RLock  # the same thread may take it again, so that it cannot lock out a signal handler
+    Lock = threading.RLock  # reentrant, so that a signal handler does not deadlock on the code that it interrupts
 else:
     import _thread
 
     class Lock(_thread.RLock):
-        """A lock that the same thread may take again, and that ``with`` takes safely."""
+        """A reentrant lock that closes the gap of ``with lock:`` in CPython 3.14."""
 
         def __enter__(self) -> bool:
             try:
@@ -33,7 +34,7 @@ else:
 
 
 class within:  # reads as a statement
-    """Hold a lock that is had within some seconds::
+    """Hold a lock during a block, if it can be taken within some seconds::
 
         with within(lock, timeout, "nothing was sent"):
             ...
@@ -41,34 +42,37 @@ class within:  # reads as a statement
     Args:
         lock: made by :data:`Lock`.
         timeout: seconds; ``None`` for ever.
-        late: what to say if it is not had in time.
+        late: the message of ``TimedOut``.
 
     Raises:
-        TimedOut: it was not had in time, and is not held.
+        TimedOut: it could not be taken in time; it is not held.
     """
 
     __slots__ = ("__exit__", "_late", "_lock", "_seconds")
     __exit__: Callable[..., None]
 
-    def __init__(self, lock: Any, timeout: float | None, late: str) -> None:
+    def __init__(self, lock: Lock, timeout: float | None, late: str) -> None:
         self._lock = lock
         self._seconds = -1 if timeout is None else timeout
         self._late = late
-        self.__exit__ = lock.__exit__  # that of the lock itself, which gives it back in one step
+        self.__exit__ = lock.__exit__  # the method of the lock itself, which releases it in one step
 
     def __enter__(self) -> None:
         try:
             if self._lock.acquire(timeout=self._seconds):
-                return  # from inside, as handlers may run at a jump, too
+                return  # inside the try, as signal handlers may also run at a jump
         except BaseException:
             give_back(self._lock)
             raise
         raise TimedOut(self._late)
 
 
-def give_back(lock: Any) -> None:
-    """Release a lock if an interrupted ``acquire()`` took it; who has it already never waits, and has it once more."""
+def give_back(lock: Lock) -> None:
+    """Release a lock if an interrupted ``acquire()`` has taken it.
+
+    A thread that held the lock before never waited in ``acquire()``, so there the call did take it once more.
+    """
     try:
         lock.release()
     except RuntimeError:
-        pass  # it waited for another thread
+        pass  # another thread holds it: acquire() was interrupted while it waited

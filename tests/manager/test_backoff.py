@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnx import AccessDenied, Backoff, Cancelled, ConnectError, TornDown
-from cnx.manager.worker import Retries
+from cnx.manager.worker import RetryPolicy
 
 
 def upper(low: float, high: float) -> float:
@@ -78,35 +78,35 @@ def test_local_preset_is_quick() -> None:
     assert max(islice(Backoff.local().delays(upper), 50)) <= 1.0
 
 
-def test_retries_end_by_attempts_time_or_fatal_errors() -> None:
+def test_policy_gives_up_by_attempts_time_or_fatal_errors() -> None:
     """Each limit of the policy counts for itself; a fatal error ends it unless it is to persist."""
     error, denied = ConnectError("no"), AccessDenied("wrong password")
-    assert not Retries(Backoff(), False).are_over(error, 10**6, 1e9)
-    assert Retries(Backoff(attempts=3), False).are_over(error, 3, 0)
-    assert not Retries(Backoff(attempts=3), False).are_over(error, 2, 0)
-    assert Retries(Backoff(total=5), False).are_over(error, 1, 5)
-    assert Retries(Backoff(), False).are_over(denied, 1, 0)
-    assert not Retries(Backoff(), True).are_over(denied, 1, 0)
+    assert not RetryPolicy(Backoff(), False).gives_up(error, 10**6, 1e9)
+    assert RetryPolicy(Backoff(attempts=3), False).gives_up(error, 3, 0)
+    assert not RetryPolicy(Backoff(attempts=3), False).gives_up(error, 2, 0)
+    assert RetryPolicy(Backoff(total=5), False).gives_up(error, 1, 5)
+    assert RetryPolicy(Backoff(), False).gives_up(denied, 1, 0)
+    assert not RetryPolicy(Backoff(), True).gives_up(denied, 1, 0)
 
 
 @pytest.mark.parametrize("error", [Cancelled("asked"), TornDown("over")])
 def test_what_was_asked_for_is_never_tried_again(error: Exception) -> None:
     """Not even a manager that persists goes against a command."""
-    assert Retries(Backoff(), True).are_over(error, 1, 0)
+    assert RetryPolicy(Backoff(), True).gives_up(error, 1, 0)
 
 
 def test_peer_may_ask_for_a_longer_wait() -> None:
     """``retry_after`` of an error counts where it is longer; after a fatal error it is the wait, or the cap is."""
-    retries = Retries(Backoff(first=1, cap=8, jitter=0), True)
-    retries.start_over()
+    policy = RetryPolicy(Backoff(first=1, cap=8, jitter=0), True)
+    policy.reset()
     busy, denied = ConnectError("busy"), AccessDenied("no")
     busy.retry_after = 5.0
-    assert retries.next_delay(busy) == 5.0
-    assert retries.next_delay() == 2.0
-    assert retries.next_delay(denied) == 8.0
+    assert policy.next_delay(busy) == 5.0
+    assert policy.next_delay() == 2.0
+    assert policy.next_delay(denied) == 8.0
     denied.retry_after = 0.5
-    assert retries.next_delay(denied) == 0.5
+    assert policy.next_delay(denied) == 0.5
     denied.retry_after = -1.0  # of a client that went wrong; it is no time to wait
-    assert retries.next_delay(denied) == 8.0
-    retries.start_over()
-    assert retries.next_delay() == 1.0
+    assert policy.next_delay(denied) == 8.0
+    policy.reset()
+    assert policy.next_delay() == 1.0

@@ -83,19 +83,17 @@ def test_ten_thousand_failed_attempts() -> None:
     class Failing(Connection):
         """Never connects."""
 
-        address = "nowhere"
-        connected = False
         attempts = 0
 
-        def establish(self, deadline: Deadline) -> None:
+        def try_connect(self) -> bool:
             """Fail."""
             self.attempts += 1
             raise ConnectError("no")
 
-        def announce(self) -> None:
-            """Never happens."""
+        def disconnect(self) -> None:
+            """Nothing is held."""
 
-        def release(self, reason: BaseException, timeout: float) -> None:
+        def teardown(self) -> None:
             """Nothing is held."""
 
     connection = Failing()

@@ -7,7 +7,6 @@ import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from time import time
 
 import pytest
 from hypothesis import given
@@ -26,7 +25,7 @@ SECRET = b"swordfish"
 
 def note(recorder: Recorder, direction: str, data: bytes) -> None:
     """Keep a piece, as a link does."""
-    recorder.append((time(), direction, data[:PIECE], len(data)))
+    recorder.add(direction, data, len(data))
 
 
 def shown(history: list[Record] | History) -> list[str]:
@@ -192,7 +191,7 @@ class TestConnection:
         with connection_pair(record_to=tmp_path) as (connection, _):
             pass
         for number in range(KEPT + 5):
-            connection.tell_end(PeerClosed(f"end {number}"))
+            connection.emit_end(PeerClosed(f"end {number}"))
         assert len(list(tmp_path.iterdir())) == 2 * KEPT
         last = max(tmp_path.glob("*.txt"), key=lambda path: path.name)
         assert f"end {KEPT + 4}" in last.read_text()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from cnx.testing import PATIENCE
-from cnx.threads.condition import Flag, Gate, Monitor
+from cnx.threads.condition import Condition, Flag, Gate
 from tests.helpers.interrupts import interrupt, strike
 
 
@@ -20,15 +20,15 @@ def test_gate_remembers_that_it_was_opened() -> None:
 
 def test_wait_for_returns_what_holds() -> None:
     """It returns the answer as soon as it is true, and the last one when time is up."""
-    monitor = Monitor()
-    assert monitor.wait_for(lambda: 7, 0.0) == 7
-    assert monitor.wait_for(lambda: 0, 0.01) == 0
-    assert not monitor.gates
+    condition = Condition()
+    assert condition.wait_for(lambda: 7, 0.0) == 7
+    assert condition.wait_for(lambda: 0, 0.01) == 0
+    assert not condition.gates
 
 
 def test_all_who_wait_look_again() -> None:
     """One change wakes every thread, and each claims only what is there."""
-    monitor = Monitor()
+    condition = Condition()
     free: list[int] = []
     taken: list[int] = []
 
@@ -38,33 +38,33 @@ def test_all_who_wait_look_again() -> None:
             return True
         return False
 
-    threads = [threading.Thread(target=monitor.wait_for, args=(claim, PATIENCE)) for _ in range(8)]
+    threads = [threading.Thread(target=condition.wait_for, args=(claim, PATIENCE)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for number in range(8):
-        with monitor.lock:
+        with condition.lock:
             free.append(number)
-        monitor.notify()
+        condition.notify()
     for thread in threads:
         thread.join(PATIENCE)
     assert sorted(taken) == list(range(8))
-    assert not monitor.gates
+    assert not condition.gates
 
 
 def test_handler_on_the_waiting_thread_is_not_missed() -> None:
     """Wherever a signal handler strikes while its own thread waits, what it changes ends the wait."""
     at, struck = 0, True
     while struck:
-        monitor = Monitor()
+        condition = Condition()
         state: list[int] = []
 
-        def change(monitor: Monitor = monitor, state: list[int] = state) -> None:
-            with monitor.lock:
+        def change(condition: Condition = condition, state: list[int] = state) -> None:
+            with condition.lock:
                 state.append(1)
-            monitor.notify()
+            condition.notify()
 
         backstop = threading.Timer(PATIENCE, change)
-        struck, _ = strike(lambda m=monitor, s=state: m.wait_for(lambda: s, 0.05), change, at)  # type: ignore[misc]
+        struck, _ = strike(lambda m=condition, s=state: m.wait_for(lambda: s, 0.05), change, at)  # type: ignore[misc]
         assert bool(state) == struck
         backstop.cancel()
         at += 1
@@ -75,15 +75,15 @@ def test_interrupt_leaves_no_lock_behind() -> None:
     """Wherever Ctrl-C strikes, the lock is free and nobody is taken for waiting."""
     at, struck = 0, True
     while struck:
-        monitor = Monitor()
-        struck, raised = strike(lambda m=monitor: m.wait_for(lambda: False, 0.0), interrupt, at)  # type: ignore[misc]
+        condition = Condition()
+        struck, raised = strike(lambda m=condition: m.wait_for(lambda: False, 0.0), interrupt, at)  # type: ignore[misc]
         assert (raised is None) != struck
         free: list[int] = []
-        other = threading.Thread(target=monitor.wait_for, args=(lambda f=free: f.append(1) or True, 0.0), daemon=True)
+        other = threading.Thread(target=condition.wait_for, args=(lambda f=free: f.append(1) or True, 0.0), daemon=True)
         other.start()
         other.join(PATIENCE)
         assert free
-        assert not monitor.gates
+        assert not condition.gates
         at += 1
     assert at > 5
 

@@ -12,9 +12,10 @@ import pytest
 
 from cnx.connections.sockets import SocketConnection
 from cnx.errors import TimedOut
-from cnx.link.life import READER, WRITER
+from cnx.link.link import Role
 from cnx.testing import connection_pair, wait_until
 from cnx.threads.locks import Lock, within
+from tests.helpers.inside import link_of
 from tests.helpers.interrupts import interrupt, strike
 
 PATIENCE = 30.0
@@ -84,38 +85,36 @@ def test_interrupts_leave_no_role_behind(strike_soon: Callable[[], None]) -> Non
 
     for _ in range(INTERRUPTS):
         with connection_pair() as (connection, peer):
-            link = connection._current()
+            link = link_of(connection)
             with suppress(Struck):
                 strike_soon()
                 exchange(connection, peer)
-            wait_until(lambda link=link: link.vacant == {READER: True, WRITER: True}, "the roles")  # type: ignore[misc]
+            wait_until(lambda link=link: link.reader.is_free() and link.writer.is_free(), "the roles")  # type: ignore[misc]
 
 
 def test_a_role_is_for_one_thread() -> None:
     """However many threads want a role at once, one has it."""
-    with connection_pair() as (connection, _):
-        link = connection._current()
-        inside, most, taken = 0, 0, 0
+    role = Role()
+    inside, most, taken = 0, 0, 0
 
-        def take() -> None:
-            nonlocal inside, most, taken
-            for _ in range(5000):
-                try:
-                    del link.vacant[WRITER]
-                except KeyError:
-                    continue
-                inside += 1
-                most, taken = max(most, inside), taken + 1
-                inside -= 1
-                link.vacant[WRITER] = True
+    def play() -> None:
+        nonlocal inside, most, taken
+        inside += 1
+        most, taken = max(most, inside), taken + 1
+        inside -= 1
 
-        threads = [threading.Thread(target=take) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(PATIENCE)
-        assert most == 1
-        assert taken > 0
+    def take() -> None:
+        for _ in range(5000):
+            role.perform(threading.get_ident(), play)
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert most == 1
+    assert taken > 0
+    assert role.is_free()
 
 
 def test_interrupted_wait_leaves_it_with_its_owner(strike_soon: Callable[[], None]) -> None:
@@ -172,7 +171,7 @@ def test_interrupted_request_leaves_the_turn_to_others() -> None:
             answering.start()
             struck, raised = strike(lambda: connection.request(b"?\r\n", timeout=PATIENCE), interrupt, at)
             assert raised is None or isinstance(raised, KeyboardInterrupt), f"point {at}: {raised!r}"
-            assert not connection._requesting._is_owned(), f"point {at}"  # type: ignore[attr-defined]
+            assert not connection._cnx.requests._is_owned(), f"point {at}"  # type: ignore[attr-defined]
             connection.disconnect()
             answering.join(PATIENCE)
         at += 1
