@@ -8,6 +8,10 @@ import io
 __all__ = ["ReceiveBuffer", "may_exceed"]
 
 
+CUT_AT_ONCE = 32 * 1024
+"""Bytes in which lines are cut at once."""
+
+
 class ReceiveBuffer:
     """A queue of bytes that remembers how far it was searched.
 
@@ -17,7 +21,8 @@ class ReceiveBuffer:
     Attributes:
         exhausted: no complete message is in it, nor anything bad: who looked last found none, or took all; for a
             framing to set that does not use :meth:`cut_all`.
-        lines: lines in front of all other bytes, cut already by :meth:`cut_lines`, the first one last.
+        lines: lines in front of all other bytes, cut already by :meth:`cut_lines`, the first one last. It is always the
+            same list.
     """
 
     __slots__ = ("_data", "_searched", "_separator", "_start", "exhausted", "lines")
@@ -38,6 +43,8 @@ class ReceiveBuffer:
     def append(self, data: bytes) -> None:
         """Add bytes at the end."""
         self.exhausted = False
+        if self.lines:
+            self._uncut()
         start = self._start
         waiting = len(self._data) - start
         if not waiting:
@@ -133,7 +140,7 @@ class ReceiveBuffer:
 
     def clear(self) -> None:
         """Remove everything."""
-        self.lines = []
+        self.lines.clear()
         self._data, self._start, self._searched = b"", 0, 0
 
     def cut_all(self, separator: bytes, limit: int) -> list[bytes] | None:
@@ -161,8 +168,13 @@ class ReceiveBuffer:
         return pieces
 
     def cut_lines(self, limit: int) -> bool:
-        """Cut all lines that are complete; return whether there are any, and none is longer than ``limit`` bytes."""
-        end = self.find(b"\n") + 1 and self._data.rfind(b"\n") + 1
+        """Cut the first lines that are complete; return whether there are any, and none is longer than ``limit`` bytes.
+
+        It cuts no more than :data:`CUT_AT_ONCE` bytes, so that little has to be undone, whatever waits behind them.
+        """
+        if self.lines:
+            self._uncut()
+        end = self.find(b"\n") + 1 and self._data.rfind(b"\n", self._start, self._start + CUT_AT_ONCE) + 1
         if not end:
             return False
         whole = self._data[self._start : end]
@@ -170,17 +182,17 @@ class ReceiveBuffer:
             return False
         lines = io.BytesIO(whole).readlines()
         lines.reverse()
-        self._start = end
-        self.lines = lines
+        self._start = end  # the bytes stay in front of it, for _uncut()
+        self.lines.extend(lines)
         return True
 
     def _uncut(self) -> None:
-        """Put the lines back; one at a time, as another thread may be taking one."""
-        lines, parts = self.lines, []
+        """Put back the lines that are left; one at a time, as another thread may be taking one."""
+        lines = self.lines
         while lines:
             with contextlib.suppress(IndexError):
-                parts.append(lines.pop())
-        self._data, self._start, self._searched = b"".join([*parts, self._data[self._start :]]), 0, 0
+                self._start -= len(lines.pop())
+        self._searched = 0
 
     def _compact(self) -> None:
         del self._data[: self._start]  # type: ignore[union-attr]  # only called on a bytearray

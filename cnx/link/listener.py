@@ -1,4 +1,8 @@
-"""The threads that attend to links."""
+"""Listener and Pump: the threads that serve links.
+
+A listener waits for input on the descriptors of any number of links. A pump serves one link whose transport has no
+descriptor, by blocking in the transport's own ``read``. The link itself decides what to do, see :mod:`cnx.link.link`.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +16,20 @@ from time import monotonic
 
 from cnx.errors import ConnectError, ConnectionLost
 from cnx.link.link import Link
-from cnx.link.selector import Watch, new_watch
+from cnx.link.selector import Selector, new_selector
 from cnx.link.timers import Timer, Timers
-from cnx.threads.condition import Monitor
+from cnx.threads.condition import Condition
 
 __all__ = ["Listener", "Pump"]
 
 log = logging.getLogger(__name__)
 
 _LOOK_AGAIN = 0.25
-"""Seconds after which a thread that cannot be woken looks for new subscribers and timers."""
+"""Seconds between checks for new subscribers and timers, for a pump, which cannot be woken."""
 
 
 class _Attendant:
-    """What both kinds of threads share: a name, timers, and a thread that is there while it has work.
+    """What both kinds share: a name, timers, and a thread that exists while it has work.
 
     Attributes:
         ident: of the thread while it runs, else 0.
@@ -33,13 +37,13 @@ class _Attendant:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._thread: threading.Thread | None = None  # that has work
-        self._last: threading.Thread | None = None  # that had, and may be at its very end
+        self._thread: threading.Thread | None = None  # the one that has work
+        self._last: threading.Thread | None = None  # the last one that had work; it may still be about to end
         self.ident = 0
         self._begin()
 
     def _begin(self) -> None:
-        self._changed = Monitor()
+        self._changed = Condition()
         self._lock = self._changed.lock
         self._timers = Timers()
 
@@ -48,7 +52,7 @@ class _Attendant:
         self._timers.add(timer)
 
     def abandon(self) -> None:
-        """Forget thread and timers in a forked child process."""
+        """Forget the thread and the timers in a forked child process."""
         self._thread, self.ident = None, 0
         self._begin()
 
@@ -62,10 +66,10 @@ class _Attendant:
 
 
 class Listener(_Attendant):
-    """A thread that waits for input on links and tells their subscribers. Thread-safe.
+    """A thread that waits for input on links and emits it to their subscribers. Thread-safe.
 
-    A connection makes one for each link, unless it is given one to share with other connections. The thread starts
-    with the first link and ends with the last; it never wakes up without a reason.
+    A connection makes one for each link, unless it gets one to share with other connections. The thread starts with the
+    first link and ends with the last one; it does not wake up periodically.
 
     Args:
         name: what the thread is called, after ``cnx listener``.
@@ -75,65 +79,65 @@ class Listener(_Attendant):
         super().__init__(f"cnx listener {name}")
         self._links: dict[int, Link] = {}
         self._poked: set[Link] = set()
-        self._watch: Watch | None = None
+        self._selector: Selector | None = None
 
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self._links)} links>"
 
     def add(self, link: Link) -> None:
-        """Attend to ``link``."""
+        """Serve ``link``."""
         with self._lock:
-            watch = self._watch or new_watch()
+            selector = self._selector or new_selector()
             try:
-                watch.add(link.fd)
+                selector.add(link.fd)
                 self._links[link.fd] = link
-                if self._watch is None:
-                    self._watch = watch
-                    self._start(partial(self._run, watch))
+                if self._selector is None:
+                    self._selector = selector
+                    self._start(partial(self._run, selector))
             except BaseException:
                 self.remove(link)
                 if self._thread is None:
-                    self._watch = None
-                    watch.close()
+                    self._selector = None
+                    selector.close()
                 raise
-        self._changed.notify()  # who waits for the end of the thread need not wait for that of this link
+        self._changed.notify()  # join() returns, as the thread goes on with this link
 
     def arm(self, link: Link, interest: int) -> None:
-        """Ask to be told of ``interest``, once."""
-        watch = self._watch
-        if watch is not None:
+        """Wait for ``interest`` on the descriptor of ``link``: ``NOTHING``, ``HANGUP`` or ``INPUT``."""
+        selector = self._selector
+        if selector is not None:
             try:  # not suppress(): this runs for every message
-                watch.arm(link.fd, interest)
+                selector.arm(link.fd, interest)
             except (OSError, ValueError) as error:
-                log.debug("%s is closed at this moment: %s", link.transport.address, error)
+                log.debug("%s is just being closed: %s", link.transport.address, error)
 
     def poke(self, link: Link) -> None:
-        """Have the thread look at ``link``."""
+        """Wake the thread to call ``link.attend()``."""
         if self._links.get(link.fd) is link:
             self._poked.add(link)
-            self._with_watch(lambda watch: watch.poke())
+            self._with_selector(lambda selector: selector.poke())
 
     def rest(self, link: Link, delay: float) -> None:
-        """Look at ``link`` again after ``delay`` seconds."""
+        """Call ``link.on_rested()`` after ``delay`` seconds."""
         self.schedule(Timer(link, delay, link.on_rested, periodic=False))
 
     def schedule(self, timer: Timer) -> None:
         """Run ``timer`` on this thread."""
         super().schedule(timer)
         if self.ident != get_ident():
-            self._with_watch(lambda watch: watch.poke())
+            self._with_selector(lambda selector: selector.poke())
 
     def remove(self, link: Link) -> None:
-        """Attend to ``link`` no more."""
+        """Stop serving ``link``."""
         self._timers.tidy()
         with self._lock:
             if self._links.get(link.fd) is link:
                 del self._links[link.fd]
-                self._with_watch(lambda watch: watch.remove(link.fd))
-                self._with_watch(lambda watch: watch.poke())
+                self._with_selector(lambda selector: selector.remove(link.fd))
+                self._with_selector(lambda selector: selector.poke())
 
     def join(self, timeout: float) -> None:
-        """Wait for the end of the thread if it has no links left."""
+        """Wait until the thread has ended, if it has no links left."""
         thread = self._last
         if thread is not None and thread is not threading.current_thread():
             end = monotonic() + timeout
@@ -144,25 +148,25 @@ class Listener(_Attendant):
     def abandon(self) -> None:
         super().abandon()
         self._links.clear()
-        self._with_watch(lambda watch: watch.close())
-        self._watch = None
+        self._with_selector(lambda selector: selector.close())
+        self._selector = None
 
-    def _with_watch(self, action: Callable[[Watch], object]) -> None:
-        watch = self._watch
-        if watch is not None:
-            with contextlib.suppress(OSError, ValueError):  # closed at this moment: its links are settled
-                action(watch)
+    def _with_selector(self, action: Callable[[Selector], object]) -> None:
+        selector = self._selector
+        if selector is not None:
+            with contextlib.suppress(OSError, ValueError):  # just being closed: all links are settled
+                action(selector)
 
-    def _run(self, watch: Watch) -> None:
+    def _run(self, selector: Selector) -> None:
         self.ident = get_ident()
-        wait, gone, timers, links = watch.wait, watch.gone, self._timers, self._links
+        wait, gone, timers, links = selector.wait, selector.gone, self._timers, self._links
         while links or not self._may_end():
             due = timers.remaining() if timers.any else None
             for fd, event in wait(due):
-                link = links.get(fd)  # there is none for what only wakes
+                link = links.get(fd)  # None for a descriptor that only wakes the thread
                 if link is not None:
                     try:
-                        link.attend(True, event & gone)
+                        link.attend(readable=True, gone=bool(event & gone))
                     except BaseException as error:
                         _give_up(link, error)
             if self._poked:
@@ -170,7 +174,7 @@ class Listener(_Attendant):
             if due is not None:
                 timers.run_due()
         self._changed.notify()
-        watch.close()
+        selector.close()
 
     def _attend_to_poked(self) -> None:
         for _ in range(len(self._poked)):
@@ -181,11 +185,11 @@ class Listener(_Attendant):
                 _give_up(poked, error)
 
     def _may_end(self) -> bool:
-        """Whether there are no links; then new ones get a new thread."""
+        """Return whether there are no links; if so, the next link starts a new thread."""
         with self._lock:
             if not self._links:
                 self._poked.clear()
-                self._watch, self._thread, self.ident = None, None, 0
+                self._selector, self._thread, self.ident = None, None, 0
             return not self._links
 
 
@@ -197,7 +201,7 @@ class Pump(_Attendant):
         self._link: Link | None = None
 
     def add(self, link: Link) -> None:
-        """Read ``link`` until it ends."""
+        """Serve ``link`` until it ends."""
         self._link = link
         self._start(self._run)
 
@@ -205,14 +209,14 @@ class Pump(_Attendant):
         """Do nothing: the thread reads all the time."""
 
     def poke(self, link: Link) -> None:
-        """Wake the thread if it waits for others; ``shutdown`` of the transport wakes it from reading."""
+        """Wake the thread if it waits for other threads; ``shutdown`` of the transport wakes it from a read."""
         link.notify()
 
     def rest(self, link: Link, delay: float) -> None:
         """Do nothing: the thread is the only reader."""
 
     def remove(self, link: Link) -> None:
-        """Read no more."""
+        """Stop serving the link."""
         self._link = None
 
     def join(self, timeout: float) -> None:
@@ -233,6 +237,6 @@ class Pump(_Attendant):
 
 
 def _give_up(link: Link, error: BaseException) -> None:
-    """End a link whose handler raised what no handler must raise, such as ``SystemExit``; the thread goes on."""
+    """End a link whose handler raised something like ``SystemExit``; the thread goes on with other links."""
     log.exception("%s: the link ends, as a handler raised %r", link.transport.address, error)
     link.end(ConnectionLost(f"a handler of {link.transport.address} raised {error!r}"))

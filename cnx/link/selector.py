@@ -1,4 +1,8 @@
-"""Waiting for input on many descriptors, where any thread may say which ones matter."""
+"""Selector: wait for input on many descriptors, while any thread may change which ones to wait for.
+
+A change takes effect at once on a thread that is already waiting. ``epoll`` allows that; on other systems a socket pair
+wakes the thread. The module ``selectors`` of the standard library does not promise it.
+"""
 
 from __future__ import annotations
 
@@ -11,32 +15,32 @@ from typing import Protocol
 
 from cnx.threads.locks import Lock
 
-__all__ = ["AWAY", "HANGUP", "INPUT", "NOTHING", "EpollWatch", "PollWatch", "Watch", "new_watch"]
+__all__ = ["HANGUP", "INPUT", "NOTHING", "EpollSelector", "PollSelector", "Selector", "new_selector"]
 
-NOTHING, HANGUP, INPUT, AWAY = range(4)
-"""What to be told of: nothing for a moment, only that the peer is gone, that and input, or nothing for a while."""
+NOTHING, HANGUP, INPUT = range(3)
+"""What to report for a descriptor: nothing; that the peer is gone, once; or that, and input."""
 
 
-class Watch(Protocol):
+class Selector(Protocol):
     """What a listener waits with.
 
     Attributes:
-        wait: returns the descriptors with news and their events, at the latest after so many seconds (``None``: no
-            limit); one that was not added only woke the thread.
-        gone: what of an event says that the peer may be gone.
+        wait: waits for at most so many seconds (``None``: no limit); returns ready descriptors with their events. A
+            descriptor that was never added has only woken the thread.
+        gone: mask of the events which say that the peer may be gone.
     """
 
     wait: Callable[[float | None], list[tuple[int, int]]]
     gone: int
 
     def add(self, fd: int) -> None:
-        """Take a descriptor in, not armed."""
+        """Add a descriptor, armed for nothing."""
 
     def arm(self, fd: int, interest: int) -> None:
-        """Say what to report of ``fd``: input again and again, all else once; also a thread that waits takes note."""
+        """Set what to report for ``fd``: input repeatedly, anything else once. Effective at once, also in ``wait``."""
 
     def remove(self, fd: int) -> None:
-        """Take a descriptor out, before it is closed."""
+        """Remove a descriptor, before it is closed."""
 
     def poke(self) -> None:
         """Make ``wait`` return."""
@@ -48,33 +52,27 @@ class Watch(Protocol):
 _IN, _GONE, _BROKEN, _ONCE = (getattr(select, f"EPOLL{name}", 0) for name in ("IN", "RDHUP", "HUP", "ONESHOT"))
 
 
-class EpollWatch(Watch):
-    """A watch on Linux."""
+class EpollSelector(Selector):
+    """The selector for Linux."""
 
     gone = _GONE | _BROKEN | getattr(select, "EPOLLERR", 0)
-    # epoll always tells that a socket is shut down in both directions; once is enough where nothing is asked for
+    # epoll always reports that a socket is shut down in both directions; ONESHOT makes it report that only once
     _events = _ONCE, _ONCE | _GONE, _GONE | _IN  # for NOTHING, HANGUP, INPUT
     _always_ready = -1
 
     def __init__(self) -> None:
-        if EpollWatch._always_ready < 0:
-            EpollWatch._always_ready = os.eventfd(1)  # one for the process: arming it wakes a waiting thread
-        self._ready = EpollWatch._always_ready  # another thread may make its first watch at the same moment
+        if EpollSelector._always_ready < 0:
+            EpollSelector._always_ready = os.eventfd(1)  # one for the process: arming it wakes a waiting thread
+        self._ready = EpollSelector._always_ready  # another thread may make the first selector at the same moment
         self._epoll = select.epoll()
         self._epoll.register(self._ready, 0)
-        self.wait = self._epoll.poll  # straight, as this runs for every message
+        self.wait = self._epoll.poll  # without a method in between, as this runs for every message
 
     def add(self, fd: int) -> None:
         self._epoll.register(fd, self._events[NOTHING])
 
     def arm(self, fd: int, interest: int) -> None:
-        if interest == AWAY:
-            self.remove(fd)
-            return
-        try:
-            self._epoll.modify(fd, self._events[interest])
-        except FileNotFoundError:  # it was away
-            self._epoll.register(fd, self._events[interest])
+        self._epoll.modify(fd, self._events[interest])
 
     def remove(self, fd: int) -> None:
         with contextlib.suppress(OSError):
@@ -87,10 +85,10 @@ class EpollWatch(Watch):
         self._epoll.close()
 
 
-class PollWatch(Watch):
-    """A watch for systems without epoll: arming wakes the waiting thread, which costs more.
+class PollSelector(Selector):
+    """The selector for systems without epoll: arming wakes the waiting thread, which costs more.
 
-    Whether the peer is gone cannot be told there, so it always may be.
+    It cannot tell input from the end of the connection, so it always reports that the peer may be gone.
     """
 
     gone = 1
@@ -143,6 +141,6 @@ def _readable(fds: list[int], timeout: float | None) -> list[int]:
     return [fd for fd, _ in poll.poll(None if timeout is None else timeout * 1000)]
 
 
-def new_watch() -> Watch:
-    """Return the best watch that this system has."""
-    return EpollWatch() if hasattr(select, "epoll") and hasattr(os, "eventfd") else PollWatch()
+def new_selector() -> Selector:
+    """Return the best selector that this system has."""
+    return EpollSelector() if hasattr(select, "epoll") and hasattr(os, "eventfd") else PollSelector()

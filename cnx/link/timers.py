@@ -1,4 +1,4 @@
-"""What a link's thread does after a time."""
+"""Timers: actions that the thread of a link runs after some time."""
 
 from __future__ import annotations
 
@@ -10,46 +10,54 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from cnx.link.life import Life
+from typing import Any, Protocol
 
 __all__ = ["Timer", "Timers"]
 
 log = logging.getLogger(__name__)
 
 
-class Timer:
-    """Something that a link's thread does after a time, and again and again if it is periodic, while the link is up."""
+class Life(Protocol):
+    """What a timer knows of its link: why it ended, if it has, and its address."""
 
-    def __init__(self, link: Life, delay: float, callback: Callable[[], Any], *, periodic: bool = True) -> None:
+    reason: BaseException | None
+
+    @property
+    def address(self) -> str: ...
+
+
+class Timer:
+    """An action that the thread of a link runs after ``delay`` seconds, and again and again if it is periodic.
+
+    It ends with the link. A bound method is held weakly, so that a timer does not keep its connection alive.
+    """
+
+    def __init__(self, link: Life, delay: float, action: Callable[[], Any], *, periodic: bool = True) -> None:
         self.link = link
         self.delay = delay
         self.active = True
         self._periodic = periodic
-        self._callback: Callable[[], Callable[[], Any] | None]
-        # the thread must not keep a connection alive that nobody else uses
-        self._callback = weakref.WeakMethod(callback) if inspect.ismethod(callback) else lambda: callback
+        self._action: Callable[[], Callable[[], Any] | None]
+        self._action = weakref.WeakMethod(action) if inspect.ismethod(action) else lambda: action
 
     def cancel(self) -> None:
-        """Do it no more. Any thread."""
+        """Do not run it again. Any thread."""
         self.active = False
 
     def run(self) -> bool:
-        """Do it once; return whether to do it again."""
-        callback = self._callback()
-        if not self.active or callback is None or self.link.reason is not None:
+        """Run it once; return whether to run it again."""
+        action = self._action()
+        if not self.active or action is None or self.link.reason is not None:
             return False
         try:
-            callback()
+            action()
         except BaseException:  # SystemExit, too: the thread has to go on
-            log.exception("%s: a scheduled action failed", self.link.transport.address)
+            log.exception("%s: a scheduled action failed", self.link.address)
         return self._periodic and self.active and self.link.reason is None
 
 
 class Timers:
-    """Timers by the time when they are due. Any thread may add; the rest is for the thread that runs them.
+    """Timers, in the order in which they are due. Any thread may add one; the rest is for the thread that runs them.
 
     Attributes:
         any: there are some.
@@ -72,7 +80,7 @@ class Timers:
         self._untidy = True
 
     def remaining(self) -> float | None:
-        """Return the seconds until the next one is due."""
+        """Return the seconds until the next timer is due; ``None`` if there is none."""
         self.any = False  # before looking, so that no addition is missed
         while self._added:
             heapq.heappush(self._heap, self._added.popleft())
@@ -86,8 +94,8 @@ class Timers:
         return max(0.0, self._heap[0][0] - monotonic())
 
     def run_due(self) -> None:
-        """Run those whose time has come."""
-        now = monotonic()  # what is due again after that has to wait for others
+        """Run the timers that are due."""
+        now = monotonic()  # a timer that is due again after that waits for the others
         while self._heap and self._heap[0][0] <= now:
             timer = heapq.heappop(self._heap)[2]
             if timer.run():

@@ -1,4 +1,4 @@
-"""Transports: open ways to move bytes. Each is used once, for one link, and then thrown away."""
+"""Transports: open ways to move bytes, such as a connected socket. Each is used once, for one link."""
 
 from cnx.transports.transport import Transport
 

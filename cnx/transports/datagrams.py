@@ -1,9 +1,10 @@
-"""UDP sockets."""
+"""UdpTransport: a UDP socket with one peer."""
 
 from __future__ import annotations
 
 import logging
 import socket
+from time import monotonic
 from typing import Any
 
 from cnx.deadline import Deadline
@@ -17,20 +18,23 @@ log = logging.getLogger(__name__)
 
 
 class UdpTransport(SocketTransport):
-    """A UDP socket with one peer; every read and write is one datagram, empty ones too.
+    """A UDP socket with one peer; every read and every write is one datagram, which may be empty.
 
-    "Port unreachable", which the peer's host may answer while nobody listens there, does not end it: with UDP a
-    peer may come and go. It is logged.
+    While nothing listens at the peer, its host may answer "port unreachable". That is logged and does not end the link,
+    because with UDP a peer may come and go.
     """
 
     full = 0
 
     def read(self, size: int, timeout: float | None) -> bytes:
+        end = None if timeout is None else monotonic() + timeout
+        left = timeout
         while True:
             try:
-                return super().read(size, timeout)
+                return super().read(size, left)
             except OSError as error:
                 self._bear_refusal(error)
+            left = None if end is None else max(0.0, end - monotonic())
 
     def read_now(self, size: int) -> bytes | None:
         while True:
@@ -40,16 +44,19 @@ class UdpTransport(SocketTransport):
                 self._bear_refusal(error)
 
     def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
+        end = None if timeout is None else monotonic() + timeout
+        left = timeout
         while True:
             try:
-                return super().write(data, timeout)
-            except OSError as error:  # it is about an earlier datagram, and told once
+                return super().write(data, left)
+            except OSError as error:  # it is about an earlier datagram, and reported once
                 self._bear_refusal(error)
+            left = None if end is None else max(0.0, end - monotonic())
 
     def _bear_refusal(self, error: OSError) -> None:
         if not isinstance(error.__cause__, ConnectionRefusedError):
             raise error
-        log.info("%s: nobody listens there now", self.address)
+        log.info("%s: port unreachable: nothing listens there at the moment", self.address)
 
     def _end(self) -> bytes:
         return super()._end() if self._shut else b""

@@ -1,4 +1,4 @@
-"""Calls that nothing can interrupt."""
+"""Make calls that cannot be interrupted, such as those of the system's resolver, within a deadline."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ T = TypeVar("T")
 def call_detached(
     action: Callable[[], T], doing: str, deadline: Deadline, discard: Callable[[T], object] = lambda result: None
 ) -> T:
-    """Return what ``action`` returns, or raise what it raises, made on a thread of its own.
+    """Call ``action`` on a thread of its own; return what it returns, or raise what it raises.
 
-    If the deadline ends first, that thread is left to end by itself, and what it returns after all is given to
-    ``discard``.
+    If the deadline ends first, that thread is left to end by itself, and ``discard`` is called with its late result.
 
     Args:
-        action: what may block for long.
+        action: the call, which may block for a long time.
         doing: what it does, for messages and the name of the thread.
-        deadline: when not to wait any longer.
-        discard: lets go of a result that comes too late.
+        deadline: when to stop waiting.
+        discard: releases a late result.
 
     Raises:
         Cancelled, TimedOut: the deadline ended.
@@ -35,7 +34,7 @@ def call_detached(
     results: list[T] = []
     errors: list[BaseException] = []
     over = Gate()
-    claim = threading.Lock()  # taken by the one who is first: the call that is over, or the caller who has left
+    claim = threading.Lock()  # whichever comes first takes it: the end of the call, or the caller that gives up
 
     def run() -> None:
         try:

@@ -1,4 +1,4 @@
-"""Opening stream sockets: TCP over IPv4 and IPv6, and unix sockets."""
+"""Open stream sockets, within a deadline: TCP over IPv4 and IPv6, and unix sockets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cnx.transports.sockets import SocketOptions, SocketTransport
 __all__ = ["open_tcp", "open_unix"]
 
 _TRY_AGAIN = 0.02
-"""Seconds after which a unix socket whose queue was full is tried again; nothing tells when it is not any more."""
+"""Seconds between attempts while the queue of a unix socket is full; the system does not report when there is room."""
 
 
 def open_tcp(host: str, port: int, deadline: Deadline, options: SocketOptions) -> SocketTransport:
@@ -48,8 +48,8 @@ def open_unix(path: str, deadline: Deadline) -> SocketTransport:
     """Connect to the unix socket at ``path``.
 
     Raises:
-        ConnectError: nobody listens there.
-        Cancelled, TimedOut: the deadline ended while too many others were waiting there.
+        ConnectError: nothing listens there.
+        Cancelled, TimedOut: the deadline ended while its queue was full.
     """
     doing = f"connecting to {path}"
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -92,14 +92,15 @@ def connect_socket(sock: socket.socket, address: Any, deadline: Deadline) -> Non
 
     def wake() -> None:
         with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)  # ends a connection attempt and wakes whoever waits for it
+            sock.shutdown(socket.SHUT_RDWR)  # ends the connection attempt and wakes the thread that waits for it
 
     with deadline.waking(wake):
         if not _connected_at_once(sock, address):
             _wait_until_connected(sock, doing, deadline)
         deadline.check(doing)
-    if sock.getsockname() == sock.getpeername():  # TCP allows it where the port happens to be chosen as one's own
-        raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens there; the system connected it with itself")
+    # TCP connects a socket to itself if the system has chosen the very port of the peer as the local port.
+    if sock.getsockname() == sock.getpeername():
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "nothing listens there; the socket was connected to itself")
 
 
 def _connected_at_once(sock: socket.socket, address: Any) -> bool:
@@ -111,11 +112,11 @@ def _connected_at_once(sock: socket.socket, address: Any) -> bool:
 
 
 def _wait_until_connected(sock: socket.socket, doing: str, deadline: Deadline) -> None:
-    """Wait for the end of a connection attempt; only Linux wakes a waiter by shutdown, so others look again."""
+    """Wait for the end of a connection attempt. Only on Linux does shutdown() end this wait; other systems poll."""
     slices = None if sys.platform == "linux" else 0.1
     ready: Any = False
     while not ready:
-        deadline.check(doing)  # it may have been cancelled just before there was an attempt to end
+        deadline.check(doing)  # it may have been cancelled before there was an attempt that shutdown() could end
         waits = [seconds for seconds in (deadline.remaining(), slices) if seconds is not None]
         if sys.platform == "win32":
             ready = any(select.select([], [sock], [sock], min(waits, default=None)))

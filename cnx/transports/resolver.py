@@ -1,8 +1,10 @@
-"""Addresses of host names."""
+"""Look up the addresses of host names, and check names and ports."""
 
 from __future__ import annotations
 
 import contextlib
+import ipaddress
+import re
 import socket
 from typing import Any
 
@@ -10,7 +12,38 @@ from cnx.deadline import Deadline
 from cnx.errors import ConnectError
 from cnx.transports.detached import call_detached
 
-__all__ = ["reason_of", "resolve", "shown"]
+__all__ = ["checked_host", "checked_port", "reason_of", "resolve", "shown"]
+
+_PLAIN = re.compile(r"([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
+"""A name, or an IPv4 address, that needs no further check."""
+
+
+def checked_host(host: str, what: str = "host") -> str:
+    """Return ``host`` if it can be a name or an address; raises TypeError, ValueError."""
+    if not isinstance(host, str):
+        raise TypeError(f"{what} must be text, not {host!r}")
+    if _PLAIN.fullmatch(host):
+        return host
+    if not host or any(character.isspace() or character in "/[]@?#\x00" for character in host):
+        raise ValueError(f"{what} must be a name or an address, not {host!r}")
+    try:
+        host.encode("idna")
+        if ":" in host:
+            ipaddress.IPv6Address(host)
+    except ValueError as error:  # UnicodeError is one
+        raise ValueError(
+            f"{what} must be a name or an address, not {host!r}: {error}; pass the port separately"
+        ) from error
+    return host
+
+
+def checked_port(port: int) -> int:
+    """Return ``port`` if it is a port number; raises TypeError, ValueError."""
+    if not isinstance(port, int) or isinstance(port, bool):
+        raise TypeError(f"port must be a number, not {port!r}")
+    if not 1 <= port <= 65535:
+        raise ValueError(f"port must be between 1 and 65535, not {port}")
+    return port
 
 
 def resolve(host: str, port: int, kind: int, deadline: Deadline) -> list[tuple[int, Any]]:
@@ -21,12 +54,12 @@ def resolve(host: str, port: int, kind: int, deadline: Deadline) -> list[tuple[i
 
     Args:
         host: a name, an IPv4 or an IPv6 address.
-        port: what the addresses are completed with.
+        port: the port that the addresses shall have.
         kind: ``socket.SOCK_STREAM`` or ``socket.SOCK_DGRAM``.
         deadline: when to give up.
 
     Raises:
-        ConnectError: the name is not known.
+        ConnectError: the name is unknown.
         Cancelled, TimedOut: the deadline ended.
     """
     try:
@@ -45,10 +78,10 @@ def _each_once(found: list[Any]) -> list[tuple[int, Any]]:
 
 
 def shown(host: str, port: int) -> str:
-    """Return host and port as people write them."""
+    """Return host and port as they are written in a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the reason in an error, without its number."""
+    """Return the text of an error without its number."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,7 +1,7 @@
-"""Serial ports: whatever ``serial.serial_for_url`` opens.
+"""Serial ports: everything that ``serial.serial_for_url`` opens.
 
-pyserial opens and configures the port. Where the port has a descriptor, bytes are read and written there: waiting
-ends at once by :meth:`shutdown`, and a read returns all that waits, where pyserial's own ``read`` needs three system
+pyserial opens and configures the port. If the port has a descriptor, bytes are read and written there: :meth:`shutdown`
+ends every wait at once, and a read returns everything that waits, whereas pyserial's own ``read`` needs three system
 calls for each piece.
 """
 
@@ -27,16 +27,16 @@ from cnx.transports.transport import Transport
 __all__ = ["BlockingSerialTransport", "DescriptorSerialTransport", "open_serial"]
 
 _PIECE = 4096
-"""Bytes that Linux hands out in one read of a terminal, at most; to ask for more only costs memory."""
+"""The most bytes that Linux returns in one read of a terminal; asking for more only costs memory."""
 
 _SLICE = 0.2
-"""Seconds after which a port that cannot be woken looks whether it was shut down."""
+"""Seconds between checks for a shutdown, for ports whose calls cannot be woken."""
 
 
 class DescriptorSerialTransport(Transport):
     """An open port with a descriptor: a device, a pty, or pyserial's ``socket://``."""
 
-    full = 1024  # there is more only where it comes quickly; to look for it is then less work than to be told of it
+    full = 1024  # a large read shows that data arrives fast; reading again is then cheaper than waiting for an event
 
     def __init__(self, port: Any, address: str) -> None:
         self.address = address
@@ -60,16 +60,16 @@ class DescriptorSerialTransport(Transport):
 
     def read(self, size: int, timeout: float | None) -> bytes:
         left, end = timeout, None if timeout is None else monotonic() + timeout
-        for _ in ("once", "and once more, as somebody may have cleared the input meanwhile"):
+        for _ in ("once", "and once more, as another program may have flushed the input meanwhile"):
             if not self._wait(self._readable, left):
-                raise TimedOut(f"nothing came from {self.address} within {timeout:g} s")
+                raise TimedOut(f"nothing arrived from {self.address} within {timeout:g} s")
             if data := self._read(size):
                 return data
             left = None if end is None else max(0.0, end - monotonic())
         raise ConnectionLost(f"{self.address}: the device is gone; is it plugged in, or does another program read it?")
 
     def read_now(self, size: int) -> bytes | None:
-        try:  # by itself, as the listener comes here for every 4 KiB
+        try:  # not with _read(): the listener calls this for every 4 KiB
             data = os.read(self._fd, _PIECE if size > _PIECE else size)
         except BlockingIOError:
             return None
@@ -78,7 +78,7 @@ class DescriptorSerialTransport(Transport):
         if data:
             return data
         try:
-            return self.read(size, 0.0)  # which finds out what it is about
+            return self.read(size, 0.0)  # which finds out whether the device is gone
         except TimedOut:
             return None
 
@@ -129,7 +129,7 @@ class DescriptorSerialTransport(Transport):
 class BlockingSerialTransport(Transport):
     """An open port without a descriptor, such as ``loop://``, ``rfc2217://``, or a port on Windows.
 
-    What it cannot be woken from it looks up from every 0.2 s; a timeout of a read may be that late.
+    Calls that cannot be woken check every 0.2 s whether the port was shut down; a timeout may be that late.
     """
 
     def __init__(self, port: Any, address: str) -> None:
@@ -152,7 +152,7 @@ class BlockingSerialTransport(Transport):
             if data:
                 return data
             if end is not None and monotonic() >= end:
-                raise TimedOut(f"nothing came from {self.address} within {timeout:g} s")
+                raise TimedOut(f"nothing arrived from {self.address} within {timeout:g} s")
         raise ConnectionLost(f"{self.address} was closed here")
 
     def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
@@ -161,20 +161,20 @@ class BlockingSerialTransport(Transport):
                 self._set_write_timeout(timeout)
             self._call(self._port.write, bytes(data))
         except serial.SerialTimeoutException:
-            return -1  # how much went out is not known
+            return -1  # how much was sent is not known
         return len(data)
 
     def shutdown(self) -> None:
         self._shut.set()
         for cancel in ("cancel_read", "cancel_write"):
-            with contextlib.suppress(Exception):  # not every kind of port has them; the time slice ends the wait then
+            with contextlib.suppress(Exception):  # not every kind of port has these methods; _SLICE ends the wait then
                 getattr(self._port, cancel)()
 
     def close(self) -> None:
         self._port.close()
 
     def _set_write_timeout(self, timeout: float | None) -> None:
-        if not self.address.startswith("rfc2217:"):  # where it is refused: the network has a timeout of its own
+        if not self.address.startswith("rfc2217:"):  # which refuses it; the network has a timeout of its own
             self._call(setattr, self._port, "write_timeout", timeout)
             self._write_timeout = timeout
 
@@ -188,12 +188,12 @@ class BlockingSerialTransport(Transport):
 
 
 class LoopTransport(BlockingSerialTransport):
-    """The port ``loop://``, which gives back what it is given; it holds 4096 bytes, and blocks for ever when full."""
+    """The port ``loop://``, which returns what is written to it. It holds 4096 bytes, and blocks for ever when full."""
 
     def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
         end = None if timeout is None else monotonic() + timeout
         self._set_write_timeout(_SLICE)
-        for sent in range(len(data)):  # one by one, as it does not tell how much it took of more
+        for sent in range(len(data)):  # byte by byte, as it does not report how many it has taken
             while not self._put(bytes(data[sent : sent + 1])):
                 if self._shut.is_set():
                     raise ConnectionLost(f"{self.address} was closed here")
@@ -210,27 +210,27 @@ class LoopTransport(BlockingSerialTransport):
 
 
 def checked_port(port: str) -> str:
-    """Return ``port`` if it can be a device or a URL that pyserial knows.
+    """Return ``port`` if it can be a device or a URL that pyserial supports.
 
     Raises:
         ValueError: it is neither.
     """
     if not isinstance(port, str) or not port or "\0" in port:
-        raise ValueError(f"port is the name of a device or a URL, not {port!r}")
+        raise ValueError(f"port must be the name of a device or a URL, not {port!r}")
     scheme, separator, _ = port.partition("://")
     kinds = [f"{package}.protocol_{scheme.lower()}" for package in serial.protocol_handler_packages]
     if separator and not (scheme.isalnum() and any(map(importlib.util.find_spec, kinds))):
-        raise ValueError(f"pyserial opens no {scheme}:// URLs")
+        raise ValueError(f"port must be a device or a URL that pyserial supports; {scheme}:// is not one")
     return port
 
 
 def open_serial(url: str, settings: dict[str, Any], deadline: Deadline) -> Transport:
     """Open the port ``url`` with pyserial's ``settings``.
 
-    pyserial cannot be interrupted, so it does so on a thread of its own; what it opens too late is closed again.
+    pyserial cannot be interrupted, so it runs on a thread of its own; a port that it opens too late is closed again.
 
     Raises:
-        ConnectError: it does not exist, is in use, or refuses the settings.
+        ConnectError: the port does not exist, is in use, or refuses the settings.
         Cancelled, TimedOut: the deadline ended.
     """
     try:
@@ -245,6 +245,6 @@ def open_serial(url: str, settings: dict[str, Any], deadline: Deadline) -> Trans
         port.fileno()
     except (OSError, AttributeError):  # io.UnsupportedOperation: a port without a descriptor
         return LoopTransport(port, url) if url.startswith("loop:") else BlockingSerialTransport(port, url)
-    if sys.platform == "win32" or url.startswith("spy:"):  # which wants to see what is read
+    if sys.platform == "win32" or url.startswith("spy:"):  # spy: has to see what is read
         return BlockingSerialTransport(port, url)
     return DescriptorSerialTransport(port, url)

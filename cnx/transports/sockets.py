@@ -1,11 +1,10 @@
-"""Stream sockets that are open."""
+"""SocketTransport: an open stream socket; SocketOptions: how TCP behaves."""
 
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
-import struct
-import sys
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -15,23 +14,20 @@ from cnx.transports.transport import Transport
 
 __all__ = ["SocketOptions", "SocketTransport"]
 
-_DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
-_WAITALL = getattr(socket, "MSG_WAITALL", 0)
-# Windows tells the end of SO_RCVTIMEO as a TimeoutError; elsewhere that is ETIMEDOUT, told once: the link is broken.
-_WOULD_BLOCK = (BlockingIOError, TimeoutError) if sys.platform == "win32" else (BlockingIOError,)
+_DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)  # Windows has none: there, a call that follows a wait does not block
 
 
 @dataclass(frozen=True)
 class SocketOptions:
-    """How TCP behaves; ``None`` leaves a value to the operating system.
+    """How TCP behaves; ``None`` leaves an option to the operating system.
 
     Attributes:
         nodelay: send small messages at once (TCP_NODELAY).
         keepalive: idle seconds before the first probe, seconds between probes, and probes without an answer until
             the link counts as broken (SO_KEEPALIVE); ``None`` for no probes.
         user_timeout: seconds that sent bytes may stay unacknowledged before the link counts as broken
-            (TCP_USER_TIMEOUT; Linux). The system looks when it would send again, which may be as much later; a
-            heartbeat is more exact.
+            (TCP_USER_TIMEOUT; Linux). The system checks when it retransmits, which may be up to twice as late; a
+            heartbeat is more precise.
     """
 
     nodelay: bool = True
@@ -41,14 +37,14 @@ class SocketOptions:
 
     def __post_init__(self) -> None:
         if not isinstance(self.nodelay, bool):
-            raise TypeError(f"nodelay is True or False, not {self.nodelay!r}")
+            raise TypeError(f"nodelay must be True or False, not {self.nodelay!r}")
         if self.keepalive is not None and not _is_keepalive(self.keepalive):
             raise ValueError(
-                "keepalive is (idle s, interval s, count), whole numbers from 1 to (32767, 32767, 127), or None, "
+                "keepalive must be (idle s, interval s, count), whole numbers from 1 to (32767, 32767, 127), or None, "
                 f"not {self.keepalive!r}"
             )
         if self.user_timeout is not None and not 0.001 <= self.user_timeout <= 2_000_000:
-            raise ValueError(f"user_timeout is 0.001 to 2000000 seconds or None, not {self.user_timeout!r}")
+            raise ValueError(f"user_timeout must be 0.001 to 2000000 seconds or None, not {self.user_timeout!r}")
         object.__setattr__(self, "_settings", self._found())
 
     def apply(self, sock: socket.socket) -> None:
@@ -57,7 +53,7 @@ class SocketOptions:
             sock.setsockopt(level, option, value)
 
     def _found(self) -> list[tuple[int, int, int]]:
-        """Return level, option and value of each; one that the system does not have is left out."""
+        """Return level, option and value of each; options that the system does not have are left out."""
         settings: list[tuple[int, str, int]] = [(socket.IPPROTO_TCP, "TCP_NODELAY", int(self.nodelay))]
         if self.keepalive is not None:
             idle, interval, count = self.keepalive
@@ -73,7 +69,7 @@ class SocketOptions:
 
 
 def _is_keepalive(keepalive: Any) -> bool:
-    """Whether the system would take it; it has 7 bits for the count, and 15 for the seconds."""
+    """Return whether the system accepts it: it has 7 bits for the count, and 15 for the seconds."""
     if not isinstance(keepalive, tuple) or len(keepalive) != 3:
         return False
     largest = (32767, 32767, 127)
@@ -83,8 +79,8 @@ def _is_keepalive(keepalive: Any) -> bool:
 class SocketTransport(Transport):
     """An open stream socket.
 
-    The socket blocks, and waits at most its SO_RCVTIMEO and SO_SNDTIMEO: one system call a read, where Python's own
-    socket timeouts need two.
+    A call with a timeout waits in ``poll`` for what is left of it and then does not block, so the timeout is a point in
+    time, however many signals interrupt the wait. Python starts a socket's own timeouts anew after every signal.
     """
 
     def __init__(self, sock: socket.socket, address: str) -> None:
@@ -93,8 +89,7 @@ class SocketTransport(Transport):
         self._socket = sock
         self._shut = False
         self._recv, self._send = sock.recv, sock.send
-        self._read_timeout: float | None = -1.0  # what the system waits at most, as set last; not known at first
-        self._write_timeout: float | None = -1.0
+        self._readable, self._writable = _Readiness(sock, writable=False), _Readiness(sock, writable=True)
 
     @property
     def socket(self) -> socket.socket:
@@ -105,51 +100,69 @@ class SocketTransport(Transport):
         return self._socket.fileno()
 
     def read(self, size: int, timeout: float | None) -> bytes:
-        if timeout != self._read_timeout:
-            self._set_read_timeout(timeout)
         try:
-            data = self._recv(size)
-        except _WOULD_BLOCK as error:
-            raise TimedOut(f"nothing came from {self.address} within {timeout:g} s") from error
+            data = self._recv(size) if timeout is None else self._read_within(size, timeout)
+        except TimedOut:
+            raise
         except OSError as error:
             raise ConnectionLost(f"the connection with {self.address} broke while reading: {error}") from error
         return data or self._end()
 
+    def _read_within(self, size: int, timeout: float) -> bytes:
+        end = None
+        left = timeout
+        while self._readable.wait(left):
+            try:
+                return self._recv(size, _DONTWAIT)
+            except BlockingIOError:  # it is not readable after all, as with a datagram whose checksum is wrong
+                if self._shut:  # a UDP socket that is shut down is readable, and yet has nothing to read
+                    return b""
+                end = monotonic() + left if end is None else end
+                left = max(0.0, end - monotonic())
+        raise TimedOut(f"nothing arrived from {self.address} within {timeout:g} s")
+
     def read_now(self, size: int) -> bytes | None:
         try:
+            if not _DONTWAIT and not self._readable.wait(0.0):
+                return None
             data = self._recv(size, _DONTWAIT)
-        except _WOULD_BLOCK:
+        except BlockingIOError:
             return None
         except OSError as error:
             raise ConnectionLost(f"the connection with {self.address} broke while reading: {error}") from error
         return data or self._end()
 
-    def read_into(self, view: memoryview, timeout: float | None) -> int:
-        """Like ``read``, but into memory of the caller; return the number of bytes, less than all at the timeout."""
-        if timeout != self._read_timeout:
-            self._set_read_timeout(timeout)
-        try:
-            size = self._socket.recv_into(view, 0, _WAITALL)
-        except _WOULD_BLOCK as error:
-            raise TimedOut(f"nothing came from {self.address} within {timeout:g} s") from error
-        except OSError as error:
-            raise ConnectionLost(f"the connection with {self.address} broke while reading: {error}") from error
-        return size or len(self._end())
-
     def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
-        if timeout != self._write_timeout:
-            self._set_write_timeout(timeout)
         try:
-            sent = self._send(data)
-            return sent if sent == len(data) else self._write_rest(memoryview(data).cast("B"), sent, timeout)
-        except _WOULD_BLOCK:
-            return 0
+            if timeout is None:
+                sent = self._send(data)
+                return sent if sent == len(data) else self._write_rest(data, sent, None)
+            try:
+                sent = self._send(data, _DONTWAIT)
+            except BlockingIOError:
+                sent = 0
+            return sent if sent == len(data) else self._write_rest(data, sent, monotonic() + timeout)
         except OSError as error:
             raise ConnectionLost(f"the connection with {self.address} broke while writing: {error}") from error
 
+    def _write_rest(self, data: bytes | bytearray | memoryview, sent: int, end: float | None) -> int:
+        view = memoryview(data).cast("B")
+        while sent < len(view):
+            if end is None:
+                sent += self._send(view[sent:])
+                continue
+            left = end - monotonic()
+            if left <= 0 or not self._writable.wait(left):
+                break
+            try:
+                sent += self._send(view[sent:], _DONTWAIT)
+            except BlockingIOError:
+                continue
+        return sent
+
     def shutdown(self) -> None:
         self._shut = True
-        with contextlib.suppress(OSError):  # the peer was faster
+        with contextlib.suppress(OSError):  # the connection is gone already
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
@@ -160,38 +173,21 @@ class SocketTransport(Transport):
             raise ConnectionLost(f"the connection with {self.address} was closed here")
         raise PeerClosed(f"{self.address} closed the connection")
 
-    def _write_rest(self, view: memoryview, sent: int, timeout: float | None) -> int:
-        end = None if timeout is None else monotonic() + timeout
-        while sent < len(view):
-            if end is not None:
-                left = end - monotonic()
-                if left <= 0:
-                    break
-                self._set_write_timeout(left)
-            try:
-                sent += self._send(view[sent:])
-            except _WOULD_BLOCK:
-                break
-        return sent
 
-    def _set_read_timeout(self, timeout: float | None) -> None:
-        self._read_timeout = timeout
-        self._set_timeout(socket.SO_RCVTIMEO, timeout)
+class _Readiness:
+    """Waiting until a socket can be read, or written. One thread at a time."""
 
-    def _set_write_timeout(self, timeout: float | None) -> None:
-        self._write_timeout = timeout
-        self._set_timeout(socket.SO_SNDTIMEO, timeout)
+    def __init__(self, sock: socket.socket, *, writable: bool) -> None:
+        self._sock = sock
+        self._writable = writable
+        self._poll: select.poll | None = None
+        if hasattr(select, "poll"):
+            self._poll = select.poll()
+            self._poll.register(sock, select.POLLOUT if writable else select.POLLIN)
 
-    def _set_timeout(self, option: int, timeout: float | None) -> None:
-        with contextlib.suppress(OSError):  # a broken socket tells why when it is used
-            self._socket.setsockopt(socket.SOL_SOCKET, option, _timeval(timeout))
-
-
-def _timeval(timeout: float | None) -> Any:
-    """Return seconds as the system wants them for a socket option; zero means for ever there, so 1 us is the least."""
-    if sys.platform == "win32":
-        return 0 if timeout is None else max(1, round(timeout * 1000))
-    if timeout is None:
-        return struct.pack("@ll", 0, 0)
-    microseconds = max(1, min(round(timeout * 1_000_000), 2**31 * 1_000_000))
-    return struct.pack("@ll", *divmod(microseconds, 1_000_000))
+    def wait(self, seconds: float) -> bool:
+        """Wait at most so many seconds; return whether it can. An interrupted wait goes on for what is left of them."""
+        if self._poll is not None:
+            return bool(self._poll.poll(seconds * 1000))
+        reading, writing = ([], [self._sock]) if self._writable else ([self._sock], [])
+        return any(select.select(reading, writing, [], seconds))

@@ -1,9 +1,9 @@
-"""A transport whose bytes are shown to somebody, too."""
+"""A transport whose bytes are also passed to a tap, for example to log them."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from cnx.recording.recorder import masked
 from cnx.transports.transport import Transport
@@ -13,14 +13,14 @@ __all__ = ["Tap", "TappedTransport", "log_tap"]
 log = logging.getLogger(__name__)
 
 Tap = Callable[[str, bytes], None]
-"""Is called with ``"<"`` and what came in, or with ``">"`` and what went out. It must be quick and must not fail."""
+"""Called with ``"<"`` and the bytes received, or ``">"`` and the bytes sent. It must be quick and must not fail."""
 
 SHOWN = 64
 """Bytes of one piece that a log line shows."""
 
 
 class TappedTransport(Transport):
-    """Passes everything on to another transport, and shows the bytes to a tap.
+    """Passes every call on to another transport, and the bytes also to a tap.
 
     Attributes:
         inner: the other transport.
@@ -62,13 +62,13 @@ class TappedTransport(Transport):
         self.inner.abandon()
 
 
-def log_tap(name: str, secrets: Sequence[bytes] = ()) -> Tap | None:
+def log_tap(name: str, secrets: Callable[[], Iterable[bytes]] = tuple) -> Tap | None:
     """Return a tap that logs bytes at level DEBUG, shortened and without secrets; ``None`` where that is not logged."""
     if not log.isEnabledFor(logging.DEBUG):
         return None
 
     def show(direction: str, data: bytes) -> None:
         more = "" if len(data) <= SHOWN else f"... ({len(data)} bytes)"
-        log.debug("%s: %s %r%s", name, direction, masked(data, secrets)[:SHOWN], more)
+        log.debug("%s: %s %r%s", name, direction, masked(data, secrets())[:SHOWN], more)
 
     return show

@@ -1,8 +1,8 @@
-"""TLS over a stream socket.
+"""TlsTransport: TLS over a stream socket.
 
-OpenSSL's connections are not safe against a read and a write at once. Here the engine works on memory only and is
-held by a short lock, while the waiting happens on the socket outside of it; so reading, writing and shutting down
-from different threads are as free as on the bare socket.
+An OpenSSL connection must not be read and written by two threads at once. Here the TLS engine works on memory only,
+guarded by a lock that is held briefly, and all waiting happens on the socket, outside of that lock. So one thread can
+read while others write and shut down, as on the bare socket.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ __all__ = ["TlsTransport", "open_tls"]
 log = logging.getLogger(__name__)
 
 _FEED = CHUNK - 20 * 1024
-"""Bytes that the engine is given at once: with a record that was incomplete they decrypt to no more than one CHUNK, so
-that nothing is left inside when that is read, of which the descriptor would not tell."""
+"""Bytes that the engine gets at once. With an incomplete record they decrypt to at most one CHUNK, so a read of that
+size leaves nothing inside the engine, for which the descriptor would not become readable."""
 
 
 class TlsTransport(Transport):
@@ -49,9 +49,11 @@ class TlsTransport(Transport):
         self._outgoing = ssl.MemoryBIO()
         self._engine = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
         self._lock = Lock()  # guards the engine and its two memories
-        self._flushing = threading.Lock()  # its holder sends: records leave in the order they were made
-        self._unsent = b""  # what the socket did not take yet; belongs to the holder of _flushing
-        self._end: ConnectionLost | None = None  # met after bytes that had to be given out first
+        self._flushing = threading.Lock()  # held while sending, so that records are sent in the order they were made
+        self._unsent = b""  # what the socket has not taken yet; belongs to the holder of _flushing
+        self._end: ConnectionLost | None = (
+            None  # the end of the stream, to raise after the bytes before it were returned
+        )
 
     @property
     def engine(self) -> ssl.SSLObject:
@@ -79,7 +81,7 @@ class TlsTransport(Transport):
         except ssl.SSLCertVerificationError as error:
             self._flush_if_possible()
             raise ConnectError(
-                f"{doing}: its certificate is not trusted: {error.verify_message}; check the host name, or give the "
+                f"{doing}: its certificate is not trusted: {error.verify_message}; check the host name, or pass the "
                 "certificate authority with tls=ssl.create_default_context(cafile=...)"
             ) from error
         except (ssl.SSLError, ConnectionLost) as error:
@@ -111,7 +113,7 @@ class TlsTransport(Transport):
     def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
         end = None if timeout is None else monotonic() + timeout
         view = memoryview(data)
-        for start in range(0, len(view), CHUNK):  # in pieces, so that reading has its turn and memory its bound
+        for start in range(0, len(view), CHUNK):  # in pieces, to let readers in between and to bound the memory
             try:
                 with self._lock:
                     self._engine.write(view[start : start + CHUNK])
@@ -122,10 +124,10 @@ class TlsTransport(Transport):
         return len(data)
 
     def shutdown(self) -> None:
-        if self._flushing.acquire(blocking=False):  # else a write is being cut
+        if self._flushing.acquire(blocking=False):  # otherwise a write is in progress, which is cut
             try:
-                # makes the record that says goodbye, and would like to read the answer; the engine may also report an
-                # error of a system call that was not its own: it only has memories
+                # This makes the record that ends TLS. The engine then wants to read the peer's answer, or reports an
+                # error of some other system call; both are ignored.
                 with self._lock, contextlib.suppress(OSError):
                     self._engine.unwrap()
                 with contextlib.suppress(ConnectionLost):
@@ -138,7 +140,7 @@ class TlsTransport(Transport):
         self._inner.close()
 
     def _shake_hands(self) -> bool:
-        """Go on with the handshake; return whether it is complete, rather than in need of input."""
+        """Continue the handshake; return whether it is complete; if not, it needs input."""
         with self._lock:
             try:
                 self._engine.do_handshake()
@@ -147,7 +149,7 @@ class TlsTransport(Transport):
             return True
 
     def _decrypt(self, size: int) -> bytes:
-        """Return up to ``size`` bytes of what has come whole; none where more input is needed."""
+        """Return up to ``size`` decrypted bytes; none if more input is needed."""
         if self._end is not None:
             raise self._end
         parts: list[bytes] = []
@@ -162,7 +164,7 @@ class TlsTransport(Transport):
                     size -= len(data)
         except ssl.SSLWantReadError:
             if self._outgoing.pending:
-                self._flush_if_possible()  # an answer of the engine itself, such as to a new key
+                self._flush_if_possible()  # the engine itself answers, for example to a key update
         except OSError as error:
             self._note_end(ConnectionLost(f"TLS with {self.address} broke while reading: {reason_of(error)}"), error)
         if self._end is not None and not parts:
@@ -170,7 +172,7 @@ class TlsTransport(Transport):
         return b"".join(parts)
 
     def _note_end(self, end: ConnectionLost, cause: Exception | None = None) -> None:
-        """Keep for the next call why there is no more, and have the descriptor tell that there is something."""
+        """Keep the end of the stream for the next call, and make the descriptor readable."""
         end.__cause__ = cause
         self._end = end
         with contextlib.suppress(OSError):
@@ -193,7 +195,7 @@ class TlsTransport(Transport):
             self._incoming.write(data)
 
     def _flush(self, timeout: float | None) -> bool:
-        """Send what the engine has to say; return whether all of it went out. The rest is sent with what comes next."""
+        """Send the records of the engine; return whether all were sent. The rest is sent with the next ones."""
         if not self._flushing.acquire(timeout=-1 if timeout is None else timeout):
             return False
         try:
@@ -215,24 +217,26 @@ class TlsTransport(Transport):
                 return False
 
     def _flush_if_possible(self) -> None:
-        """Send what can be sent without waiting; who writes next sends the rest."""
+        """Send what can be sent without waiting; the next write sends the rest."""
         with contextlib.suppress(ConnectionLost):
             self._flush(0.0)
 
 
 def open_tls(inner: SocketTransport, context: ssl.SSLContext, name: str | None, deadline: Deadline) -> TlsTransport:
-    """Start TLS on an open socket, which is closed if that fails; warn where nobody looks at the certificate."""
+    """Start TLS on an open socket, which is closed if that fails; warn if the certificate is not verified."""
     try:
         transport = TlsTransport(inner, context, name)
         transport.handshake(deadline)
     except TimedOut as error:
         inner.close()
         raise ConnectError(
-            f"TLS handshake with {inner.address} was not over in time; does this port speak TLS?"
+            f"the TLS handshake with {inner.address} took too long; does this port speak TLS?"
         ) from error
     except BaseException:
         inner.close()
         raise
     if context.verify_mode is ssl.CERT_NONE:
-        log.warning("%s: the certificate is NOT verified: whoever is in between can read and change all", inner.address)
+        log.warning(
+            "%s: the certificate is NOT verified: anyone in between can read and change all data", inner.address
+        )
     return transport

@@ -10,9 +10,9 @@ from time import monotonic
 import pytest
 
 from cnx import Cancelled, ConnectionManager, NotConnected, SocketConnection, TimedOut, TornDown, subscribe
-from cnx.link.life import READER, WRITER
 from cnx.testing import PATIENCE, NewThreads
 from tests.helpers.echo import Echo
+from tests.helpers.inside import link_of
 from tests.helpers.interrupts import interrupt, strike
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of what died just then
@@ -189,19 +189,19 @@ def test_handler_is_told_that_its_own_thread_is_at_it(scenario: Scenario, new_th
     at, struck, refused = 0, True, set()
 
     def use(connection: SocketConnection) -> None:
-        link = connection._link
-        assert link is not None
+        link = link_of(connection)
         for role, blocked in {
-            READER: lambda: connection.readexactly(9999, timeout=0.3),  # more than there is
-            WRITER: lambda: connection.write(b"", timeout=0.3),
+            link.reader: lambda: connection.readexactly(9999, timeout=0.3),  # more than there is
+            link.writer: lambda: connection.write(b"", timeout=0.3),
         }.items():
-            if role not in link.vacant:
+            name = "reader" if role is link.reader else "writer"
+            if not role.is_free():
                 try:
                     blocked()  # type: ignore[no-untyped-call]
                 except RuntimeError:
-                    refused.add(role)
+                    refused.add(name)
                 except TimedOut:
-                    assert role in link.vacant, f"{role}, point {at}"  # it was the listener who had it
+                    assert role.is_free(), f"{name}, point {at}"  # it was the listener that had it
 
     with echo() as (host, port):
         while struck:
@@ -210,4 +210,4 @@ def test_handler_is_told_that_its_own_thread_is_at_it(scenario: Scenario, new_th
             assert raised is None, f"point {at}: {raised!r}"
             stop(connection, new_threads)
             at += 1
-    assert refused == {READER, WRITER}
+    assert refused == {"reader", "writer"}

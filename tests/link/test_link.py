@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from cnx import ConnectionLost, Delimited, NotConnected, SocketConnection, TimedOut, subscribe
+from cnx.connections.sockets import AdoptedSocket
 from cnx.deadline import Deadline
-from cnx.link.life import READER
-from cnx.link.reception import PAUSE
-from cnx.link.selector import AWAY, INPUT
+from cnx.link.inbox import Inbox
+from cnx.link.link import PAUSE
+from cnx.link.selector import INPUT, NOTHING
 from cnx.testing import PATIENCE, connection_pair, wait_until
 from cnx.transports.sockets import SocketTransport
 from cnx.transports.transport import Transport
+from tests.helpers.inside import is_reading, is_writing, link_of
 
 DATA = SocketConnection.Signals.DATA_RECEIVED
 MESSAGE = SocketConnection.Signals.MESSAGE_RECEIVED
@@ -73,7 +75,7 @@ def test_reader_that_gives_up_hands_over() -> None:
         patient = threading.Thread(target=lambda: got.append(connection.readexactly(3, timeout=PATIENCE)))
         impatient = threading.Thread(target=give_up)
         impatient.start()
-        wait_until(lambda: connection._link is not None and connection._link._reader != 0, "the first reader")
+        wait_until(lambda: is_reading(connection), "the first reader")
         patient.start()
         join([impatient])
         peer.sendall(b"abc")
@@ -98,55 +100,55 @@ class HeldConnection(SocketConnection):
     """A connection over that."""
 
     def open_transport(self, deadline: Deadline) -> Transport:
-        assert self._adopted is not None
-        return Held(self._adopted)
+        opener = self._cnx.opener
+        assert isinstance(opener, AdoptedSocket)
+        return Held(opener.sock)
 
 
-def test_reader_finds_what_another_put_aside_while_it_looked() -> None:
-    """What the listener reads while a caller looks in vain is found by the caller, who does not wait for more."""
-    looked = 0
+class Looking:
+    """A piece of five bytes; before it is looked for the first time, the listener may read."""
 
-    def extract() -> bytes | None:
-        nonlocal looked
-        looked += 1
-        if looked > 1:
-            return link.inbox.take(5) if len(link.inbox) else None  # type: ignore[no-any-return]
-        transport.may.set()
-        wait_until(lambda: bool(link._arrived), "the listener")  # whose next turn may wait for the lock
+    def __init__(self, transport: Held) -> None:
+        self.transport = transport
+
+    def made_of(self, data: bytes) -> bytes | None:
+        """Let it go through the inbox."""
         return None
+
+    def take_from(self, inbox: Inbox) -> bytes | None:
+        """Let the listener read, and take what is there."""
+        found = inbox.look(lambda buffer: buffer.take(5) or None)
+        self.transport.may.set()
+        return found
+
+
+def test_caller_gets_what_the_listener_has_read() -> None:
+    """What the listener reads while a caller looks in vain is found by the caller, who does not wait for more."""
 
     near, peer = socket.socketpair()
     with peer, HeldConnection.from_socket(near) as connection, subscribe(connection, DATA, lambda data: None):
-        link: Any = connection._reading_link()  # from now on bytes are kept for reading methods
+        link: Any = link_of(connection)
         transport = link.transport
         peer.sendall(b"aside")
         assert transport.found.wait(PATIENCE)
-        assert link.take(extract, PATIENCE) == b"aside"
+        assert link.take(Looking(transport), PATIENCE) == b"aside"
 
 
 def test_caller_who_had_to_wait_for_the_listener_reads_by_itself_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the listener would read every reply first, and each had to be handed over."""
     monkeypatch.setitem(PAUSE, True, PATIENCE)
-
-    def extract() -> bytes | None:
-        link.transport.may.set()
-        if not len(link.inbox):
-            return None
-        wait_until(lambda: READER in link.vacant, "the end of the listener's turn")
-        return link.inbox.take(5)  # type: ignore[no-any-return]
-
     near, peer = socket.socketpair()
     with peer, HeldConnection.from_socket(near) as connection, subscribe(connection, DATA, lambda data: None):
-        link: Any = connection._reading_link()
+        link: Any = link_of(connection)
         link.transport.may.set()
-        for _ in range(20):  # it may miss the moment, where the listener is just about to ask for input again
+        for _ in range(100):  # it may miss the moment, if the listener is just about to be armed again
             wait_until(lambda: link._interest == INPUT, "the listener")
             link.transport.found.clear()
             link.transport.may.clear()
             peer.sendall(b"first")
             assert link.transport.found.wait(PATIENCE)
-            assert link.take(extract, PATIENCE) == b"first"
-            if link._interest == AWAY:
+            assert link.take(Looking(link.transport), PATIENCE) == b"first"
+            if link._interest == NOTHING:
                 return
     raise AssertionError("the listener is still the first to read")
 
@@ -176,7 +178,7 @@ def test_writer_that_waits_gives_up_or_hears_of_the_end() -> None:
                 errors.append(error)
 
         stuck = in_threads(2, write)
-        wait_until(lambda: connection._link is not None and connection._link._writer != 0, "the writer")
+        wait_until(lambda: is_writing(connection), "the writer")
         with pytest.raises(TimedOut, match="nothing was sent"):
             connection.write(b"y", timeout=0.01)
         connection.disconnect()

@@ -13,19 +13,20 @@ import pytest
 from pydispatch import dispatcher
 
 from cnx import Connection, ConnectionLost, Listener, NotConnected, SocketConnection, subscribe
+from cnx.connections.sockets import AdoptedSocket
 from cnx.deadline import Deadline
-from cnx.link.selector import EpollWatch, PollWatch, Watch
+from cnx.link.selector import EpollSelector, PollSelector, Selector
 from cnx.testing import PATIENCE, NewThreads, connection_pair, wait_until
 from cnx.transports.sockets import SocketTransport
 
 DATA = Connection.Signals.DATA_RECEIVED
 
 
-@pytest.fixture(params=[EpollWatch, PollWatch])
-def watches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Watch]]:
+@pytest.fixture(params=[EpollSelector, PollSelector])
+def watches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Selector]]:
     """Have listeners use one kind of watch that counts how often it returned; give those that were made."""
     kind: Any = request.param
-    made: list[Watch] = []
+    made: list[Selector] = []
 
     class Counting(kind):  # type: ignore[misc]
         returns = 0
@@ -35,11 +36,11 @@ def watches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
             self.returns += 1
             return found
 
-    def make() -> Watch:
+    def make() -> Selector:
         made.append(Counting())
         return made[-1]
 
-    monkeypatch.setattr("cnx.link.listener.new_watch", make)
+    monkeypatch.setattr("cnx.link.listener.new_selector", make)
     return made
 
 
@@ -60,7 +61,7 @@ class Ear:
         self.heard.clear()
 
 
-def settled_returns(watches: list[Watch]) -> int:
+def settled_returns(watches: list[Selector]) -> int:
     """Return how often the watch returned, once it does so no more."""
     counts: list[int] = [-1]
 
@@ -108,7 +109,7 @@ def unsubscribed(connection: SocketConnection, peer: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("situation", [nothing, unread, after_reading, after_a_timeout, unsubscribed])
-def test_late_plain_subscriber_is_found(situation: Any, watches: list[Watch]) -> None:
+def test_late_plain_subscriber_is_found(situation: Any, watches: list[Selector]) -> None:
     """``dispatcher.connect``, of which nobody is told, hears what comes next, after what had come before."""
     with connection_pair() as (connection, peer):
         kept = situation(connection, peer)
@@ -118,7 +119,7 @@ def test_late_plain_subscriber_is_found(situation: Any, watches: list[Watch]) ->
         ear.expect(kept + b"news")
 
 
-def test_full_buffer_is_emptied_by_a_late_subscriber(watches: list[Watch]) -> None:
+def test_full_buffer_is_emptied_by_a_late_subscriber(watches: list[Selector]) -> None:
     """What the peer could not get rid of comes, whole and in order."""
     data = bytes(range(256)) * 4096
     with connection_pair(limit=1000) as (connection, peer):
@@ -131,7 +132,7 @@ def test_full_buffer_is_emptied_by_a_late_subscriber(watches: list[Watch]) -> No
 
 
 @pytest.mark.parametrize("situation", [nothing, after_reading, unsubscribed])
-def test_idle_listener_sleeps(situation: Any, watches: list[Watch]) -> None:
+def test_idle_listener_sleeps(situation: Any, watches: list[Selector]) -> None:
     """Without input its watch does not return; one piece of input makes it return only a few times."""
     with connection_pair() as (connection, peer):
         situation(connection, peer)
@@ -143,7 +144,7 @@ def test_idle_listener_sleeps(situation: Any, watches: list[Watch]) -> None:
         assert settled_returns(watches) - before <= 4
 
 
-def test_one_thread_serves_many(watches: list[Watch], new_threads: NewThreads) -> None:
+def test_one_thread_serves_many(watches: list[Selector], new_threads: NewThreads) -> None:
     """A hundred connections share a thread, each hears its own peer, and the thread ends with the last of them."""
     listener = Listener("of the test")
     with ExitStack() as stack:
@@ -164,7 +165,7 @@ def test_one_thread_serves_many(watches: list[Watch], new_threads: NewThreads) -
     assert "0 links" in repr(listener)
 
 
-def test_shared_thread_begins_again(watches: list[Watch]) -> None:
+def test_shared_thread_begins_again(watches: list[Selector]) -> None:
     """A listener that has ended starts anew with the next connection, however often and from whatever thread."""
     listener = Listener()
 
@@ -201,7 +202,7 @@ def test_nobody_waits_for_a_thread_that_goes_on() -> None:
         waiting.join(3 * PATIENCE)
 
 
-def test_flood_leaves_others_their_turn(watches: list[Watch]) -> None:
+def test_flood_leaves_others_their_turn(watches: list[Selector]) -> None:
     """While one peer sends without end, another one of the same thread is heard, and timers run."""
     listener = Listener()
     with (
@@ -234,7 +235,7 @@ def leave() -> None:
     raise SystemExit
 
 
-def test_handler_that_exits_ends_its_own_link_only(watches: list[Watch]) -> None:
+def test_handler_that_exits_ends_its_own_link_only(watches: list[Selector]) -> None:
     """``sys.exit()`` in a handler is the loss of that link; the thread, and the others on it, go on."""
     listener = Listener()
     with connection_pair(listener=listener) as (one, its_peer), connection_pair(listener=listener) as (other, peer):
@@ -300,7 +301,7 @@ def test_what_cannot_be_scheduled_is_refused(interval: Any, callback: Any, error
         connection.schedule(interval, callback)
 
 
-def test_subscribing_without_end_costs_no_memory(watches: list[Watch]) -> None:
+def test_subscribing_without_end_costs_no_memory(watches: list[Selector]) -> None:
     """Thousands of subscriptions while input waits leave one look in the queue, not thousands, also after the link."""
     listener = Listener()
     with connection_pair(listener=listener) as (connection, peer):
@@ -332,7 +333,7 @@ def test_thread_that_cannot_start_fails_the_attempt(monkeypatch: pytest.MonkeyPa
         assert far.recv(1) == b""
 
 
-def test_listener_sleeps_while_an_end_waits_for_a_writer(watches: list[Watch]) -> None:
+def test_listener_sleeps_while_an_end_waits_for_a_writer(watches: list[Selector]) -> None:
     """While a write does not return, its link cannot be closed; the thread is not told of its end all the time."""
     inside, go = threading.Event(), threading.Event()
 
@@ -344,8 +345,9 @@ def test_listener_sleeps_while_an_end_waits_for_a_writer(watches: list[Watch]) -
 
     class StuckConnection(SocketConnection):
         def open_transport(self, deadline: Deadline) -> SocketTransport:
-            assert self._adopted is not None
-            return StuckTransport(self._adopted, self.name)
+            opener = self._cnx.opener
+            assert isinstance(opener, AdoptedSocket)
+            return StuckTransport(opener.sock, self.name)
 
     listener = Listener()
     near, far = socket.socketpair()
@@ -381,10 +383,10 @@ def test_first_watches_of_two_threads_at_once(monkeypatch: pytest.MonkeyPatch) -
         return made[-1]
 
     made: list[int] = []
-    watches: list[EpollWatch] = []
-    monkeypatch.setattr(EpollWatch, "_always_ready", -1)
+    watches: list[EpollSelector] = []
+    monkeypatch.setattr(EpollSelector, "_always_ready", -1)
     monkeypatch.setattr(os, "eventfd", eventfd_together)
-    threads = [threading.Thread(target=lambda: watches.append(EpollWatch())) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: watches.append(EpollSelector())) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
