@@ -11,12 +11,13 @@
 
 import logging
 
+from cnx.connections.cancellable import CancellableConnection
 from cnx.connections.connection import Connection, Traffic
 from cnx.connections.serial_port import SerialConnection
 from cnx.connections.sockets import SocketConnection, UnixConnection
 from cnx.connections.stream import StreamConnection
 from cnx.connections.udp import UdpConnection
-from cnx.connections.urls import connect, connection
+from cnx.connections.urls import connect, connection, register_scheme
 from cnx.deadline import Deadline
 from cnx.errors import (
     AccessDenied,
@@ -48,6 +49,7 @@ from cnx.transports.transport import Transport
 __all__ = [
     "AccessDenied",
     "Backoff",
+    "CancellableConnection",
     "Cancelled",
     "CnxError",
     "ConnectError",
@@ -89,6 +91,7 @@ __all__ = [
     "connection",
     "emit",
     "has_subscribers",
+    "register_scheme",
     "subscribe",
 ]
 

@@ -22,13 +22,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytest
+from typing_extensions import Unpack
 
-from cnx.connections.serial_port import SerialConnection
-from cnx.connections.sockets import SocketConnection
-from cnx.link.selector import new_watch
+from cnx.connections.serial_port import SerialConnection, SerialSettings
+from cnx.connections.sockets import SocketConnection, SocketSettings
+from cnx.link.selector import new_selector
 
 __all__ = ["Peer", "PtyPeer", "connection_pair", "scripted_peer", "serial_pair"]
 
@@ -88,7 +89,7 @@ class PtyPeer:
 
 
 @contextmanager
-def connection_pair(**settings: Any) -> Iterator[tuple[SocketConnection, socket.socket]]:
+def connection_pair(**settings: Unpack[SocketSettings]) -> Iterator[tuple[SocketConnection, socket.socket]]:
     """Give a connected connection and its peer, over a socketpair.
 
     Args:
@@ -105,7 +106,7 @@ def connection_pair(**settings: Any) -> Iterator[tuple[SocketConnection, socket.
 
 
 @contextmanager
-def serial_pair(**settings: Any) -> Iterator[tuple[SerialConnection, PtyPeer]]:
+def serial_pair(**settings: Unpack[SerialSettings]) -> Iterator[tuple[SerialConnection, PtyPeer]]:
     """Give a connected serial connection and its peer, over a pty.
 
     Args:
@@ -207,7 +208,7 @@ class NewThreads:
 @pytest.fixture
 def no_leaks() -> Iterator[None]:
     """Fail a test that leaves a thread or a descriptor behind; what was there before the test does not count."""
-    new_watch().close()  # has a descriptor that the process keeps
+    new_selector().close()  # has a descriptor that the process keeps
     new_threads, descriptors = NewThreads(), open_descriptors()
     left: list[str] = []
 

@@ -1,31 +1,35 @@
-"""Connection: what a user holds, subscribes to and subclasses."""
+"""Connection: what a user holds, subscribes to and subclasses.
+
+:class:`Connection` is the plain layer: a subclass says how to connect, how to disconnect and how to release everything,
+and a manager keeps it up. Cancellation, deadlines and streams of bytes are further layers on top of it, see
+:mod:`cnx.connections.cancellable` and :mod:`cnx.connections.stream`.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import operator
 import warnings
+import weakref
 from abc import ABC, abstractmethod
 from threading import get_ident
-from time import monotonic
 from types import TracebackType
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from cnx.deadline import Deadline, Seconds, checked_timeout
-from cnx.errors import Cancelled, CnxError, ConnectError, ConnectionLost, TimedOut, TornDown
-from cnx.signals.subscriptions import Signal, emit
-from cnx.threads.cleanup import Registry
-from cnx.threads.condition import Monitor
+from typing_extensions import Self, final
 
-__all__ = ["STOP_TIMEOUT", "Connection", "Traffic"]
+from cnx.connections.names import check_names, extension_point
+from cnx.deadline import Deadline
+from cnx.errors import Cancelled, CnxError, ConnectError, ConnectionLost, TornDown
+from cnx.signals.subscriptions import Signal, emit, subscribe_weakly
+from cnx.threads.locks import Lock
+
+__all__ = ["STOP_TIMEOUT", "Connection", "Driver", "Parts", "Traffic"]
 
 log = logging.getLogger(__name__)
 
 STOP_TIMEOUT = 2.0
 """Seconds within which ``disconnect()`` and ``teardown()`` return, whatever other threads do."""
-
-Self = TypeVar("Self", bound="Connection")
 
 
 class Traffic(NamedTuple):
@@ -41,16 +45,92 @@ class Traffic(NamedTuple):
         return Traffic(*map(operator.add, self, other))
 
 
+class Driver(ABC):
+    """How ``connect()``, a ``with`` block and a manager drive a connection. Thread-safe.
+
+    Attributes:
+        name: what the connection is called; ``None`` to call it by its address.
+        last_error: why the last attempt failed, or why the last link ended.
+        torn_down: no further attempt is possible.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        # Weakly, as the connection holds its driver: a connection that is forgotten then ends at once.
+        self._connection = weakref.ref(connection)
+        self.name: str | None = None
+        self.last_error: BaseException | None = None
+        self.torn_down = False
+
+    @property
+    def connection(self) -> Connection:
+        """The connection, which exists as long as somebody uses its driver."""
+        connection = self._connection()
+        assert connection is not None
+        return connection
+
+    @abstractmethod
+    def is_connected(self) -> bool:
+        """Return whether the connection is ready for use."""
+
+    @abstractmethod
+    def new_deadline(self, timeout: float | None) -> Deadline:
+        """Return the deadline of an attempt that begins now; without a timeout, that of the connection."""
+
+    @abstractmethod
+    def attempt(self, deadline: Deadline) -> BaseException | None:
+        """Make one attempt to connect and emit ``CONNECTED``; return why it failed, ``None`` after a success.
+
+        Raises:
+            TornDown: the connection was torn down.
+            Exception: what a subclass raises that is neither a ``CnxError`` nor an ``OSError``.
+        """
+
+    @abstractmethod
+    def disconnect(self) -> None:
+        """End the link and any attempt."""
+
+    @abstractmethod
+    def teardown(self) -> None:
+        """Disconnect for good."""
+
+    @abstractmethod
+    def lose(self, reason: BaseException) -> None:
+        """End the link because there is trouble with it."""
+
+    @abstractmethod
+    def is_current_thread(self) -> bool:
+        """Return whether the calling thread works for the connection, so that it must not wait for it."""
+
+    @abstractmethod
+    def wait_ended(self, deadline: Deadline) -> bool:
+        """Wait until the end of a link that has ended was emitted; return whether it was."""
+
+
+class Parts:
+    """What cnx keeps with a connection, behind the one attribute ``_cnx``: all other names belong to the subclass."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+
+    def on_subscribers_changed(self) -> None:
+        """Hear from :func:`cnx.subscribe` that a handler was subscribed or cancelled."""
+
+    def on_end(self, connection: Connection, reason: BaseException) -> None:
+        """Hear of the end of a link before it is emitted."""
+
+
 class Connection(ABC):
-    """A connection to one thing. Thread-safe.
+    """A connection to one thing.
 
-    Derive from it for something that is no stream of bytes: say in :meth:`establish` how to connect, in
-    :meth:`release` how to let go, and call :meth:`raise_alarm` when there is trouble. For streams of bytes derive
-    from :class:`~cnx.connections.stream.StreamConnection`.
+    Derive from it for something that is no stream of bytes, and override three methods: :meth:`try_connect`,
+    :meth:`disconnect` and :meth:`teardown`. Call :meth:`raise_alarm` when there is trouble. A subclass may have an
+    ``__init__`` of its own, which need not call this one. Use it through :meth:`connect`, in a ``with`` block or with a
+    :class:`~cnx.ConnectionManager`: these call the three methods, keep :attr:`connected`, and emit the signals.
 
-    Args:
-        name: what it is called in log lines and thread names; its address if omitted.
-        connect_timeout: seconds for one attempt, with everything that belongs to it.
+    "Alarm" means that the link is in trouble. It has nothing to do with the process alarms of a control room.
+
+    For streams of bytes derive from :class:`~cnx.StreamConnection`; for anything else whose attempts are to be bounded
+    in time and cancellable, from :class:`~cnx.CancellableConnection`.
     """
 
     class Signals(Signal):
@@ -67,248 +147,237 @@ class Connection(ABC):
         RAISE_ALARM = "raise-alarm"
         """There is trouble with the link, which therefore ends. ``reason``: the exception that says why."""
         DATA_RECEIVED = "data-received"
-        """Bytes came. ``data``: bytes, as they came together."""
+        """Bytes arrived. ``data``: bytes, in the pieces in which they arrived."""
         MESSAGE_RECEIVED = "message-received"
-        """A message came. ``message``: what the framing makes of it."""
+        """A message arrived. ``message``: what the framing makes of it."""
 
-    connect_timeout: float | None = Seconds()  # type: ignore[assignment]  # what it gives
+    _cnx: Parts
 
-    def __init__(self, *, name: str | None = None, connect_timeout: float | None = 10.0) -> None:
-        self.connect_timeout = connect_timeout
-        self.last_error: BaseException | None = None
-        self._name = name
-        self._torndown = False
-        self._let_go()
-        _connections.add(self)
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make the parts here, so that a subclass whose ``__init__`` does not call ours has them too."""
+        connection = super().__new__(cls)
+        connection._cnx = Parts(_PlainDriver(connection))
+        return connection
 
-    def _let_go(self) -> None:
-        """Begin without attempts, also in a forked child process, where the threads that make them do not exist."""
-        self._changed = Monitor()
-        self._turn = 0  # ident of the thread that attempts to connect
-        self._begun = self._standing = 0  # how many attempts began, and the number of the last unless it failed
-        self._attempts: dict[Deadline, int] = {}  # and of those that want to
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_names(cls)
 
-    # -- for subclasses --------------------------------------------------------------------------------------------
+    def __init__(self, *, name: str | None = None) -> None:
+        self._cnx.driver.name = name
+
+    # -- extension points ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    @extension_point
+    def try_connect(self) -> bool:
+        """Make one attempt to connect; return whether it succeeded.
+
+        It is called again after an alarm, and first lets go of what the last link has left behind. An exception counts
+        as a failure, with that exception as the reason. Return within a bounded time.
+        """
+
+    @abstractmethod
+    @extension_point
+    def disconnect(self) -> None:
+        """Close the link if there is one. Return within a bounded time."""
+
+    @abstractmethod
+    @extension_point
+    def teardown(self) -> None:
+        """Release everything; there will be no further attempt. Return within a bounded time."""
 
     @property
-    @abstractmethod
+    @extension_point
     def address(self) -> str:
         """Where it leads to, for people."""
+        return type(self).__name__
 
     @property
-    @abstractmethod
+    @extension_point
     def connected(self) -> bool:
         """Whether it is ready for use."""
+        return self._cnx.driver.is_connected()
 
-    @abstractmethod
-    def establish(self, deadline: Deadline) -> None:
-        """Connect, and make everything ready for use; a cancelled deadline has to end it at once.
-
-        Raises:
-            CnxError: it failed; nothing is left open.
-        """
-
-    @abstractmethod
-    def announce(self) -> None:
-        """Tell ``CONNECTED``, then let data be told."""
-
-    @abstractmethod
-    def release(self, reason: BaseException, timeout: float) -> None:
-        """Let go of what :meth:`establish` made, if there is anything, and tell ``DISCONNECTED``.
-
-        Wait for the end of that at most ``timeout`` seconds.
-        """
+    @property
+    @extension_point
+    def traffic(self) -> Traffic:
+        """What went over all links so far; all zero for a kind that does not count."""
+        return Traffic()
 
     # -- for users -------------------------------------------------------------------------------------------------
 
     @property
-    def traffic(self) -> Traffic:
-        """What went over all links so far; a subclass that counts overrides it."""
-        return Traffic()
+    @final
+    def name(self) -> str:
+        """What it is called in log lines and thread names: the name that was given, or its address."""
+        return self._cnx.driver.name or self.address
 
     @property
-    def name(self) -> str:
-        """What it is called."""
-        return self._name or self.address
+    @final
+    def last_error(self) -> BaseException | None:
+        """Why the last attempt failed, or why the last link ended; ``None`` after a success."""
+        return self._cnx.driver.last_error
 
-    def try_connect(self, deadline: Deadline | None = None) -> bool:
-        """Make one attempt to connect; return whether it is connected now. :attr:`last_error` tells why not.
-
-        Args:
-            deadline: when to give up, and a means to cancel; ``connect_timeout`` seconds if omitted.
-
-        Raises:
-            TornDown: after :meth:`teardown`.
-        """
-        deadline = deadline or Deadline(self.connect_timeout)
-        if self._torndown:
-            raise TornDown(f"{self.name} was torn down; make a new connection")
-        if self.connected:
-            return True
-        me, nested = get_ident(), self._turn == get_ident()
-        try:
-            self._attempts[deadline] = me
-            if nested:
-                raise ConnectError(f"{self.name}: what runs inside an attempt to connect cannot begin another one")
-            self._take_turn(deadline)
-            if not self.connected:
-                self._attempt(deadline)
-        except TornDown:
-            raise
-        except (CnxError, OSError) as error:
-            self.last_error = error
-            log.info("%s: not connected: %s", self.name, error)
-        finally:
-            if self._turn == me and not nested:
-                self._turn = 0
-            self._attempts.pop(deadline, None)
-            self._changed.notify()
-        return self.connected
-
-    def _take_turn(self, deadline: Deadline) -> None:
-        """Wait until no other thread attempts to connect."""
-        me = get_ident()
-
-        def claim() -> bool:
-            if not self._turn:
-                self._turn = me
-            return self._turn == me or deadline.cancelled
-
-        with deadline.waking(self._changed.notify):
-            self._changed.wait_for(claim, deadline.remaining())
-        if self._turn != me:
-            deadline.check(f"waiting for another attempt to connect to {self.address}")
-            raise TimedOut(f"another attempt to connect to {self.address} took too long")
-
-    def _attempt(self, deadline: Deadline) -> None:
-        """Connect and tell it."""
-        self._begun += 1  # before looking: what is not counted when a stop looks finds that it was cancelled
-        self._standing = self._begun
-        try:
-            deadline.check(f"connecting to {self.address}")
-            if self._torndown:
-                raise TornDown(f"{self.name} was torn down; make a new connection")
-            self.establish(deadline)
-        except BaseException:
-            self._standing = 0
-            raise
-        self.last_error = None
-        try:
-            self.announce()
-        except BaseException as error:  # such as KeyboardInterrupt: the caller does not know that it is connected
-            self.release(Cancelled(f"the call that connected was interrupted: {error!r}"), STOP_TIMEOUT)
-            raise
-        if self.connected:
-            log.info("%s: connected", self.name)
-
-    def connect(self: Self, timeout: float | None = None) -> Self:
-        """Connect, or raise the reason why not; return the connection itself.
+    @final
+    def connect(self, timeout: float | None = None) -> Self:
+        """Make one attempt to connect, and emit ``CONNECTED``; return the connection itself.
 
         Args:
-            timeout: seconds; ``connect_timeout`` if omitted.
+            timeout: seconds; ``connect_timeout`` if omitted. A kind without ``connect_timeout`` takes none.
 
         Raises:
             ConnectError: the attempt failed.
-            TimedOut, Cancelled: it took too long, or ended by :meth:`disconnect`.
+            TimedOut, Cancelled: it took too long, or :meth:`disconnect` ended it.
             TornDown: after :meth:`teardown`.
         """
-        if not self.try_connect(None if timeout is None else Deadline(checked_timeout(timeout))):
-            raise self.last_error or Cancelled(f"{self.name}: disconnect() was called as soon as it was connected")
+        driver = self._cnx.driver
+        error = driver.attempt(driver.new_deadline(timeout))
+        if error is not None:
+            raise error
         return self
 
-    def disconnect(self) -> None:
-        """Close the link, or end an attempt to connect. Returns in bounded time, from any thread."""
-        self._stop(Cancelled("disconnect() was called"))
+    @final
+    def raise_alarm(self, reason: str | BaseException | None = None) -> None:
+        """Report trouble: the link ends with this reason, and a manager recovers it.
 
-    def teardown(self) -> None:
-        """Disconnect for good: no later attempt is possible."""
-        self._torndown = True
-        self._stop(Cancelled("teardown() was called"))
+        Does nothing without a link. Any thread may call it, and a handler may, too.
+        """
+        if not isinstance(reason, BaseException):
+            reason = ConnectionLost(reason or f"{self.name} raised an alarm without a reason")
+        self._cnx.driver.lose(reason)
 
-    def raise_alarm(self, reason: str | BaseException) -> None:
-        """Say that there is trouble: the link ends with this reason, and a manager recovers it."""
-        self.release(reason if isinstance(reason, BaseException) else ConnectionLost(reason), 0.0)
-
-    def is_inside(self) -> bool:
-        """Whether the calling thread is attempting to connect or telling a signal, so that others wait for it."""
-        return self._turn == get_ident()
-
-    def _stop(self, reason: Cancelled, timeout: float = STOP_TIMEOUT) -> None:
-        """End the link and all attempts, and wait for that; what runs inside of them does not wait for itself."""
-        end = monotonic() + timeout
-        attempts = dict(self._attempts)
-        for attempt in attempts:
-            attempt.cancel(reason)
-        begun = self._begun
-        self.release(reason, 0.0)
-        me = get_ident()
-        others = [attempt for attempt, thread in attempts.items() if thread != me]
-        if others and not self.is_inside():
-            self._changed.wait_for(lambda: not any(attempt in self._attempts for attempt in others), timeout)
-        if self._standing <= begun or self._torndown:  # else what is there now was made since, for who wanted it
-            self.release(reason, max(0.0, end - monotonic()))
-
-    def wait_ended(self, timeout: float) -> None:  # noqa: B027  # not every kind tells the end on a thread of its own
-        """Wait at most ``timeout`` seconds until the end of a link that has ended was told to everybody."""
-
-    def tell_end(self, reason: BaseException) -> None:
-        """Tell the end of a link: the alarm if it was lost, and ``DISCONNECTED``."""
-        asked = isinstance(reason, Cancelled)
-        if not asked:
-            self.last_error = reason
-        log.log(logging.INFO if asked else logging.WARNING, "%s: disconnected: %s", self.name, reason)
-        ended = getattr(self, "on_disconnected", None)
-        if ended is not None:
-            try:
-                ended(reason)
-            except Exception:
-                log.exception("%s: on_disconnected failed", self.name)
-        if not asked:
-            emit(self, Connection.Signals.RAISE_ALARM, reason=reason)
-        emit(self, Connection.Signals.DISCONNECTED, reason=reason)
-
-    def __enter__(self: Self) -> Self:
+    def __enter__(self) -> Self:
         return self.connect()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.disconnect()
+        self._cnx.driver.disconnect()
 
     def __repr__(self) -> str:
-        name = f" {self._name!r}" if self._name else ""
-        return f"<{type(self).__name__}{name} {self.address} {self._state()}>"
-
-    def _state(self) -> str:
-        if self._torndown:
-            return "torn down"
-        return "connected" if self.connected else "not connected"
-
-    def _warn_abandoned(self) -> None:
-        warnings.warn(
-            f"{self!r} was not disconnected; call disconnect() or use a with block",
-            ResourceWarning,
-            stacklevel=3,
-            source=self,
-        )
-
-    def _on_subscribers_changed(self) -> None:  # noqa: B027  # not every kind has to do something
-        """Hear from :func:`cnx.subscribe` that the subscribers changed."""
+        driver = self._cnx.driver
+        name = f" {driver.name!r}" if driver.name else ""
+        state = "torn down" if driver.torn_down else "connected" if self.connected else "not connected"
+        return f"<{type(self).__name__}{name} {self.address} {state}>"
 
 
-def _let_go(connections: list[Connection]) -> None:
-    for connection in connections:
-        connection._let_go()
+def emit_end(connection: Connection, reason: BaseException) -> None:
+    """Log the end of a link; emit ``RAISE_ALARM`` if it was lost, then ``DISCONNECTED``."""
+    asked = isinstance(reason, Cancelled)
+    if not asked:
+        connection._cnx.driver.last_error = reason
+    log.log(logging.INFO if asked else logging.WARNING, "%s: disconnected: %s", connection.name, reason)
+    connection._cnx.on_end(connection, reason)
+    on_disconnected = getattr(connection, "on_disconnected", None)
+    if on_disconnected is not None:
+        try:
+            on_disconnected(reason)
+        except Exception:
+            log.exception("%s: on_disconnected failed", connection.name)
+    if not asked:
+        emit(connection, Connection.Signals.RAISE_ALARM, reason=reason)
+    emit(connection, Connection.Signals.DISCONNECTED, reason=reason)
 
 
-def _stop(connections: list[Connection]) -> None:
-    """End everything; all of it together gets the time of one."""
-    end = monotonic() + STOP_TIMEOUT
-    for patience in (0.0, STOP_TIMEOUT):
-        for connection in connections:
-            connection._torndown = True
-            with contextlib.suppress(Exception):  # the others still have to end
-                connection._stop(Cancelled("the program ends"), min(patience, max(0.0, end - monotonic())))
+def warn_abandoned(connection: Connection) -> None:
+    """Warn that a connection which is about to be collected was not disconnected."""
+    warnings.warn(
+        f"{connection!r} was not disconnected; call disconnect() or use a with block",
+        ResourceWarning,
+        stacklevel=3,
+        source=connection,
+    )
 
 
-_connections: Registry[Connection] = Registry(_let_go, _stop)
+class _PlainDriver(Driver):
+    """Drives a subclass that overrides nothing but ``try_connect``, ``disconnect`` and ``teardown``.
+
+    These run on the thread that asks for them. The driver only notes whether there is a link.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._lock = Lock()
+        self._up = False
+        self._attempting = 0  # ident of the thread that makes an attempt
+        subscribe_weakly(connection, Connection.Signals.RAISE_ALARM, self._on_alarm)
+
+    def is_connected(self) -> bool:
+        return self._up
+
+    def new_deadline(self, timeout: float | None) -> Deadline:
+        if timeout is not None:
+            kind = type(self.connection).__name__
+            raise TypeError(f"{kind}.connect() takes no timeout, as {kind}.try_connect() has no deadline")
+        return Deadline(None)
+
+    def attempt(self, deadline: Deadline) -> BaseException | None:
+        connection = self.connection
+        if self.torn_down:
+            raise TornDown(f"{connection.name} was torn down; make a new connection")
+        if self._up:
+            return None
+        self._attempting = get_ident()
+        try:
+            self.last_error = None
+            if not connection.try_connect():
+                self.last_error = self.last_error or ConnectError(f"{connection.name}: try_connect() returned False")
+                return self.last_error
+            if deadline.cancelled:
+                connection.disconnect()
+                self.last_error = Cancelled(f"connecting to {connection.name} was cancelled")
+                return self.last_error
+            with self._lock:
+                self._up = True
+            emit(connection, Connection.Signals.CONNECTED)
+        except Exception as error:
+            self.last_error = error
+            if isinstance(error, (CnxError, OSError)):
+                return error
+            raise
+        finally:
+            self._attempting = 0
+        if self._up:
+            return None
+        return self.last_error or Cancelled(f"{connection.name}: disconnected as soon as it was connected")
+
+    def disconnect(self) -> None:
+        self._stop(self.connection.disconnect, Cancelled("disconnect() was called"))
+
+    def teardown(self) -> None:
+        self.torn_down = True
+        if self._up:
+            self.disconnect()
+        self._stop(self.connection.teardown, Cancelled("teardown() was called"))
+
+    def lose(self, reason: BaseException) -> None:
+        if self._take_down():
+            emit_end(self.connection, reason)
+
+    def is_current_thread(self) -> bool:
+        return self._attempting == get_ident()
+
+    def wait_ended(self, deadline: Deadline) -> bool:
+        return True  # the end is emitted by the thread that brings it about
+
+    def _stop(self, let_go: Any, reason: Cancelled) -> None:
+        was_up = self._take_down()
+        try:
+            let_go()
+        except Exception:  # the subclass may raise anything; the link counts as closed all the same
+            log.exception("%s: %s() failed", self.connection.name, let_go.__name__)
+        if was_up:
+            emit_end(self.connection, reason)
+
+    def _take_down(self) -> bool:
+        """Note that there is no link; return whether there was one."""
+        with self._lock:
+            was_up, self._up = self._up, False
+        return was_up
+
+    def _on_alarm(self, reason: BaseException | None = None) -> None:
+        """Hear of an alarm that was not raised with ``raise_alarm()`` but sent with PyDispatcher itself."""
+        if self._take_down():
+            self.last_error = reason or ConnectionLost(f"{self.connection.name} raised an alarm without a reason")
+            emit(self.connection, Connection.Signals.DISCONNECTED, reason=self.last_error)

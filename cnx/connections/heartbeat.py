@@ -1,4 +1,4 @@
-"""Finding out that a peer has vanished: heartbeats, writes that block, and silence."""
+"""Heartbeat: noticing a peer that has vanished, by heartbeats, by writes that block, and by silence."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import sys
 import weakref
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from cnx.connections.connection import Connection
 from cnx.deadline import checked_interval
 from cnx.errors import CnxError, ConnectionLost
 from cnx.link.link import Link
 from cnx.link.timers import Timer
-
-if TYPE_CHECKING:
-    from cnx.connections.transport import TransportConnection
 
 try:
     import fcntl
@@ -25,41 +23,43 @@ except ImportError:  # not POSIX
 __all__ = ["Beat", "Heartbeat"]
 
 Beat = bytes | Callable[[Any], object]
-"""What a heartbeat is: bytes to write, or a function that is given the connection."""
+"""What a heartbeat is: bytes to write, or a function that is called with the connection."""
 
 LOOKS = 4
 """How often silence is looked for, within its limit."""
 
 
 class Heartbeat:
-    """What a connection does to find out that its peer has vanished.
+    """What a connection does to notice that its peer has vanished.
 
     Args:
-        beat: bytes to write, or a function that is called with the connection, on the thread that listens; what it
-            raises ends the link.
+        beat: bytes to write, or a function that is called with the connection on the thread of the listener. An
+            exception that it raises ends the link.
         interval: seconds between two heartbeats. A write that takes longer than this ends the link.
         silence_limit: seconds without a byte from the peer after which the link ends; noticed up to a quarter later.
 
     Raises:
-        TypeError, ValueError: these cannot be, or not together.
+        TypeError, ValueError: an argument is invalid, or one is missing.
     """
 
     def __init__(self, beat: Beat | None, interval: float | None, silence_limit: float | None) -> None:
         if beat is not None and not callable(beat) and not (isinstance(beat, bytes) and beat):
-            raise TypeError(f"heartbeat is bytes to write, or a function to call with the connection, not {beat!r}")
+            raise TypeError(
+                f"heartbeat must be bytes to write, or a function to call with the connection, not {beat!r}"
+            )
         if (beat is None) is not (interval is None):
-            raise ValueError("heartbeat and heartbeat_interval go together")
+            raise ValueError("heartbeat and heartbeat_interval must be given together")
         self._beat = beat
         self._interval = checked_interval(interval, "heartbeat_interval")
         self._silence_limit = checked_interval(silence_limit, "silence_limit")
-        self._connection: Callable[[], TransportConnection | None] = lambda: None
+        self._connection: Callable[[], Connection | None] = lambda: None
         self._link: Link | None = None
-        self._write = (0, 0)  # the thread that is writing, and how many writes came before
+        self._write = (0, 0)  # the thread that was writing at the last beat, and how many writes came before
         self._received = 0
         self._heard_at = 0.0
 
-    def start(self, connection: TransportConnection, link: Link) -> None:
-        """Begin with a new link; timers end with it."""
+    def start(self, connection: Connection, link: Link) -> None:
+        """Begin with a new link. The timers end with it."""
         self._connection, self._link = weakref.ref(connection), link
         self._write = (0, 0)
         self._received, self._heard_at = link.received, monotonic()
@@ -69,15 +69,14 @@ class Heartbeat:
             link.schedule(Timer(link, self._silence_limit / LOOKS, self.listen))
 
     def beat(self) -> None:
-        """Send a heartbeat, unless somebody is writing: that shows as well whether the peer takes anything."""
+        """Send a heartbeat, unless a thread is writing: that shows as well whether the peer takes anything."""
         link, connection = self._link, self._connection()
         if link is None or connection is None or self._interval is None:
             return
         before, self._write = self._write, link.writing
         if self._write[0]:
             if self._write == before:
-                address = link.transport.address
-                link.end(ConnectionLost(f"{address} has taken nothing for {self._interval:g} s: a write is stuck"))
+                link.end(ConnectionLost(f"{link.address} has taken nothing for {self._interval:g} s: a write is stuck"))
             return
         try:
             if isinstance(self._beat, bytes):
@@ -92,7 +91,7 @@ class Heartbeat:
             link.end(lost)
 
     def listen(self) -> None:
-        """End the link if nothing has come for too long, neither to us nor to where it waits for a reader."""
+        """End the link if nothing has arrived for too long, neither here nor in the operating system."""
         link = self._link
         if link is None or self._silence_limit is None:
             return
@@ -100,11 +99,11 @@ class Heartbeat:
         if received != self._received:
             self._received, self._heard_at = received, now
         elif now - self._heard_at >= self._silence_limit:
-            link.end(ConnectionLost(f"nothing came from {link.transport.address} for {self._silence_limit:g} s"))
+            link.end(ConnectionLost(f"nothing arrived from {link.address} for {self._silence_limit:g} s"))
 
 
 def bytes_waiting(fd: int) -> int:
-    """Return how many bytes wait to be read from a descriptor, where the system tells."""
+    """Return how many bytes wait to be read from a descriptor, where the system says so."""
     if fcntl is None or fd < 0:
         return 0
     return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from cnx.connections.stream import StreamConnection
+from typing_extensions import Unpack
+
+from cnx.connections.stream import StreamConnection, StreamSettings
 from cnx.deadline import Deadline
 from cnx.transports.serial_ports import checked_port, open_serial
 from cnx.transports.transport import Transport
 
-__all__ = ["SerialConnection"]
+__all__ = ["SerialConnection", "SerialSettings"]
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "bytesize": (5, 6, 7, 8),
@@ -22,6 +25,19 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
 }
 
 
+class SerialSettings(StreamSettings, total=False):
+    """The settings of a serial port beside the port; see :class:`SerialConnection`."""
+
+    baudrate: int
+    bytesize: int
+    parity: str
+    stopbits: float
+    xonxoff: bool
+    rtscts: bool
+    dsrdtr: bool
+    exclusive: bool | None
+
+
 class SerialConnection(StreamConnection):
     """A serial port, opened and configured by pyserial.
 
@@ -32,12 +48,11 @@ class SerialConnection(StreamConnection):
         bytesize: data bits, 5 to 8.
         parity: ``"N"``, ``"E"``, ``"O"``, ``"M"`` or ``"S"``.
         stopbits: 1, 1.5 or 2.
-        timeout: seconds for each reading and writing call that is given none; ``None`` for no limit.
         xonxoff: flow control by software.
         rtscts: flow control by the lines RTS and CTS.
         dsrdtr: flow control by the lines DSR and DTR.
         exclusive: refuse the port to other programs (POSIX).
-        **settings: see :class:`~cnx.connections.stream.StreamConnection`.
+        **settings: see :class:`~cnx.StreamConnection`.
     """
 
     def __init__(
@@ -47,18 +62,16 @@ class SerialConnection(StreamConnection):
         bytesize: int = 8,
         parity: str = "N",
         stopbits: float = 1,
-        timeout: float | None = None,
         *,
         xonxoff: bool = False,
         rtscts: bool = False,
         dsrdtr: bool = False,
         exclusive: bool | None = None,
-        **settings: Any,
+        **settings: Unpack[StreamSettings],
     ) -> None:
         if not isinstance(baudrate, int) or isinstance(baudrate, bool) or baudrate < 1:
-            raise ValueError(f"baudrate is a number of bits per second, not {baudrate!r}")
-        self._port = checked_port(port)
-        self._settings = {
+            raise ValueError(f"baudrate must be a number of bits per second, not {baudrate!r}")
+        line = {
             "baudrate": baudrate,
             "bytesize": bytesize,
             "parity": parity,
@@ -69,16 +82,29 @@ class SerialConnection(StreamConnection):
             "exclusive": exclusive,
         }
         for name, choices in _CHOICES.items():
-            if self._settings[name] not in choices:
-                raise ValueError(f"{name} is one of {', '.join(map(str, choices))}, not {self._settings[name]!r}")
-        super().__init__(timeout=timeout, **settings)
+            if line[name] not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, not {line[name]!r}")
+        super().__init__(SerialOpener(checked_port(port), line), **settings)
+
+
+@dataclass(frozen=True)
+class SerialOpener:
+    """How to open and configure a serial port."""
+
+    port: str
+    line: dict[str, Any]
 
     @property
     def address(self) -> str:
-        return self._port
+        """The device or URL."""
+        return self.port
 
-    def open_transport(self, deadline: Deadline) -> Transport:
-        settings = dict(self._settings)
-        if "://" in self._port:
-            settings.pop("exclusive")  # only devices of this machine can be locked
-        return open_serial(self._port, settings, deadline)
+    def open(self, deadline: Deadline) -> Transport:
+        """Open it."""
+        line = dict(self.line)
+        if "://" in self.port:
+            line.pop("exclusive")  # only devices of this machine can be locked
+        return open_serial(self.port, line, deadline)
+
+    def discard(self) -> None:
+        """Nothing is open yet."""

@@ -1,65 +1,109 @@
-"""Connections over streams of bytes: what sockets and serial ports have in common."""
+"""StreamConnection: a connection over a stream of bytes, with its methods to read and to write."""
 
 from __future__ import annotations
 
+import ctypes
+import json
+import operator
+from collections.abc import Iterable
 from time import monotonic
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
-from cnx.connections.reading import Reading
-from cnx.connections.transport import TransportConnection
-from cnx.connections.writing import Writing, checked_data
+from typing_extensions import Self, Unpack, final
+
+from cnx.buffer import ReceiveBuffer
+from cnx.connections.cancellable import Attempts
+from cnx.connections.names import setting
+from cnx.connections.pieces import Exactly, Message, Rest, Some, Until
+from cnx.connections.transport import (
+    Data,
+    Opener,
+    TransportConnection,
+    TransportParts,
+    TransportSettings,
+    checked_data,
+)
 from cnx.deadline import checked_timeout, left_of
-from cnx.framing import checked_terminator
+from cnx.errors import (
+    ConnectionLost,
+    EncodingError,
+    IncompleteRead,
+    InvalidJson,
+    LimitExceeded,
+    NotConnected,
+    PeerClosed,
+)
+from cnx.framing import Raw, checked_terminator, shorten
+from cnx.link.link import Link, Piece
 from cnx.threads.locks import Lock, within
-from cnx.transports.transport import CHUNK
 
-__all__ = ["StreamConnection"]
+__all__ = ["StreamConnection", "StreamSettings"]
+
+T = TypeVar("T")
 
 _LATE = "another request did not end in time; nothing was sent"
 
 
-class StreamConnection(TransportConnection, Reading, Writing):
-    """A connection over a stream of bytes. To connect to something new, say in ``open_transport`` how to open it.
+class StreamSettings(TransportSettings, total=False):
+    """The settings of every connection over a stream; see :class:`StreamConnection`."""
+
+    encoding: str
+    terminator: bytes
+
+
+class StreamConnection(TransportConnection):
+    """A connection over a stream of bytes. Thread-safe.
+
+    Reading and writing methods wait up to ``timeout`` seconds, or the connection's own ``timeout`` if it is omitted
+    (``math.inf``: for ever). To connect to something new, override :meth:`open_transport` and ``address``.
+
+    Reading methods of several threads take turns; each call takes its bytes as one piece. A timeout, the end of the
+    link or a limit loses nothing: what has arrived stays and can be read. All of them raise:
+
+    * ``TimedOut``: not enough arrived in time.
+    * ``NotConnected``: there is no link, or it was closed on request.
+    * ``ConnectionLost``: the link broke. ``IncompleteRead``, with ``partial``, when it ended in the middle of a piece.
+    * ``LimitExceeded``: the end of the piece is not within ``limit`` bytes; or nobody read for a while and bytes that
+      subscribers have got were dropped, and the message says how many. The next call goes on after them.
+    * ``RuntimeError``: a handler called it on the thread that emits the data of this connection.
+
+    What one call writes is never mixed with what another one writes. Writing methods raise:
+
+    * ``NotConnected``, ``ConnectionLost``: there is no link, or it ended.
+    * ``TimedOut``: the peer did not take it in time. If a part was sent, the link is closed, as the rest is missing.
+    * ``TypeError``, ``ValueError``: it cannot be sent; nothing was.
 
     Args:
+        opener: how to open the transport. A subclass that overrides :meth:`open_transport` and ``address`` needs none.
         encoding: of text, for ``read_str``, ``write_str`` and JSON.
-        terminator: what ends a piece of text.
+        terminator: the bytes that end a piece of text.
         **settings: see :class:`~cnx.connections.transport.TransportConnection`.
     """
 
-    def __init__(self, *, encoding: str = "utf-8", terminator: bytes = b"\r\n", **settings: Any) -> None:
+    _cnx: StreamParts
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        connection = super().__new__(cls)
+        connection._cnx = StreamParts(Attempts(connection))
+        return connection
+
+    def __init__(
+        self,
+        opener: Opener | None = None,
+        *,
+        encoding: str = "utf-8",
+        terminator: bytes = b"\r\n",
+        **settings: Unpack[TransportSettings],
+    ) -> None:
         self.encoding = encoding
         self.terminator = terminator
-        super().__init__(**settings)
-
-    def _let_go(self) -> None:
-        super()._let_go()
-        self._requesting = Lock()
-
-    def request(self, data: bytes, separator: bytes | None = None, *, timeout: float | None = None) -> bytes:
-        """Send ``data`` and return the reply up to ``separator`` (the terminator if omitted), which is included.
-
-        Requests of several threads take turns; ``timeout`` is for waiting, sending and receiving together.
-
-        Raises:
-            TimedOut: no reply in time. It may still come: take it with :meth:`read_waiting` before the next request.
-        """
-        end = self._terminator if separator is None else checked_terminator(separator)
-        message = data if type(data) is bytes else checked_data(data)
-        patience = self._timeout if timeout is None else checked_timeout(timeout)
-        turn = self._requesting
-        began = monotonic() if patience else 0.0
-        with turn if patience is None else within(turn, patience, _LATE):
-            link = (self.reading and self._link) or self._reading_link()
-            link.write(message, patience and left_of(patience, began))
-            left = patience and left_of(patience, began)
-            reply = link.take_whole(len(end), self._limit, left, CHUNK, end)
-            return self._take_piece(link, end, left) if reply is None else reply
+        super().__init__(opener, **settings)
 
     @property
+    @setting
     def encoding(self) -> str:
         """The encoding of text."""
-        return self._encoding
+        return self._cnx.encoding
 
     @encoding.setter
     def encoding(self, encoding: str) -> None:
@@ -67,13 +111,261 @@ class StreamConnection(TransportConnection, Reading, Writing):
             "".encode(encoding)
         except (LookupError, TypeError, ValueError) as error:  # also for a codec that is not about text, such as "hex"
             raise ValueError(f"unknown encoding {encoding!r}") from error
-        self._encoding = encoding
+        self._cnx.encoding = encoding
 
     @property
+    @setting
     def terminator(self) -> bytes:
-        """What ends a piece of text."""
-        return self._terminator
+        """The bytes that end a piece of text."""
+        return self._cnx.terminator
 
     @terminator.setter
     def terminator(self, terminator: bytes) -> None:
-        self._terminator = checked_terminator(terminator)
+        self._cnx.terminator = checked_terminator(terminator)
+        self._cnx.on_limit_changed()
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    @final
+    def read(self, n: int = -1, *, timeout: float | None = None) -> bytes:
+        """Return up to ``n`` bytes as soon as any are there; ``b""`` when the peer has closed and all is read.
+
+        With a negative ``n``, return everything up to the moment when the peer closes; ``limit`` does not apply.
+        """
+        n = operator.index(n)
+        seconds = self._cnx.seconds(timeout)
+        link = self._cnx.link_to_read(self)
+        if n == 0:
+            return b""
+        if n < 0:
+            return _take_or_rest(link, Rest(), seconds)
+        return _take_or_rest(link, Some(n), seconds)
+
+    @final
+    def readexactly(self, n: int, *, timeout: float | None = None) -> bytes:
+        """Return exactly ``n`` bytes; ``limit`` does not apply."""
+        if operator.index(n) < 0:
+            raise ValueError(f"cannot read {n} bytes")
+        seconds = self._cnx.seconds(timeout)
+        link = self._cnx.link_to_read(self)
+        if n == 0:
+            return b""
+        return _take(link, Exactly(n), seconds, expected=n)
+
+    @final
+    def readuntil(self, separator: bytes = b"\n", *, timeout: float | None = None) -> bytes:
+        """Return everything up to ``separator``, which is included."""
+        checked_terminator(separator)
+        seconds = self._cnx.seconds(timeout)
+        link = self._cnx.link_to_read(self)
+        return _take(link, Until(separator, link.inbox.limit), seconds)
+
+    @final
+    def readline(self, *, timeout: float | None = None) -> bytes:
+        """Return one line with its ``b"\\n"``; like a file, the rest at the end, then ``b""``."""
+        parts = self._cnx
+        link = parts.link
+        if timeout is None and link is not None:
+            try:  # the short way: a line that was cut already, unless this may be a handler, which must not read
+                if not link.reader.holder:
+                    return link.inbox.lines.pop()
+            except IndexError:
+                pass  # there is none
+        link = parts.link_to_read(self)
+        link.refuse_to_read()
+        line = link.inbox.cut_line() if link.inbox.size else None
+        return _take_or_rest(link, Until(b"\n", link.inbox.limit), parts.seconds(timeout)) if line is None else line
+
+    @final
+    def read_str(self, *, timeout: float | None = None) -> str:
+        """Return the text up to the next terminator, without it.
+
+        Raises:
+            EncodingError: it is not text in ``encoding``; the piece is gone.
+        """
+        data = self.readuntil(self.terminator, timeout=timeout)[: -len(self.terminator)]
+        try:
+            return data.decode(self.encoding)
+        except UnicodeError as error:
+            raise EncodingError(f"not text in {self.encoding}: {shorten(data)}") from error
+
+    @final
+    def read_json(self, *, timeout: float | None = None) -> Any:
+        """Return the JSON value up to the next terminator.
+
+        Raises:
+            InvalidJson: it is not JSON; the piece is gone, and the error shows it.
+            EncodingError: it is not text in ``encoding``.
+        """
+        text = self.read_str(timeout=timeout)
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InvalidJson(f"not JSON ({error}): {shorten(text)}", text) from error
+
+    @final
+    def read_into(self, struct: ctypes.Structure | ctypes.Union, *, timeout: float | None = None) -> None:
+        """Fill a ctypes structure with the next bytes; after an error it is unchanged."""
+        if not isinstance(struct, (ctypes.Structure, ctypes.Union)):
+            raise TypeError(f"read_into() fills ctypes structures, not {struct!r}")
+        size = ctypes.sizeof(struct)
+        ctypes.memmove(ctypes.addressof(struct), self.readexactly(size, timeout=timeout), size)
+
+    def receive(self, *, timeout: float | None = None) -> Any:
+        """Return the next message, as the framing cuts it.
+
+        Raises:
+            ProtocolError: it breaks the rules of the framing.
+        """
+        framing = self._cnx.framing or Raw()
+        seconds = self._cnx.seconds(timeout)
+        return _take(self._cnx.link_to_read(self), Message(framing), seconds)
+
+    @final
+    def read_waiting(self) -> bytes:
+        """Return the bytes that are there now, maybe ``b""``, without waiting.
+
+        Raises:
+            NotConnected, ConnectionLost: nothing is there, and nothing will come.
+        """
+        link = self._cnx.link_to_read(self)
+        link.read_waiting()
+        data = link.inbox.look(ReceiveBuffer.take_all) if link.inbox.size else b""
+        return data if data or link.reason is None else _take(link, Rest(), 0.0)
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    @final
+    def write(self, data: Data, *, timeout: float | None = None) -> None:
+        """Send bytes."""
+        if type(data) is not bytes:
+            data = checked_data(data)
+        parts = self._cnx
+        seconds = parts.timeout if timeout is None else checked_timeout(timeout)
+        (parts.link or parts.usable_link(self)).write(data, seconds)
+
+    @final
+    def writelines(self, lines: Iterable[Data], *, timeout: float | None = None) -> None:
+        """Send several pieces of bytes as one."""
+        self.write(b"".join(lines), timeout=timeout)
+
+    @final
+    def write_str(self, text: str, *, timeout: float | None = None) -> None:
+        """Send text and the terminator.
+
+        Raises:
+            UnicodeEncodeError: the text has a character that ``encoding`` does not have.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"write_str() takes text, not {type(text).__name__}; write() takes bytes")
+        self.write(text.encode(self.encoding) + self.terminator, timeout=timeout)
+
+    @final
+    def write_json(self, value: Any, *, timeout: float | None = None) -> None:
+        """Send a value as JSON, and the terminator."""
+        self.write_str(json.dumps(value), timeout=timeout)
+
+    @final
+    def write_from(self, *structs: ctypes.Structure | ctypes.Union, timeout: float | None = None) -> None:
+        """Send the bytes of ctypes structures, as one."""
+        for struct in structs:
+            if not isinstance(struct, (ctypes.Structure, ctypes.Union)):
+                raise TypeError(f"write_from() takes ctypes structures, not {type(struct).__name__}")
+        self.write(b"".join(map(bytes, structs)), timeout=timeout)
+
+    def send(self, message: Any, *, timeout: float | None = None) -> None:
+        """Send a message with its framing."""
+        framing = self._cnx.framing
+        self.write(message if framing is None else framing.encode(message), timeout=timeout)
+
+    # -- both ------------------------------------------------------------------------------------------------------
+
+    def request(self, data: bytes, separator: bytes | None = None, *, timeout: float | None = None) -> bytes:
+        """Send ``data`` and return the reply up to ``separator`` (the terminator if omitted), which is included.
+
+        Requests of several threads take turns; ``timeout`` is for waiting, sending and receiving together. Bytes that
+        subscribers have got already are not taken for the reply.
+
+        Raises:
+            TimedOut: no reply in time. It may still arrive: take it with :meth:`read_waiting` before the next request.
+        """
+        parts = self._cnx
+        message = data if type(data) is bytes else checked_data(data)
+        reply = parts.reply if separator is None else Until(checked_terminator(separator), parts.limit)
+        seconds = parts.timeout if timeout is None else checked_timeout(timeout)
+        began = 0.0 if seconds is None else monotonic()
+        with parts.requests if seconds is None else within(parts.requests, seconds, _LATE):
+            link = parts.link or parts.usable_link(self)
+            if link.inbox.size:
+                link.inbox.forget_emitted()
+            link.write(message, seconds and left_of(seconds, began))
+            try:
+                return link.take(reply, seconds and left_of(seconds, began))
+            except (ConnectionLost, NotConnected) as error:
+                _raise_incomplete(link, error)
+
+
+class StreamParts(TransportParts):
+    """The parts of a connection over a stream.
+
+    Attributes:
+        requests: held by the thread whose turn it is to send a request and to receive the reply.
+        reply: what :meth:`StreamConnection.request` receives by default.
+    """
+
+    def __init__(self, driver: Attempts) -> None:
+        super().__init__(driver)
+        self.encoding = "utf-8"
+        self.terminator = b"\r\n"
+        self.requests = Lock()
+        self.reply = Until(self.terminator, self.limit)
+
+    def on_limit_changed(self) -> None:
+        self.reply = Until(self.terminator, self.limit)
+
+    def link_to_read(self, connection: StreamConnection) -> Link:
+        """Return the link for a reading method.
+
+        Raises:
+            LimitExceeded: bytes were dropped since the last call, as nobody read.
+        """
+        link = self.usable_link(connection)
+        if link.inbox.dropped and (dropped := link.inbox.take_dropped()):
+            raise LimitExceeded(
+                f"{dropped} bytes from {link.address} were dropped: subscribers have got them, and nobody read them; "
+                "the next call goes on after them"
+            )
+        return link
+
+
+def _take(link: Link, piece: Piece[T], seconds: float | None, *, expected: int | None = None) -> T:
+    """Take a piece; if the link has ended in the middle of it, raise what was there.
+
+    Args:
+        link: where from.
+        piece: what to look for.
+        seconds: to wait; ``None`` for ever.
+        expected: the size of the piece, where that is known.
+    """
+    try:
+        return link.take(piece, seconds)
+    except (ConnectionLost, NotConnected) as error:
+        _raise_incomplete(link, error, expected)
+
+
+def _raise_incomplete(link: Link, error: Exception, expected: int | None = None) -> NoReturn:
+    """Raise the error of a link that has ended before a piece was there, with what is left of it, if anything is."""
+    partial = link.inbox.look(lambda buffer: buffer.peek(len(buffer)))
+    if not partial:
+        raise error
+    raise IncompleteRead(f"{error}; {len(partial)} bytes of an incomplete piece are left", partial, expected) from error
+
+
+def _take_or_rest(link: Link, piece: Piece[bytes], seconds: float | None) -> bytes:
+    """Take a piece; when the peer has closed, the rest counts as one, and then ``b""``."""
+    try:
+        return link.take(piece, seconds)
+    except (ConnectionLost, NotConnected):
+        if isinstance(link.reason, PeerClosed):
+            return link.inbox.look(ReceiveBuffer.take_all) or b""
+        return _take(link, piece, 0.0)  # raises the reason, with what is left

@@ -1,70 +1,105 @@
-"""Connections over a transport: what streams and datagrams have in common."""
+"""TransportConnection: what connections over streams and over datagrams have in common."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from abc import abstractmethod
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterable
 from threading import get_ident
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeVar
 
-from cnx.buffer import ReceiveBuffer
-from cnx.connections.connection import STOP_TIMEOUT, Connection, Traffic
+from typing_extensions import Self, final
+
+from cnx.connections.cancellable import Attempts, CancellableConnection, CancellableParts, ConnectionSettings
+from cnx.connections.connection import STOP_TIMEOUT, Connection, Traffic, warn_abandoned
 from cnx.connections.delivery import Delivery
 from cnx.connections.heartbeat import Beat, Heartbeat
-from cnx.deadline import LONGEST, Deadline, Seconds, checked_interval
+from cnx.connections.names import extension_point, setting
+from cnx.deadline import LONGEST, Deadline, checked_interval, checked_timeout
 from cnx.errors import Cancelled, ConnectError, NotConnected, as_failure, because
 from cnx.framing import LIMIT, Framing, checked_limit
 from cnx.link.link import Link
 from cnx.link.listener import Listener, Pump
-from cnx.link.parties import Inbox
 from cnx.link.timers import Timer
 from cnx.recording.history import Archive, History
-from cnx.recording.recorder import OPENED, RECORDS, Recorder
-from cnx.signals.subscriptions import emit
+from cnx.recording.recorder import OPENED, PIECE, RECORDS, Recorder
+from cnx.signals.subscriptions import Signal, emit
 from cnx.transports.tapped import TappedTransport, log_tap
 from cnx.transports.transport import Transport
 
-__all__ = ["TransportConnection"]
+__all__ = ["Data", "Opener", "TransportConnection", "TransportParts", "TransportSettings", "checked_data"]
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 
-class TransportConnection(Connection):
-    """A connection over a transport; :class:`StreamConnection` and :class:`UdpConnection` are the two kinds.
+Data = bytes | bytearray | memoryview
 
-    A subclass says in :meth:`open_transport` how to open it. It may also define ``on_message(self, message)``, which
-    is called for every message before it is told, and ``on_disconnected(self, reason)``, which is called before the
-    end of a link is told. Both run on the thread that tells; a :class:`~cnx.errors.ProtocolError` from ``on_message``
-    ends the link with that reason.
+
+class TransportSettings(ConnectionSettings, total=False):
+    """The settings of every connection over a transport; see :class:`TransportConnection`."""
+
+    timeout: float | None
+    framing: Framing | None
+    limit: int
+    listener: Listener | None
+    heartbeat: Beat | None
+    heartbeat_interval: float | None
+    silence_limit: float | None
+    record: int
+    record_to: str | os.PathLike[str] | None
+
+
+class Opener(Protocol):
+    """How to open the transport of a connection, and where it leads to."""
+
+    @property
+    def address(self) -> str: ...
+
+    def open(self, deadline: Deadline) -> Transport:
+        """Return a newly opened transport; raises as :meth:`TransportConnection.open_transport`."""
+
+    def discard(self) -> None:
+        """Let go of what was never opened; there will be no further attempt."""
+
+
+class TransportConnection(CancellableConnection):
+    """A connection over a transport; :class:`~cnx.StreamConnection` and :class:`~cnx.UdpConnection` are the two kinds.
 
     Args:
+        opener: how to open the transport. A subclass that overrides :meth:`open_transport` and ``address`` needs none.
         name: what it is called in log lines and thread names; its address if omitted.
         connect_timeout: seconds for one attempt, login included; ``None`` for no limit.
         timeout: seconds for each reading and writing call that is given none; ``None`` for no limit.
-        framing: what cuts the stream into messages; without one, a message is whatever came together.
-        limit: bytes that may wait for the reading methods, and size of the largest piece that is found by its end.
-        listener: a :class:`~cnx.link.listener.Listener` to share with other connections; one thread each if omitted.
+        framing: cuts the stream into messages; without one, each piece of bytes that arrives is a message.
+        limit: bytes that may wait for the reading methods, and the size of the largest piece that is found by its end.
+        listener: a :class:`~cnx.Listener` to share with other connections; if omitted, each link has its own thread.
         heartbeat: bytes to write, or a function to call with the connection, every ``heartbeat_interval`` seconds while
-            a link is up, on the thread that listens. The link ends when that fails, or a write is stuck for as long.
+            a link is up, on the thread of the listener. The link ends if that fails or a write is stuck for so long.
         silence_limit: seconds without a byte from the peer after which the link ends; ``None`` for no limit.
         record: how many records :meth:`history` keeps, up to 100,000, of at most 256 bytes each; 0 for none.
-        record_to: a directory where the history is saved at every alarm, as text and for Wireshark; the last 20 stay.
+        record_to: an existing directory where the history is saved at every loss, as text and for Wireshark; the last
+            20 stay.
     """
 
-    reading: bool = False
-    """Keep all bytes for the reading methods, even while somebody is subscribed. The first call of a reading method
-    sets it; a subclass that reads its replies sets it from the start."""
+    _cnx: TransportParts
 
     secrets: tuple[bytes, ...] = ()
     """What must not be shown, such as the bytes of a password as they are sent; a subclass sets it."""
 
-    timeout: float | None = Seconds()  # type: ignore[assignment]  # what it gives
+    message_signals: ClassVar[tuple[Signal, ...]] = ()
+    """Further signals that :meth:`emit_messages` of a subclass emits; a subclass sets it."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        connection = super().__new__(cls)
+        connection._cnx = TransportParts(Attempts(connection))
+        return connection
 
     def __init__(
         self,
+        opener: Opener | None = None,
         *,
         name: str | None = None,
         connect_timeout: float | None = 10.0,
@@ -78,26 +113,35 @@ class TransportConnection(Connection):
         record: int = RECORDS,
         record_to: str | os.PathLike[str] | None = None,
     ) -> None:
-        self._link: Link | None = None  # set for everybody once it is announced
-        self._fresh: tuple[Link, int] | None = None  # being prepared, and by which thread
-        self._delivery: Delivery | None = None
-        self._before = Traffic()
-        super().__init__(name=name, connect_timeout=connect_timeout)
         if framing is not None and not isinstance(framing, Framing):
-            raise TypeError(f"framing is a Framing, not {framing!r}")
+            raise TypeError(f"framing must be a Framing, not {framing!r}")
         if listener is not None and not isinstance(listener, Listener):
-            raise TypeError(f"listener is a Listener, not {listener!r}")
-        self._heartbeat = Heartbeat(heartbeat, heartbeat_interval, silence_limit)
-        self._recorder = Recorder(record)
-        self._archive = None if record_to is None else Archive(record_to)
-        self._framing = framing
-        self._listener = listener
+            raise TypeError(f"listener must be a Listener, not {listener!r}")
+        if opener is None and type(self).open_transport is TransportConnection.open_transport:
+            raise TypeError(f"{type(self).__name__} has no source; give one, or override open_transport() and address")
+        parts = self._cnx
+        parts.opener = opener
+        parts.heartbeat = Heartbeat(heartbeat, heartbeat_interval, silence_limit)
+        parts.recorder = Recorder(record)
+        parts.archive = None if record_to is None else Archive(record_to)
+        parts.framing = framing
+        parts.listener = listener
         self.timeout = timeout
         self.limit = limit
+        super().__init__(name=name, connect_timeout=connect_timeout)
 
-    # -- for subclasses --------------------------------------------------------------------------------------------
+    # -- extension points ------------------------------------------------------------------------------------------
 
-    @abstractmethod
+    @property
+    @extension_point
+    def address(self) -> str:
+        """Where it leads to, for people."""
+        opener = self._cnx.opener
+        if opener is None:
+            return type(self).__name__
+        return opener.address
+
+    @extension_point
     def open_transport(self, deadline: Deadline) -> Transport:
         """Return a newly opened transport.
 
@@ -105,15 +149,88 @@ class TransportConnection(Connection):
             ConnectError: it cannot be opened.
             TimedOut, Cancelled: the deadline ended.
         """
+        opener = self._cnx.opener
+        assert opener is not None, "the constructor has checked that"
+        return opener.open(deadline)
 
+    @extension_point
     def prepare(self, deadline: Deadline) -> None:
         """Log in, register, set up: whatever has to be done on a new link before it is ready for use.
 
-        It may use the reading and writing methods; nobody else can, as yet. What it raises fails the attempt.
+        It may use the reading and writing methods; no other thread can, as yet. An exception fails the attempt.
         """
 
+    @extension_point
+    def on_message(self, message: Any) -> None:
+        """Take a message, before it is emitted; called by the thread that reads.
+
+        A :class:`~cnx.ProtocolError` ends the link with that reason; any other exception is logged.
+        """
+
+    @extension_point
+    def emit_messages(self, messages: list[Any]) -> None:
+        """Emit messages that have arrived together.
+
+        Override it to emit other signals too, by the kind of a message: name them in :attr:`message_signals`, and
+        emit them with :meth:`emit_each`. It is called by the thread that reads, and only if somebody wants messages.
+        """
+        self.emit_each(Connection.Signals.MESSAGE_RECEIVED, messages)
+
+    # -- for users -------------------------------------------------------------------------------------------------
+
+    @property
+    @setting
+    def timeout(self) -> float | None:
+        """Seconds for each reading and writing call that is given none; ``None`` for no limit."""
+        return self._cnx.timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float | None) -> None:
+        self._cnx.timeout = checked_timeout(seconds)
+
+    @property
+    @setting
+    def limit(self) -> int:
+        """Bytes that may wait for the reading methods, and the size of the largest piece that is found by its end."""
+        return self._cnx.limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._cnx.limit = checked_limit(limit)
+        self._cnx.on_limit_changed()
+        link = self._cnx.link
+        if link is not None:
+            link.inbox.limit = limit
+
+    @property
+    @final
+    def framing(self) -> Framing | None:
+        """What cuts the stream into messages."""
+        return self._cnx.framing
+
+    @property
+    def connected(self) -> bool:
+        """Whether it is ready for use."""
+        link = self._cnx.link
+        return link is not None and link.reason is None
+
+    @property
+    def traffic(self) -> Traffic:
+        """What went over all links so far."""
+        link, delivery = self._cnx.link, self._cnx.delivery
+        before, counted = self._cnx.counted
+        if link is None or delivery is None or link is counted:
+            return before
+        return before.plus(Traffic(link.received, link.sent, delivery.messages, link.writes))
+
+    @final
+    def history(self) -> History:
+        """Return the last of what went over all links: bytes, shortened, without :attr:`secrets`, and what happened."""
+        return History(self._cnx.recorder.records(self.secrets))
+
+    @final
     def schedule(self, interval: float, callback: Callable[[], Any]) -> Timer:
-        """Call ``callback`` every ``interval`` seconds while the present link is up, on the thread that listens.
+        """Call ``callback`` every ``interval`` seconds while the present link is up, on the thread of the listener.
 
         Call it in :meth:`prepare`, or later while connected. The callback must be quick.
 
@@ -123,179 +240,234 @@ class TransportConnection(Connection):
         if checked_interval(interval) is None:
             raise ValueError(f"interval must be a number of seconds above 0, up to {LONGEST:g}, not {interval!r}")
         if not callable(callback):
-            raise TypeError(f"callback is something to call, not {callback!r}")
-        link = self._current()
+            raise TypeError(f"callback must be callable, not {callback!r}")
+        link = self._cnx.usable_link(self)
         if link.reason is not None:
             raise NotConnected(f"{self.name} is not connected: {link.reason}") from link.reason
         timer = Timer(link, interval, callback)
         link.schedule(timer)
         return timer
 
-    @property
-    def limit(self) -> int:
-        """Bytes that may wait for the reading methods, and size of the largest piece that is found by its end."""
-        return self._limit
+    @final
+    def emit_each(self, signal: Signal, messages: Iterable[Any]) -> None:
+        """Emit a signal for each message, in :meth:`emit_messages`; nothing is emitted once the link was closed.
 
-    @limit.setter
-    def limit(self, limit: int) -> None:
-        self._limit = checked_limit(limit)
-        if self._delivery is not None:
-            self._delivery.limit = limit
+        Args:
+            signal: ``MESSAGE_RECEIVED``, or one of :attr:`message_signals`. Its argument is called ``message``.
+            messages: the messages.
+        """
+        delivery = self._cnx.delivery
+        if delivery is not None:
+            delivery.emitters[signal].emit_each(messages)
 
-    # -- state -----------------------------------------------------------------------------------------------------
+    @final
+    def wait_for(self, found: Callable[[], T | None], *, timeout: float | None = None) -> T:
+        """Let messages arrive until ``found()`` returns something, and return that.
 
-    @property
-    def connected(self) -> bool:
-        link = self._link
-        return link is not None and link.reason is None
+        This is how a client waits for an answer that ``on_message`` recognises and stores. The calling thread reads
+        meanwhile if no other thread does, so no time is lost with handing the answer over.
 
-    @property
-    def traffic(self) -> Traffic:
-        """What went over all links so far."""
-        link, delivery = self._link, self._delivery
-        if link is None or delivery is None:
-            return self._before
-        return self._before.plus(Traffic(link.received, link.sent, delivery.messages, link.writes))
+        Args:
+            found: looks for the answer; called again after everything that arrives, by several threads.
+            timeout: seconds; that of the connection if omitted.
 
-    def history(self) -> History:
-        """Return the last of what went over all links: bytes, shortened, without :attr:`secrets`, and what happened."""
-        return History(self._recorder.records(self.secrets))
+        Raises:
+            TimedOut: nothing was found in time.
+            NotConnected, ConnectionLost: there is no link, or it ended.
+            RuntimeError: a handler called it on the thread that would bring the answer.
+        """
+        parts = self._cnx
+        seconds = parts.timeout if timeout is None else checked_timeout(timeout)
+        return (parts.link or parts.usable_link(self)).wait_for_message(found, seconds)
 
-    # -- how Connection drives it ----------------------------------------------------------------------------------
+    @final
+    def notify(self) -> None:
+        """Let the threads in :meth:`wait_for` look again, after a change that no message has brought."""
+        parts = self._cnx
+        link = parts.link or parts.fresh
+        if link is not None:
+            link.notify()
+
+    # -- how it is driven ------------------------------------------------------------------------------------------
 
     def establish(self, deadline: Deadline) -> None:
-        self._let_go_of_old(deadline)
+        parts = self._cnx
+        parts.let_go_of_last_link(self, deadline)
         transport = self.open_transport(deadline)
         if not isinstance(transport, Transport):
             raise TypeError(f"{type(self).__name__}.open_transport() has to return a Transport, not {transport!r}")
         try:
-            self._delivery = self._new_delivery()
-            tap = log_tap(self.name, self.secrets)
+            parts.delivery = Delivery(
+                self,
+                parts.framing,
+                self.on_message if _is_overridden(self, "on_message") else None,
+                self.emit_messages if _is_overridden(self, "emit_messages") else None,
+                self.message_signals,
+            )
+            reference = weakref.ref(self)  # the link must not keep the connection alive
+
+            def secrets() -> tuple[bytes, ...]:
+                connection = reference()
+                return () if connection is None else connection.secrets  # prepare() may add to them
+
+            tap = log_tap(self.name, secrets)
             seen = transport if tap is None else TappedTransport(transport, tap)
-            link = Link(seen, self._new_inbox(), self._delivery, self._recorder)
-            link.attendant = self._attendant(transport)
+            link = Link(seen, parts.delivery, parts.recorder, parts.limit)
+            has_descriptor = transport.fileno() >= 0
+            link.attendant = (parts.listener or Listener(self.name)) if has_descriptor else Pump(self.name)
         except BaseException:
             transport.shutdown()
             transport.close()
             raise
-        self._recorder.say(OPENED)
+        parts.recorder.say(OPENED)
         try:
-            link.patience = deadline
-            self._fresh = link, get_ident()
+            link.deadline = deadline
+            parts.preparing = get_ident()
+            parts.fresh = link
             with deadline.waking(lambda: link.end(NotConnected("the attempt was cancelled"))):
                 self.prepare(deadline)
                 deadline.check(f"preparing {self.name}")
                 link.start()
             if link.reason is not None:
                 raise as_failure(link.reason)
-            link.patience = None
+            link.deadline = None
+            parts.preparing = 0
         except BaseException as error:
-            self._fresh = None
-            self._recorder.say(f"failed: {error}")
+            parts.fresh = None
+            parts.recorder.say(f"failed: {error}")
             link.end(error)
-            link.wait_settled(STOP_TIMEOUT)
+            link.wait_settled(Deadline(STOP_TIMEOUT))
             if deadline.cancelled:
                 deadline.check(f"preparing {self.name}")
             raise
 
-    def _let_go_of_old(self, deadline: Deadline) -> None:
-        """Make sure that everything about the last link has been told before there is a new one."""
-        old = self._link
-        if old is not None:
-            left = deadline.remaining()
-            with deadline.waking(old.notify):
-                settled = old.wait_settled(STOP_TIMEOUT if left is None else left, lambda: deadline.cancelled)
-            deadline.check(f"waiting for the end of the last link of {self.name}")
-            if not settled:
-                raise ConnectError(
-                    f"a handler of {self.name} is still busy with its last link; connect after that, on another "
-                    "thread, or leave it to a ConnectionManager"
-                )
-            if unread := old.unread():
-                log.warning("%s: %d bytes that the last link brought were not read and are dropped", self.name, unread)
-        self._link, self._before = None, self.traffic
-
     def announce(self) -> None:
-        fresh = self._fresh
-        if fresh is None:
-            return
-        link = fresh[0]
-        self._link, self._fresh = link, None
-        self._recorder.say("connected")
-        self._heartbeat.start(self, link)
-        link.announce(lambda: emit(self, Connection.Signals.CONNECTED))
+        parts = self._cnx
+        link = parts.fresh
+        if link is None:
+            return  # an end that came meanwhile has taken it away
+        parts.link, parts.fresh = link, None
+        parts.recorder.say("connected")
+        parts.heartbeat.start(self, link)
+        announced = link.announce(lambda: emit(self, Connection.Signals.CONNECTED))
         if link.reason is not None:
-            self.last_error = link.reason
-            link.wait_settled(STOP_TIMEOUT)
+            parts.driver.last_error = link.reason
+            link.wait_settled(Deadline(STOP_TIMEOUT))
+            if not announced:
+                raise as_failure(link.reason)
 
     def release(self, reason: BaseException, timeout: float) -> None:
-        fresh = self._fresh
-        link = fresh[0] if fresh else self._link
+        parts = self._cnx
+        link = parts.fresh or parts.link
         if link is not None:
             link.end(reason)
             if timeout:
-                link.wait_settled(timeout)
+                link.wait_settled(Deadline(timeout))
+        elif parts.driver.torn_down and parts.opener is not None:
+            parts.opener.discard()
 
-    def wait_ended(self, timeout: float) -> None:
-        link = self._link
-        if link is not None and link.reason is not None:
-            link.wait_settled(timeout)
+    def wait_ended(self, deadline: Deadline) -> bool:
+        link = self._cnx.link
+        return link is None or link.reason is None or link.wait_settled(deadline)
 
-    def tell_end(self, reason: BaseException) -> None:
-        asked = isinstance(reason, Cancelled)
-        if not asked:
-            self._recorder.say(f"alarm: {reason}")
-        self._recorder.say(f"disconnected: {reason}")
-        if self._archive is not None and not asked:
-            self._archive.add(self.name, self.history())
-        super().tell_end(reason)
+    def is_current_thread(self) -> bool:
+        link = self._cnx.link
+        return super().is_current_thread() or (link is not None and link.is_current_thread())
 
-    def is_inside(self) -> bool:
-        link = self._link
-        return super().is_inside() or (link is not None and link.is_inside())
-
-    def _let_go(self) -> None:
-        super()._let_go()
-        self._fresh = None
-
-    def _attendant(self, transport: Transport) -> Listener | Pump:
-        return Pump(self.name) if transport.fileno() < 0 else self._listener or Listener(self.name)
-
-    def _new_inbox(self) -> Inbox:
-        return ReceiveBuffer()
-
-    def _new_delivery(self) -> Delivery:
-        return Delivery(self, self._framing, self._limit)
-
-    def _current(self) -> Link:
-        """Return the link that the calling thread may use."""
-        link = self._link
-        if link is not None:
-            return link
-        fresh = self._fresh
-        if fresh is not None and fresh[1] == get_ident():
-            return fresh[0]
-        raise NotConnected(f"{self.name} is not connected{because(self.last_error)}")
-
-    def _reading_link(self) -> Link:
-        """Return the link for a reading method, which from now on keeps bytes for it."""
-        link = self._current()
-        if link is self._link and not self.reading:
-            self.reading = True
-            if self._delivery is not None:
-                self._delivery.provisional = False
-                self._delivery.keeping = True
-        return link
-
-    def _on_subscribers_changed(self) -> None:
-        link = self._link
-        if link is not None:
-            link.look_again()  # its thread may be leaving bytes unread because nobody wanted them
-
-    def __del__(self, over: Callable[[], bool] = sys.is_finalizing) -> None:
-        link = getattr(self, "_link", None)  # the constructor may have refused its arguments
-        if link is not None and link.reason is None and not over():  # when over, modules may be gone already
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        link = self._cnx.link
+        if link is not None and link.reason is None and not is_finalizing():  # when it is, modules may be gone already
             try:
-                self._warn_abandoned()
+                warn_abandoned(self)
             finally:
                 link.end(NotConnected("the connection was garbage collected"))
+
+
+class TransportParts(CancellableParts):
+    """The parts of a connection over a transport.
+
+    Attributes:
+        link: the last link that was announced; ``None`` before the first one and while a new one is being made.
+        fresh: the link that is being made.
+        preparing: ident of the thread that prepares the fresh link, and alone may use it; 0 when it is prepared.
+        delivery: of the link or of the fresh link.
+        counted: what went over all links up to the last one that is counted in it, and that link.
+    """
+
+    def __init__(self, driver: Attempts) -> None:
+        super().__init__(driver)
+        self.opener: Opener | None = None
+        self.heartbeat = Heartbeat(None, None, None)
+        self.recorder = Recorder()
+        self.archive: Archive | None = None
+        self.framing: Framing | None = None
+        self.listener: Listener | None = None
+        self.timeout: float | None = None
+        self.limit = LIMIT
+        self.link: Link | None = None
+        self.fresh: Link | None = None
+        self.preparing = 0
+        self.delivery: Delivery | None = None
+        self.counted: tuple[Traffic, Link | None] = Traffic(), None
+
+    def on_limit_changed(self) -> None:
+        """Hear that the largest size of a piece has changed."""
+
+    def on_subscribers_changed(self) -> None:
+        """Let the listener find out whether anybody wants what arrives."""
+        if self.link is not None:
+            self.link.look_again()
+
+    def on_end(self, connection: Connection, reason: BaseException) -> None:
+        """Note the end of a link in the history, and save that if the link was lost."""
+        assert isinstance(connection, TransportConnection)
+        lost = not isinstance(reason, Cancelled)
+        if lost:
+            self.recorder.say(f"alarm: {reason}")
+        self.recorder.say(f"disconnected: {reason}")
+        if lost and self.archive is not None:
+            self.archive.add(connection.name, connection.history())
+
+    def seconds(self, timeout: float | None) -> float | None:
+        """Return the seconds that a call waits which was given ``timeout``; ``None`` for ever."""
+        return self.timeout if timeout is None else checked_timeout(timeout)
+
+    def usable_link(self, connection: Connection) -> Link:
+        """Return the link that the calling thread may use, which may have ended; raises NotConnected."""
+        link = self.link
+        if link is not None:
+            return link
+        fresh = self.fresh
+        if fresh is not None and self.preparing in (0, get_ident()):
+            return fresh
+        raise NotConnected(f"{connection.name} is not connected{because(connection.last_error)}")
+
+    def let_go_of_last_link(self, connection: TransportConnection, deadline: Deadline) -> None:
+        """Make sure that the end of the last link was emitted before there is a new one."""
+        last = self.link
+        if last is not None:
+            ended = last.wait_settled(deadline)
+            deadline.check(f"waiting for the end of the last link of {connection.name}")
+            if not ended:
+                raise ConnectError(
+                    f"a handler of {connection.name} is still busy with its last link; connect after that, on another "
+                    "thread, or leave it to a ConnectionManager"
+                )
+            if unread := last.inbox.size:
+                log.warning("%s: %d bytes of the last link were not read and are dropped", connection.name, unread)
+        self.counted = connection.traffic, last  # before the link goes, so that it is always counted once
+        self.link = None
+
+
+def _is_overridden(connection: TransportConnection, name: str) -> bool:
+    """Return whether the class or the object has a method of its own for an extension point."""
+    return name in vars(connection) or getattr(type(connection), name) is not getattr(TransportConnection, name)
+
+
+def checked_data(data: Data) -> Data:
+    """Return bytes-like ``data`` in a form whose length is its number of bytes; as a copy if that is cheap."""
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"write() takes bytes, not {type(data).__name__}; write_str() takes text")
+    if isinstance(data, memoryview) and (data.itemsize != 1 or data.ndim != 1 or not data.c_contiguous):
+        return data.tobytes()
+    return data if len(data) > PIECE else bytes(data)

@@ -2,71 +2,34 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Any
+from dataclasses import dataclass
 
-from cnx.connections.sockets import checked_host, checked_port
-from cnx.connections.transport import TransportConnection
-from cnx.connections.writing import Data, checked_data
-from cnx.deadline import Deadline, checked_timeout
-from cnx.link.parties import Inbox
+from typing_extensions import Unpack, final
+
+from cnx.connections.transport import Data, TransportConnection, TransportSettings, checked_data
+from cnx.deadline import Deadline
+from cnx.errors import LimitExceeded
+from cnx.link.inbox import Inbox
+from cnx.link.link import Link
 from cnx.transports.datagrams import open_udp
+from cnx.transports.resolver import checked_host, checked_port, shown
 from cnx.transports.transport import Transport
 
-__all__ = ["UdpConnection"]
+__all__ = ["UdpConnection", "UdpSettings"]
 
 
-class DatagramInbox:
-    """Datagrams that wait; its length is their size in bytes, where an empty one counts as one."""
+class UdpSettings(TransportSettings, total=False):
+    """The settings of a UDP connection beside host and port; see :class:`UdpConnection`."""
 
-    def __init__(self) -> None:
-        self._datagrams: deque[bytes] = deque()
-        self._size = 0
-
-    def __len__(self) -> int:
-        return self._size
-
-    def append(self, data: bytes) -> None:
-        """Add a datagram."""
-        self._datagrams.append(data)
-        self._size += max(1, len(data))
-
-    def take(self) -> bytes | None:
-        """Remove and return the oldest datagram, or return ``None``."""
-        if not self._datagrams:
-            return None
-        data = self._datagrams.popleft()
-        self._size -= max(1, len(data))
-        return data
-
-    def take_all(self) -> list[bytes]:
-        """Remove and return all datagrams."""
-        datagrams = list(self._datagrams)
-        self.clear()
-        return datagrams
-
-    def tail(self, size: int) -> list[bytes]:
-        """Return the last datagrams with ``size`` bytes in all, without taking them."""
-        found: list[bytes] = []
-        for data in reversed(self._datagrams):
-            size -= max(1, len(data))
-            if size < 0:
-                break
-            found.insert(0, data)
-        return found
-
-    def clear(self) -> None:
-        """Remove all."""
-        self._datagrams.clear()
-        self._size = 0
+    local: tuple[str, int] | None
 
 
 class UdpConnection(TransportConnection):
-    """A UDP socket with one peer: datagrams in, datagrams out, empty ones too.
+    """A UDP socket with one peer: datagrams in, datagrams out, empty ones too. Thread-safe.
 
-    Subscribers get each datagram as ``DATA_RECEIVED`` and, cut by nothing, as ``MESSAGE_RECEIVED``. Nothing tells
-    whether the peer is there: "connected" means that the socket is open. Datagrams that nobody takes wait in the
-    operating system, which drops what does not fit.
+    Subscribers get each datagram as ``DATA_RECEIVED`` and, uncut, as ``MESSAGE_RECEIVED``. Nothing shows whether the
+    peer is there: "connected" means that the socket is open. Datagrams that nobody takes wait in the operating system,
+    which drops what does not fit.
 
     Args:
         host: a name, an IPv4 or an IPv6 address.
@@ -75,26 +38,20 @@ class UdpConnection(TransportConnection):
         **settings: see :class:`~cnx.connections.transport.TransportConnection`.
     """
 
-    def __init__(self, host: str, port: int, *, local: tuple[str, int] | None = None, **settings: Any) -> None:
-        self._host = checked_host(host)
-        self._port = checked_port(port)
+    def __init__(
+        self, host: str, port: int, *, local: tuple[str, int] | None = None, **settings: Unpack[TransportSettings]
+    ) -> None:
+        checked_host(host)
+        checked_port(port)
         if local is not None and not (isinstance(local, tuple) and list(map(type, local)) == [str, int]):
-            raise TypeError(f"local is an address and a port, not {local!r}")
+            raise TypeError(f"local must be an address and a port, not {local!r}")
         if local is not None and not 0 <= local[1] <= 65535:
-            raise ValueError(f"the port of local is 0 to 65535, not {local[1]}")
-        if local is not None and local[0]:  # nothing stands for all addresses of this machine
+            raise ValueError(f"the port of local must be between 0 and 65535, not {local[1]}")
+        if local is not None and local[0]:  # an empty one stands for all addresses of this machine
             checked_host(local[0], "local")
-        self._local = local
-        super().__init__(**settings)
+        super().__init__(UdpOpener(host, port, local), **settings)
 
-    @property
-    def address(self) -> str:
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"{host}:{self._port}/udp"
-
-    def open_transport(self, deadline: Deadline) -> Transport:
-        return open_udp(self._host, self._port, self._local, deadline)
-
+    @final
     def send(self, datagram: Data, *, timeout: float | None = None) -> None:
         """Send one datagram of 0 to 65,507 bytes.
 
@@ -105,20 +62,61 @@ class UdpConnection(TransportConnection):
         datagram = checked_data(datagram)
         if len(datagram) > 65507:
             raise ValueError(f"a datagram has at most 65507 bytes, not {len(datagram)}")
-        self._current().write(datagram, self.timeout if timeout is None else checked_timeout(timeout))
+        self._cnx.usable_link(self).write(datagram, self._cnx.seconds(timeout))
 
     write = send
 
+    @final
     def receive(self, *, timeout: float | None = None) -> bytes:
         """Return the next datagram.
 
         Raises:
-            TimedOut: none came in time.
+            TimedOut: none arrived in time.
             NotConnected, ConnectionLost: the socket is not open.
+            LimitExceeded: datagrams were dropped since the last call, as nobody received them.
         """
-        link = self._reading_link()
-        inbox: DatagramInbox = link.inbox
-        return link.take(inbox.take, self.timeout if timeout is None else checked_timeout(timeout))
+        link = _link_to_read(self)
+        return link.take(Datagram(), self._cnx.seconds(timeout))
 
-    def _new_inbox(self) -> Inbox:
-        return DatagramInbox()
+
+def _link_to_read(connection: UdpConnection) -> Link:
+    link = connection._cnx.usable_link(connection)
+    if link.inbox.dropped and (dropped := link.inbox.take_dropped()):
+        raise LimitExceeded(
+            f"datagrams of {dropped} bytes from {link.address} were dropped: subscribers have got them, and nobody "
+            "received them; the next call goes on after them"
+        )
+    return link
+
+
+class Datagram:
+    """A datagram, for the reading call."""
+
+    def made_of(self, data: bytes) -> bytes | None:
+        """Return ``data``, which is always a datagram as a whole."""
+        return data
+
+    def take_from(self, inbox: Inbox) -> bytes | None:
+        """Take the oldest one."""
+        return inbox.take_datagram()
+
+
+@dataclass(frozen=True)
+class UdpOpener:
+    """How to open a UDP socket."""
+
+    host: str
+    port: int
+    local: tuple[str, int] | None
+
+    @property
+    def address(self) -> str:
+        """Host and port, marked as UDP."""
+        return f"{shown(self.host, self.port)}/udp"
+
+    def open(self, deadline: Deadline) -> Transport:
+        """Open it."""
+        return open_udp(self.host, self.port, self.local, deadline)
+
+    def discard(self) -> None:
+        """Nothing is open yet."""

@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from cnx.connections.serial_port import SerialConnection
-from cnx.connections.sockets import SocketConnection, UnixConnection
+from typing_extensions import TypeVar, Unpack
+
+from cnx.connections.serial_port import SerialConnection, SerialSettings
+from cnx.connections.sockets import SocketConnection, SocketSettings, UnixConnection
+from cnx.connections.stream import StreamConnection
 from cnx.connections.transport import TransportConnection
-from cnx.connections.udp import UdpConnection
+from cnx.connections.udp import UdpConnection, UdpSettings
 from cnx.transports.sockets import SocketOptions
 
-__all__ = ["connect", "connection"]
+__all__ = ["Factory", "UrlSettings", "connect", "connection", "register_scheme"]
+
+Kind = TypeVar("Kind", bound=TransportConnection, default=StreamConnection)
 
 
-def connection(url: str, **settings: Any) -> Any:
+class UrlSettings(SocketSettings, SerialSettings, UdpSettings, total=False):
+    """The settings of all kinds of connections; a kind refuses those that it does not have."""
+
+
+Factory = Callable[[SplitResult, dict[str, str], dict[str, Any]], TransportConnection]
+"""Makes a connection of the parts of a URL, the options of its query, and keyword arguments; see
+:func:`register_scheme`."""
+
+
+# No overloads: with these, a type checker answers a misspelt setting with a list of all signatures, not with its name.
+def connection(
+    url: str,
+    kind: type[Kind] = StreamConnection,  # type: ignore[assignment]  # the default of Kind
+    **settings: Unpack[UrlSettings],
+) -> Kind:
     """Return a connection to ``url`` that is not connected yet.
 
-    Its class depends on the scheme: :class:`~cnx.connections.sockets.SocketConnection` for ``tcp`` and ``tls``, or
-    UnixConnection, UdpConnection, SerialConnection; so type checkers are told ``Any``.
+    Its class depends on the scheme: :class:`~cnx.SocketConnection` for ``tcp`` and ``tls``,
+    :class:`~cnx.UnixConnection`, :class:`~cnx.SerialConnection`, :class:`~cnx.UdpConnection`.
 
     ::
 
@@ -31,7 +51,7 @@ def connection(url: str, **settings: Any) -> Any:
 
     Options in the query:
 
-    * all: ``timeout`` and ``connect_timeout`` in seconds, ``limit`` in bytes; but for UDP also ``encoding`` and
+    * all: ``timeout`` and ``connect_timeout`` in seconds, ``limit`` in bytes; all but UDP also ``encoding`` and
       ``terminator`` (``crlf``, ``lf``, ``cr``, ``nul``).
     * ``tcp`` and ``tls``: ``nodelay`` (``yes`` or ``no``), ``keepalive`` (``60,15,4`` or ``no``), and
       ``user_timeout`` in seconds.
@@ -41,10 +61,13 @@ def connection(url: str, **settings: Any) -> Any:
 
     Args:
         url: where to.
-        **settings: arguments of the connection's class, which win over the query.
+        kind: the class that the connection is to have, as type checkers cannot know it from the URL:
+            ``cnx.connection("udp://host:5005", cnx.UdpConnection)``.
+        **settings: arguments of the connection's class. They win over the query.
 
     Raises:
         ValueError: a part of the URL is wrong; the message says which.
+        TypeError: the scheme gives another kind of connection.
     """
     if not isinstance(url, str):
         raise TypeError(f"a URL is text, not {url!r}")
@@ -66,25 +89,55 @@ def connection(url: str, **settings: Any) -> Any:
     if parts.fragment:
         raise ValueError(f"{shown!r}: a fragment (#{parts.fragment}) means nothing here; write %23 for #")
     try:
-        return make(parts, _query(parts), settings)
+        query = _query(parts)
+        made = make(parts, query, {**settings})
+        if query:
+            raise ValueError(f"unknown option {', '.join(query)}")
     except ValueError as error:
         raise ValueError(f"{shown!r}: {error}") from error
+    if not isinstance(made, kind):
+        name = type(made).__name__
+        raise TypeError(f"{shown!r} gives a {name}, not a {kind.__name__}; pass cnx.{name} as the second argument")
+    return made
 
 
-def connect(url: str, **settings: Any) -> Any:
-    """Return a connection to ``url`` that is connected; its class depends on the scheme, as with :func:`connection`.
+def connect(
+    url: str,
+    kind: type[Kind] = StreamConnection,  # type: ignore[assignment]  # the default of Kind
+    **settings: Unpack[UrlSettings],
+) -> Kind:
+    """Return a connection to ``url`` that is connected; see :func:`connection`.
 
     Raises:
         ValueError: a part of the URL is wrong.
+        TypeError: the scheme gives another kind of connection.
         ConnectError, TimedOut: it cannot be connected.
     """
-    return connection(url, **settings).connect()
+    return connection(url, kind, **settings).connect()
+
+
+def register_scheme(scheme: str, factory: Factory) -> None:
+    """Have :func:`connection` take URLs with another scheme, such as ``ble://``, everywhere in the process.
+
+    Args:
+        scheme: lower-case letters, digits, ``+``, ``-`` and ``.``, beginning with a letter.
+        factory: returns a connection. It is called with the parts of the URL as ``urllib.parse.urlsplit`` gives them,
+            with the options of the query, from which it removes those that it knows, and with the keyword arguments of
+            the call. For a part that is wrong it raises a ``ValueError`` that names the part.
+
+    Raises:
+        ValueError: it is no scheme, or it is taken.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme):
+        raise ValueError(f"{scheme!r} cannot be the scheme of a URL")
+    if scheme in _SCHEMES:
+        raise ValueError(f"the scheme {scheme!r} is registered already")
+    _SCHEMES[scheme] = factory
 
 
 def _tcp(parts: SplitResult, query: dict[str, str], settings: dict[str, Any]) -> SocketConnection:
     host, port = _host_and_port(parts)
     given = _take(query, _COMMON) | _tcp_options(query) | settings
-    _refuse_rest(query)
     return SocketConnection(host, port, **given)
 
 
@@ -92,7 +145,6 @@ def _tls(parts: SplitResult, query: dict[str, str], settings: dict[str, Any]) ->
     host, port = _host_and_port(parts)
     given = _take(query, _COMMON | {"server_hostname": str}) | _tcp_options(query)
     trust = _take(query, {"ca": _authorities, "verify": _yes})
-    _refuse_rest(query)
     if "tls" not in settings:
         given["tls"] = _context(**trust)
     elif not settings["tls"]:
@@ -104,14 +156,12 @@ def _unix(parts: SplitResult, query: dict[str, str], settings: dict[str, Any]) -
     if parts.netloc or not parts.path:
         raise ValueError("a unix URL has three slashes and a path: unix:///run/device.sock")
     given = _take(query, _COMMON)
-    _refuse_rest(query)
     return UnixConnection(unquote(parts.path), **(given | settings))
 
 
 def _udp(parts: SplitResult, query: dict[str, str], settings: dict[str, Any]) -> UdpConnection:
     host, port = _host_and_port(parts)
     given = _take(query, {"timeout": float, "connect_timeout": float, "limit": int})
-    _refuse_rest(query)
     return UdpConnection(host, port, **(given | settings))
 
 
@@ -120,11 +170,10 @@ def _serial(parts: SplitResult, query: dict[str, str], settings: dict[str, Any])
     if not port:
         raise ValueError("a serial URL names a port: serial:///dev/ttyUSB0 or serial://COM3")
     given = _take(query, _COMMON | _SERIAL)
-    _refuse_rest(query)
     return SerialConnection(port, **(given | settings))
 
 
-_SCHEMES: dict[str, Callable[[SplitResult, dict[str, str], dict[str, Any]], TransportConnection]] = {
+_SCHEMES: dict[str, Factory] = {
     "tcp": _tcp,
     "tls": _tls,
     "unix": _unix,
@@ -188,17 +237,12 @@ def _take(query: dict[str, str], known: dict[str, Callable[[str], Any]]) -> dict
     return taken
 
 
-def _refuse_rest(query: dict[str, str]) -> None:
-    if query:
-        raise ValueError(f"unknown option {', '.join(query)}")
-
-
 def _host_and_port(parts: SplitResult) -> tuple[str, int]:
     try:
         port = parts.port
     except ValueError:  # whose text may show a part of a password
         hint = "; an IPv6 address stands in brackets: [::1]:4001" if parts.netloc.count(":") > 1 else ""
-        raise ValueError(f"the port is no number from 1 to 65535{hint}") from None
+        raise ValueError(f"the port must be a number between 1 and 65535{hint}") from None
     if not parts.hostname:
         raise ValueError("the host is missing")
     if port is None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from cnx.signals.subscriptions import (
     ANY,
+    Signal,
     Subscription,
     Table,
     call_with_accepted,
@@ -51,7 +52,7 @@ class Emitter:
 
     __slots__ = ("_argument", "_prepared", "_sender", "_sender_key", "_signal", "_stopped")
 
-    def __init__(self, sender: object, signal: object, argument: str) -> None:
+    def __init__(self, sender: object, signal: Signal, argument: str) -> None:
         self._sender = weakref.ref(sender)
         self._sender_key = id(sender)
         self._signal = signal
@@ -65,10 +66,18 @@ class Emitter:
 
     def emit(self, value: Any) -> None:
         """Emit the signal once."""
-        if self._sender_key in connections or ANY in connections:
-            self.emit_each((value,))
-        else:  # many senders have no subscriber at all, so this case is kept fast
-            self._prepared = _NOTHING
+        if self._sender_key not in connections and ANY not in connections:
+            self._prepared = _NOTHING  # many senders have no subscriber at all, so this case is kept fast
+            return
+        mark = changes
+        seen = mark.latest  # read first, so that a change during the lookup is noticed
+        for receiver, call in self._calls():
+            if self._stopped or (mark.latest is not seen and self._is_over(receiver)):
+                continue
+            try:
+                call(value)
+            except Exception:
+                report(receiver, self._signal)
 
     def emit_each(self, values: Iterable[Any]) -> None:
         """Emit the signal for each of ``values``, in order.

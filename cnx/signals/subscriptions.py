@@ -82,7 +82,11 @@ changes = Changes()
 
 
 class Signal(enum.Enum):
-    """The base class of enumerations of signals. Members hash by identity, five times as fast as those of ``Enum``."""
+    """The base class of enumerations of signals. Members hash by identity, five times as fast as those of ``Enum``.
+
+    For type checkers the functions of cnx take members of such enumerations only, so that they find a misspelt signal.
+    At run time they take whatever PyDispatcher takes; ``dispatcher.connect`` remains for other kinds of signals.
+    """
 
     __hash__ = object.__hash__
 
@@ -121,7 +125,7 @@ def handler_of(receiver: Any) -> Any:
     return receiver() if isinstance(receiver, dispatcher.WEAKREF_TYPES) else receiver
 
 
-def has_subscribers(sender: object, signal: object) -> bool:
+def has_subscribers(sender: object, signal: Signal) -> bool:
     """Return whether a signal emitted now would reach any handler. Thread-safe.
 
     Use it to avoid work that only a subscriber needs. It counts handlers of every kind: of :func:`subscribe` and of
@@ -143,7 +147,7 @@ def report(receiver: object, signal: object) -> None:
     log.exception("handler %s of %s raised; the other handlers still get the signal", describe(receiver), signal)
 
 
-def emit(sender: object, signal: object, **arguments: Any) -> None:
+def emit(sender: object, signal: Signal, **arguments: Any) -> None:
     """Call every subscriber of a signal with the arguments that it accepts. Thread-safe.
 
     An exception that a handler raises is logged, and the other handlers still get the signal.
@@ -227,7 +231,7 @@ class Subscription:
         active: whether it was not cancelled yet.
     """
 
-    def __init__(self, sender: object, signal: object, handler: Callable[..., Any]) -> None:
+    def __init__(self, sender: object, signal: Signal, handler: Callable[..., Any]) -> None:
         self.handler = handler
         self.signal = signal
         self._sender = _weakly(sender)
@@ -263,11 +267,12 @@ class Subscription:
         with _tables:
             if not self.active:
                 return
-            self.active = False
             sender = self._sender()
             while self in connections.get(id(sender), _EMPTY).get(self.signal, ()):
                 with contextlib.suppress(dispatcher.errors.DispatcherKeyError, KeyError):
                     dispatcher.disconnect(self, signal=self.signal, sender=sender, weak=False)
+            # Only now: an emitter that still found the handler in the table would leave a value out and then call it.
+            self.active = False
         _note_change(sender)
 
     def __enter__(self) -> Subscription:
@@ -277,7 +282,7 @@ class Subscription:
         self.cancel()
 
 
-def subscribe(sender: object, signal: object, handler: Callable[..., Any]) -> Subscription:
+def subscribe(sender: object, signal: Signal, handler: Callable[..., Any]) -> Subscription:
     """Call ``handler`` whenever ``sender`` emits ``signal``, until the subscription is cancelled. Thread-safe.
 
     The handler is kept alive, unlike with ``dispatcher.connect``. It runs on the thread that emits the signal.
@@ -299,7 +304,7 @@ def subscribe(sender: object, signal: object, handler: Callable[..., Any]) -> Su
     return subscription
 
 
-def subscribe_weakly(sender: object, signal: object, method: Callable[..., Any]) -> None:
+def subscribe_weakly(sender: object, signal: Signal, method: Callable[..., Any]) -> None:
     """Subscribe a method for as long as its object lives; its arguments are passed by PyDispatcher's rules."""
     with _tables:
         dispatcher.connect(method, signal=signal, sender=sender)
@@ -308,6 +313,6 @@ def subscribe_weakly(sender: object, signal: object, method: Callable[..., Any])
 def _note_change(sender: object) -> None:
     """Let running emitters look again, and notify a sender that wants to know, such as a connection that reads."""
     changes.note()
-    changed = getattr(sender, "_on_subscribers_changed", None)
-    if changed is not None:
-        changed()
+    parts = getattr(sender, "_cnx", None)
+    if parts is not None:
+        parts.on_subscribers_changed()

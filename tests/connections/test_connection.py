@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from cnx import (
+    CancellableConnection,
     Cancelled,
     ConnectError,
     Connection,
@@ -26,11 +27,11 @@ from cnx import (
     TimedOut,
     TornDown,
     Transport,
-    emit,
     subscribe,
 )
 from cnx.testing import PATIENCE, connection_pair, wait_until
 from tests.helpers.dead_ports import closed_port, full_backlog
+from tests.helpers.inside import is_preparing, link_of
 
 CAT = ["cat"]
 
@@ -75,7 +76,7 @@ class Program(StreamConnection):
         return Pipes(CAT)
 
 
-class Job(Connection):
+class Job(CancellableConnection):
     """A program that runs here, as something that is no stream: it is up while it runs."""
 
     address = "cat"
@@ -90,16 +91,12 @@ class Job(Connection):
         """Start it."""
         self.process = subprocess.Popen(CAT, stdin=subprocess.PIPE)
 
-    def announce(self) -> None:
-        """Tell."""
-        emit(self, self.Signals.CONNECTED)
-
     def release(self, reason: BaseException, timeout: float) -> None:
         """End it."""
         process, self.process = self.process, None
         if process is not None:
             process.communicate(timeout=timeout or None)
-            self.tell_end(reason)
+            self.emit_end(reason)
 
 
 def told_by(connection: Connection) -> list[str]:
@@ -132,7 +129,7 @@ def test_program_that_ends_is_recovered() -> None:
     """The end of the program is the loss of the link, and a manager starts it again."""
     connection = Program()
     with ConnectionManager(connection) as manager:
-        first: Any = connection._link
+        first: Any = link_of(connection)
         first.transport.process.kill()
         wait_until(lambda: manager.counters.connects == 2, "the second program")
         assert isinstance(first.reason, PeerClosed)
@@ -233,13 +230,13 @@ def test_waiting_for_another_attempt_has_an_end() -> None:
         connection = SocketConnection("127.0.0.1", port, connect_timeout=60)
         first = threading.Thread(target=connection.try_connect)
         first.start()
-        wait_until(lambda: connection._turn != 0, "the first attempt")
+        wait_until(lambda: connection._cnx.driver.turn != 0, "the first attempt")
         with pytest.raises(TimedOut, match="another attempt"):
             connection.connect(timeout=0.01)
         connection.disconnect()
         first.join(PATIENCE)
         assert isinstance(connection.last_error, Cancelled)
-        assert not connection._attempts
+        assert not connection._cnx.driver.is_attempting()
 
 
 class Preparing(SocketConnection):
@@ -312,7 +309,7 @@ def test_preparation_is_cancelled_from_elsewhere() -> None:
         attempt.start()
         peer, _ = server.accept()
         with peer:
-            wait_until(lambda: connection._fresh is not None, "the preparation")
+            wait_until(lambda: is_preparing(connection), "the preparation")
             connection.disconnect()
             attempt.join(PATIENCE)
             assert not attempt.is_alive()

@@ -128,7 +128,7 @@ def test_silence_ends_the_link(pair: Any) -> None:
     with pair(silence_limit=0.1) as (client, _), end_of(client) as reasons:
         pass_on = client.connected
     assert pass_on
-    assert "nothing came from" in str(reasons[0])
+    assert "nothing arrived from" in str(reasons[0])
     assert "for 0.1 s" in str(reasons[0])
 
 
@@ -152,7 +152,7 @@ def test_half_open_peer_is_noticed_while_idle_and_replaced() -> None:
         with ConnectionManager(client) as manager:
             with faults(echo, half_open()), end_of(client) as reasons:
                 assert manager.state.value == "connected"
-            assert "nothing came" in str(reasons[0])
+            assert "nothing arrived" in str(reasons[0])
             manager.wait_until("connected", PATIENCE)
 
 
@@ -276,4 +276,4 @@ def test_peer_vanishes_and_nothing_is_sent(far_away: tuple[str, socket.socket]) 
     name, listening = far_away
     with link_to(listening, silence_limit=0.3) as client, end_of(client) as reasons:
         run("ip", "-n", name, "link", "set", "far", "down")
-    assert "nothing came" in str(reasons[0])
+    assert "nothing arrived" in str(reasons[0])

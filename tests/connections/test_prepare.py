@@ -8,6 +8,7 @@ import pytest
 
 from cnx import ConnectError, Deadline, NotConnected, SocketConnection, TimedOut
 from cnx.testing import PATIENCE
+from tests.helpers.inside import link_of
 
 
 class Asker(SocketConnection):
@@ -47,8 +48,7 @@ def test_calls_are_not_bounded_later() -> None:
         far.sendall(b"welcome\n")
         with Asker.from_socket(near) as connection:
             assert connection.greeting == b"welcome\n"
-            assert connection._link is not None
-            assert connection._link.patience is None
+            assert link_of(connection).deadline is None
 
 
 class Complainer(SocketConnection):

@@ -21,6 +21,7 @@ from cnx.deadline import Deadline
 from cnx.errors import Cancelled, ConnectError, ConnectionLost, NotConnected, TimedOut
 from cnx.testing import NewThreads, PtyPeer, serial_pair, wait_until
 from cnx.transports.serial_ports import DescriptorSerialTransport, open_serial
+from tests.helpers.inside import link_of
 
 PATIENCE = 10.0
 
@@ -70,7 +71,7 @@ def test_stop_bits_are_set(stopbits: int) -> None:
 def test_frame_is_passed_to_the_port(bytesize: int, parity: str) -> None:
     """A pty keeps neither data bits nor parity, so here pyserial is asked."""
     with serial_pair(bytesize=bytesize, parity=parity) as (connection, _):
-        port = connection._current().transport.port
+        port = link_of(connection).transport.port
         assert (port.bytesize, port.parity) == (bytesize, parity)
 
 

@@ -21,6 +21,7 @@ from cnx.deadline import Deadline
 from cnx.errors import Cancelled, ConnectError, NotConnected, TimedOut
 from cnx.transports import dialing, resolver
 from cnx.transports.dialing import connect_socket, open_unix
+from tests.helpers.inside import link_of
 from tests.helpers.processes import PROCESS_PATIENCE
 
 PATIENCE = 10.0
@@ -176,7 +177,7 @@ def test_socket_that_was_connected_with_itself_is_no_connection() -> None:
     """The system does that when a port nobody listens at happens to be chosen as one's own."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
-        with pytest.raises(ConnectionRefusedError, match="nobody listens there") as caught:
+        with pytest.raises(ConnectionRefusedError, match="nothing listens there") as caught:
             connect_socket(sock, sock.getsockname(), Deadline(PATIENCE))
         assert caught.value.errno == errno.ECONNREFUSED
 
@@ -188,7 +189,7 @@ def option_values(options: SocketOptions | None) -> list[int]:
     """Return what the system says about a connected socket."""
     with server() as listener:
         with SocketConnection("127.0.0.1", listener.getsockname()[1], options=options) as connection:
-            sock = connection._current().transport.socket
+            sock = link_of(connection).transport.socket
             names = ["TCP_NODELAY", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT"]
             values = [sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names]
             return [sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), *values]
@@ -363,7 +364,7 @@ def test_what_is_no_open_stream_socket_is_not_adopted() -> None:
         ({"host": "[::1]"}, ValueError, "host"),
         ({"host": "a\0b"}, ValueError, "host"),
         ({"host": "x" * 64 + ".de"}, ValueError, "host"),
-        ({"host": "127.0.0.1:4001"}, ValueError, "a port is given apart"),
+        ({"host": "127.0.0.1:4001"}, ValueError, "pass the port separately"),
         ({"host": "me@host"}, ValueError, "host"),
         ({"host": "host?tls"}, ValueError, "host"),
         ({"server_hostname": 5, "tls": True}, TypeError, "server_hostname"),
@@ -373,7 +374,7 @@ def test_what_is_no_open_stream_socket_is_not_adopted() -> None:
         ({"options": {"nodelay": True}}, TypeError, "SocketOptions"),
         ({"host": None}, TypeError, "host"),
         ({"host": b"a"}, TypeError, "host"),
-        ({"port": 0}, ValueError, "port must be from 1 to 65535, not 0"),
+        ({"port": 0}, ValueError, "port must be between 1 and 65535, not 0"),
         ({"port": 70_000}, ValueError, "port"),
         ({"port": -1}, ValueError, "port"),
         ({"port": "80"}, TypeError, "port"),

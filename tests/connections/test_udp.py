@@ -9,15 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cnx import Connection, UdpConnection, subscribe
-from cnx.connections.udp import DatagramInbox
 from cnx.deadline import Deadline
 from cnx.errors import ConnectError, ConnectionLost, NotConnected, TimedOut
 from cnx.testing import wait_until
 from cnx.transports.datagrams import open_udp
+from tests.helpers.inside import link_of
 
 PATIENCE = 10.0
 
@@ -187,8 +185,8 @@ def test_datagrams_that_nobody_takes_do_not_fill_memory(peer: socket.socket) -> 
         peer.connect(peer.recvfrom(100)[1])
         for number in range(5000):
             peer.send(b"%04d" % number * 25)
-        link = connection._current()
-        wait_until(lambda: len(link.inbox) < 2000, "bounded")
+        link = link_of(connection)
+        wait_until(lambda: link.inbox.size < 2000, "bounded")
         first = connection.receive()
         assert first == b"0000" * 25
 
@@ -221,35 +219,3 @@ def test_unknown_name_and_bad_arguments() -> None:
         UdpConnection("host", 70000)
     with pytest.raises(TypeError, match="terminator"):
         UdpConnection("host", 1, terminator=b"\n")
-
-
-@settings(deadline=None, max_examples=150)
-@given(
-    st.lists(
-        st.one_of(
-            st.tuples(st.just("append"), st.binary(max_size=3)),
-            st.tuples(st.just("take")),
-            st.tuples(st.just("take_all")),
-            st.tuples(st.just("tail"), st.integers(0, 9)),
-            st.tuples(st.just("clear")),
-        )
-    )
-)
-def test_inbox_is_a_queue(steps: list[Any]) -> None:
-    """Of datagrams, whose length counts an empty one as one byte."""
-    inbox, model = DatagramInbox(), list[bytes]()
-    for name, *details in steps:
-        got = getattr(inbox, name)(*details)
-        if name == "append":
-            model.append(*details)
-        elif name == "take":
-            assert got == (model.pop(0) if model else None)
-        elif name == "take_all":
-            assert got == model
-            model.clear()
-        elif name == "tail":
-            assert model[len(model) - len(got) :] == got
-            assert sum(max(1, len(data)) for data in got) <= details[0]
-        else:
-            model.clear()
-        assert len(inbox) == sum(max(1, len(data)) for data in model)

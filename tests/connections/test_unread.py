@@ -7,26 +7,41 @@ import socket
 
 import pytest
 
-from cnx import Connection, SocketConnection, subscribe
-from cnx.testing import PATIENCE, connection_pair, wait_until
+from cnx import Connection, LimitExceeded, SocketConnection, subscribe
+from cnx.testing import PATIENCE, connection_pair, scripted_peer, wait_until
 
 
-def test_signals_that_wait_for_a_reader_are_explained(caplog: pytest.LogCaptureFixture) -> None:
-    """After a reading method was used, unread bytes hold up the signals; the log says so, once."""
-    caplog.set_level(logging.WARNING, "cnx")
+def test_subscribers_get_everything_whatever_waits_unread() -> None:
+    """Nobody reads, so the oldest bytes are dropped for readers, and the next reading method says how many."""
     with connection_pair(limit=1000) as (connection, peer):
-        told: list[bytes] = []
-        with subscribe(connection, Connection.Signals.DATA_RECEIVED, told.append):
+        emitted: list[bytes] = []
+        with subscribe(connection, Connection.Signals.DATA_RECEIVED, emitted.append):
             peer.sendall(b"x")
             assert connection.read(1, timeout=PATIENCE) == b"x"
-            for turn in (1, 2):
-                peer.sendall(b"y" * 3000)
-                wait_until(lambda turn=turn: sum(map(len, told)) == 1 + 3001 * turn - 1, "the signals")
-                peer.sendall(b"z")
-                wait_until(lambda: "signals wait" in caplog.text, "the warning")
-                assert connection.readexactly(3001, timeout=PATIENCE) == b"y" * 3000 + b"z"
-    assert sum(map(len, told)) == 6003
-    assert caplog.text.count("signals wait until somebody reads") == 1
+            for number in range(50):
+                peer.sendall(b"%02d" % number * 50)
+                wait_until(lambda number=number: sum(map(len, emitted)) == 1 + 100 * (number + 1), "the signals")
+            with pytest.raises(LimitExceeded, match="were dropped") as caught:
+                connection.read(1)
+            dropped = int(str(caught.value).split()[0])
+            rest = connection.read_waiting()
+    assert b"".join(emitted) == b"x" + b"".join(b"%02d" % number * 50 for number in range(50))
+    assert dropped + len(rest) == 5000
+    assert b"".join(emitted).endswith(rest)
+
+
+def test_request_is_not_answered_by_what_subscribers_have_got() -> None:
+    """An exchange begins with its own request: neither older messages nor dropped bytes affect it."""
+    with connection_pair(limit=1000) as (connection, peer):
+        emitted: list[bytes] = []
+        with (
+            subscribe(connection, Connection.Signals.DATA_RECEIVED, emitted.append),
+            scripted_peer(peer, [(b"?\r\n", b"answer\r\n")]),
+        ):
+            for count in range(1, 6):
+                peer.sendall(b"older\r\n" * 100)
+                wait_until(lambda count=count: sum(map(len, emitted)) == 700 * count, "the signals")
+            assert connection.request(b"?\r\n", timeout=PATIENCE) == b"answer\r\n"
 
 
 def test_unread_bytes_of_the_last_link_are_reported(caplog: pytest.LogCaptureFixture) -> None:
@@ -41,6 +56,6 @@ def test_unread_bytes_of_the_last_link_are_reported(caplog: pytest.LogCaptureFix
         wait_until(lambda: not connection.connected, "the loss")
         assert connection.read(2, timeout=PATIENCE) == b"12"
         connection.connect()
-        assert "5 bytes that the last link brought were not read" in caplog.text
+        assert "5 bytes of the last link were not read" in caplog.text
         connection.teardown()
         listening.accept()[0].close()

@@ -7,12 +7,24 @@ import ssl
 import subprocess
 import sys
 from typing import Any
+from urllib.parse import SplitResult
 
 import pytest
 import trustme
 
 import cnx
-from cnx import SerialConnection, SocketConnection, SocketOptions, UdpConnection, UnixConnection, connection
+from cnx import (
+    Deadline,
+    SerialConnection,
+    SocketConnection,
+    SocketOptions,
+    StreamConnection,
+    Transport,
+    UdpConnection,
+    UnixConnection,
+    connection,
+)
+from cnx.connections import urls
 from cnx.errors import ConnectError
 from tests.helpers.processes import PROCESS_PATIENCE
 
@@ -39,7 +51,7 @@ PATIENCE = 10.0
 )
 def test_schemes(url: str, kind: type, address: str) -> None:
     """Each makes a connection that is not open."""
-    made = connection(url)
+    made = connection(url, kind)
     assert type(made) is kind
     assert made.address == address
     assert not made.connected
@@ -57,9 +69,9 @@ def test_options_of_all_streams() -> None:
 def test_options_of_tcp() -> None:
     """How TCP behaves."""
     made = connection("tcp://h:1?nodelay=no&keepalive=10,5,3&user_timeout=7.5")
-    assert made._options == SocketOptions(nodelay=False, keepalive=(10, 5, 3), user_timeout=7.5)
-    assert connection("tcp://h:1?keepalive=no")._options.keepalive is None
-    assert connection("tcp://h:1")._options == SocketOptions()
+    assert made.options == SocketOptions(nodelay=False, keepalive=(10, 5, 3), user_timeout=7.5)
+    assert connection("tcp://h:1?keepalive=no").options.keepalive is None
+    assert connection("tcp://h:1").options == SocketOptions()
 
 
 def test_options_of_tls(tmp_path: Any) -> None:
@@ -67,18 +79,18 @@ def test_options_of_tls(tmp_path: Any) -> None:
     file = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(file))
     trusting = connection(f"tls://h:1?ca={file}")
-    assert len(trusting._context.get_ca_certs()) >= 1
-    assert trusting._context.verify_mode is ssl.CERT_REQUIRED
+    assert len(trusting.tls.get_ca_certs()) >= 1
+    assert trusting.tls.verify_mode is ssl.CERT_REQUIRED
     lax = connection("tls://h:1?verify=no")
-    assert (lax._context.verify_mode, lax._context.check_hostname) == (ssl.CERT_NONE, False)
+    assert (lax.tls.verify_mode, lax.tls.check_hostname) == (ssl.CERT_NONE, False)
     assert connection("tls://h:1?server_hostname=other").server_hostname == "other"
     own = ssl.create_default_context()
-    assert connection("tls://h:1", tls=own)._context is own
+    assert connection("tls://h:1", tls=own).tls is own
 
 
 def test_options_of_udp() -> None:
     """Timeouts and limit."""
-    made = connection("udp://h:1?timeout=1&connect_timeout=2&limit=3")
+    made = connection("udp://h:1?timeout=1&connect_timeout=2&limit=3", UdpConnection)
     assert (made.timeout, made.connect_timeout, made.limit) == (1.0, 2.0, 3)
 
 
@@ -87,7 +99,7 @@ def test_options_of_serial_ports() -> None:
     made = connection(
         "serial:///dev/ttyS0?baudrate=115200&bytesize=7&parity=e&stopbits=2&xonxoff=yes&rtscts=true&dsrdtr=1&exclusive=no"
     )
-    assert made._settings == {
+    assert made._cnx.opener.line == {
         "baudrate": 115200,
         "bytesize": 7,
         "parity": "E",
@@ -103,7 +115,7 @@ def test_arguments_win_over_the_query() -> None:
     """And reach the class."""
     framing = cnx.JsonLines()
     made = connection("tcp://h:1?timeout=1&limit=5", timeout=2, name="lamp", framing=framing)
-    assert (made.timeout, made.limit, made.name, made._framing) == (2, 5, "lamp", framing)
+    assert (made.timeout, made.limit, made.name, made.framing) == (2, 5, "lamp", framing)
 
 
 @pytest.mark.parametrize(
@@ -118,14 +130,14 @@ def test_arguments_win_over_the_query() -> None:
         ("tcp://host:", "port is missing"),
         ("tcp://:4001", "host is missing"),
         ("tcp:host:1", "host is missing"),
-        ("tcp://host:0", "port must be from 1 to 65535, not 0"),
+        ("tcp://host:0", "port must be between 1 and 65535, not 0"),
         ("tcp://host:70000", "port"),
         ("tcp://host:-1", "port"),
         ("tcp://host:http", "port"),
         ("tcp://[::1:80", "IPv6"),
         ("tcp://::1:4001", "an IPv6 address stands in brackets"),
         ("tcp://fe80::1:4001", "an IPv6 address stands in brackets"),
-        ("tcp://a..b:80", "host 'a..b'"),
+        ("tcp://a..b:80", "host must be .* 'a..b'"),
         ("tcp://ho st:1", "spaces"),
         ("tcp://ho\nst:1", "control"),
         ("tcp://ho\tst:1", "control"),
@@ -162,8 +174,8 @@ def test_arguments_win_over_the_query() -> None:
         ("serial://", "names a port"),
         ("serial:///dev/ttyS0?baudrate=fast", "option baudrate=fast"),
         ("serial:///dev/ttyS0?baudrate=0", "baudrate"),
-        ("serial:///dev/ttyS0?bytesize=9", "bytesize is one of 5, 6, 7, 8"),
-        ("serial:///dev/ttyS0?parity=X", "parity is one of N, E, O, M, S"),
+        ("serial:///dev/ttyS0?bytesize=9", "bytesize must be one of 5, 6, 7, 8"),
+        ("serial:///dev/ttyS0?parity=X", "parity must be one of N, E, O, M, S"),
         ("serial:///dev/ttyS0?stopbits=3", "stopbits"),
         ("serial:///dev/ttyS0?rtscts=2", "option rtscts=2"),
         ("serial:nonsense://x", "nonsense"),
@@ -213,14 +225,12 @@ def test_url_is_text(url: Any) -> None:
     "imports",
     [
         "import cnx",
-        "import cnx.connection",
         "from cnx.connections.connection import Connection; import cnx",
-        "import cnx.connections.urls, cnx.connection, cnx",
-        "import importlib, cnx; assert importlib.import_module('cnx.connection').Connection is cnx.Connection",
+        "import cnx.connections.urls, cnx.connections.connection, cnx",
     ],
 )
 def test_function_is_found_whatever_was_imported(imports: str) -> None:
-    """``cnx.connection`` is the function, although a module, whose classes are all in ``cnx``, has the same name."""
+    """``cnx.connection`` is the function, whatever modules were imported before."""
     program = f"{imports}; print(cnx.connection('tcp://h:1'), cnx.connect.__module__)"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=PROCESS_PATIENCE, check=False
@@ -244,3 +254,62 @@ def test_connect_opens() -> None:
             peer.close()
     with pytest.raises(ConnectError, match="refused"):
         cnx.connect(url)
+
+
+class Beacon(StreamConnection):
+    """A kind of connection that a user has made."""
+
+    def __init__(self, device: str, *, channel: int = 0) -> None:
+        super().__init__()
+        self.device, self.channel = device, channel
+
+    @property
+    def address(self) -> str:
+        """The device."""
+        return self.device
+
+    def open_transport(self, deadline: Deadline) -> Transport:
+        """Find no such device."""
+        raise ConnectError(f"there is no {self.device}")
+
+
+def beacon(parts: SplitResult, query: dict[str, str], settings: dict[str, Any]) -> Beacon:
+    """Make one of a URL."""
+    if "channel" in query:
+        settings["channel"] = int(query.pop("channel"))
+    return Beacon(parts.netloc, **settings)
+
+
+@pytest.fixture
+def beacons(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register a scheme for one test."""
+    monkeypatch.setattr("cnx.connections.urls._SCHEMES", dict(urls._SCHEMES))
+    cnx.register_scheme("ble", beacon)
+
+
+@pytest.mark.usefixtures("beacons")
+def test_scheme_of_a_user() -> None:
+    """It is found like the others, its options are known, and others are refused by name."""
+    made = connection("ble://aa-bb?channel=7", Beacon)
+    assert (made.address, made.channel) == ("aa-bb", 7)
+    assert connection("ble://aa-bb", Beacon, channel=3).channel == 3  # type: ignore[call-arg]  # of its own
+    with pytest.raises(ValueError, match=r"'ble://aa-bb': unknown option speed"):
+        connection("ble://aa-bb?speed=1")
+    with pytest.raises(ValueError, match=r"one of tcp, .*, ble|none of tcp, .*, ble"):
+        connection("bluetooth://aa-bb")
+    with pytest.raises(ValueError, match="invalid literal"):
+        connection("ble://aa-bb?channel=x")
+
+
+@pytest.mark.usefixtures("beacons")
+@pytest.mark.parametrize("scheme", ["ble", "tcp", "B", "1a", "a b", ""])
+def test_scheme_that_cannot_be_registered(scheme: str) -> None:
+    """It is taken, or no scheme."""
+    with pytest.raises(ValueError, match="scheme"):
+        cnx.register_scheme(scheme, beacon)
+
+
+def test_kind_that_the_scheme_does_not_give() -> None:
+    """The error says which class to pass."""
+    with pytest.raises(TypeError, match=r"gives a UdpConnection, not a StreamConnection; pass cnx.UdpConnection"):
+        connection("udp://host:1")

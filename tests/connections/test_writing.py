@@ -15,6 +15,7 @@ import pytest
 from cnx import Delimited, JsonLines, LengthPrefixed, SocketConnection, subscribe
 from cnx.errors import ConnectionLost, NotConnected, TimedOut
 from cnx.testing import connection_pair, wait_until
+from tests.helpers.inside import is_writing, link_of
 
 PATIENCE = 10.0
 
@@ -168,7 +169,7 @@ def test_pieces_of_eight_writers_are_never_mixed() -> None:
 
 def fill(connection: SocketConnection) -> None:
     """Write until the peer, which does not read, lets nothing more through; each write is whole or not at all."""
-    sock = connection._current().transport.socket
+    sock = link_of(connection).transport.socket
     sock.setblocking(False)
     try:
         while True:
@@ -218,7 +219,7 @@ def test_wait_for_another_writer_is_bounded(cnx_pair: Pair) -> None:
     writer = threading.Thread(target=connection.write, args=(b"x" * size,), daemon=True)
     writer.start()
     assert peer.recv(1) == b"x"  # the other one has begun, and is blocked
-    wait_until(lambda: connection._current()._writer != 0, "the other writer")
+    wait_until(lambda: is_writing(connection), "the other writer")
     with pytest.raises(TimedOut, match=r"another write .* did not end"):
         connection.write(b"y", timeout=0.05)
     assert received(peer, size - 1) == b"x" * (size - 1)

@@ -18,7 +18,7 @@ from pydispatch import dispatcher
 
 from cnx.connections.connection import Connection
 from cnx.connections.delivery import Delivery
-from cnx.framing import LIMIT, FixedSize
+from cnx.framing import FixedSize
 from cnx.signals import Emitter, Signal, Subscription, emit, has_subscribers, subscribe
 
 PATIENCE = 10.0
@@ -231,8 +231,9 @@ class Source:
     reading = False
 
     def __init__(self) -> None:
-        self.delivery = Delivery(self, FixedSize(1), LIMIT)  # type: ignore[arg-type]
+        self.delivery = Delivery(self, FixedSize(1))  # type: ignore[arg-type]
         self.delivery._message = Emitter(self, MESSAGE, "data")  # the name that the handlers here have
+        self.delivery.emitters = {MESSAGE: self.delivery._message}
 
 
 class HistoryOfConnection(History):

@@ -29,12 +29,13 @@ class Sender:
 
 
 class Told(Sender):
-    """A sender that hears when its subscribers change."""
+    """A sender that hears when its subscribers change, as the parts of a connection do."""
 
     def __init__(self) -> None:
         self.changes = 0
+        self._cnx = self
 
-    def _on_subscribers_changed(self) -> None:
+    def on_subscribers_changed(self) -> None:
         self.changes += 1
 
 
