@@ -27,7 +27,7 @@ class ScriptedController(Simulator):
         self._changed = threading.Condition()
 
     def serve(self, session: Session) -> None:
-        """Answer what comes."""
+        """Answer the messages that arrive."""
         port = self.urls.index(session.url)
         with self._changed:
             self._links[port] = session
@@ -40,13 +40,14 @@ class ScriptedController(Simulator):
                 with suppress(ConnectionError):
                     self.answer(self, message)
         with self._changed:
-            self._links[port] = None
+            if self._links[port] is session:  # and not the one that has come after it
+                self._links[port] = None
 
     def say(self, *messages: Any) -> None:
         """Send messages on the command port: dictionaries, or bytes as they are."""
         self.link(0).write(b"".join(message if isinstance(message, bytes) else encode(message) for message in messages))
 
-    def tell(self, *messages: dict[str, Any]) -> None:
+    def send_telemetry(self, *messages: dict[str, Any]) -> None:
         """Send telemetry."""
         self.link(1).write(b"".join(map(encode, messages)))
 

@@ -1,1 +1,1 @@
-"""``cnx m2``"""
+"""``cnx m2``: commands, telemetry and recordings of the M2 cell controller."""

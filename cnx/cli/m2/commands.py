@@ -31,11 +31,11 @@ Decorated = Callable[..., Any]
 
 
 def at_port(port: int) -> Callable[[Decorated], Decorated]:
-    """Add the options that say where the controller is."""
+    """Add the options for the address of the controller."""
 
     def decorate(function: Decorated) -> Decorated:
         function = click.option("--port", type=click.IntRange(1, 65535), default=port, show_default=True)(function)
-        return click.option("--host", default="127.0.0.1", show_default=True, help="Where the controller is.")(function)
+        return click.option("--host", default="127.0.0.1", show_default=True, help="Host of the controller.")(function)
 
     return decorate
 
@@ -44,16 +44,16 @@ def at_port(port: int) -> Callable[[Decorated], Decorated]:
 def m2() -> None:
     """Talk to the Rubin M2 cell controller, or to ``cnx simulate m2``.
 
-    The controller takes one client a port: commands and events on one, telemetry on the other.
+    The controller accepts one client on each port: commands and events on one, telemetry on the other.
     """
 
 
 @m2.command()
 @at_port(COMMAND_PORT)
-@click.option("--json", "as_json", is_flag=True, help="Print each message as it came.")
-@click.option("--count", type=click.IntRange(1), help="End after that many messages.")
+@click.option("--json", "as_json", is_flag=True, help="Print each message as JSON.")
+@click.option("--count", type=click.IntRange(1), help="Stop after this many messages.")
 def listen(host: str, port: int, as_json: bool, count: int | None) -> None:
-    """Show events as they come, and stay connected until interrupted."""
+    """Print events as they arrive, and reconnect until interrupted."""
     with clean_exit():
         follow(M2Client(host, port), show_as(as_json), count)
 
@@ -61,15 +61,13 @@ def listen(host: str, port: int, as_json: bool, count: int | None) -> None:
 @m2.command()
 @click.argument("topics", nargs=-1)
 @at_port(TELEMETRY_PORT)
-@click.option("--json", "as_json", is_flag=True, help="Print each message as it came.")
-@click.option("--count", type=click.IntRange(1), help="End after that many messages.")
-@click.option(
-    "--record", type=click.Path(dir_okay=False, path_type=Path), help="Write a CSV file in place of printing."
-)
+@click.option("--json", "as_json", is_flag=True, help="Print each message as JSON.")
+@click.option("--count", type=click.IntRange(1), help="Stop after this many messages.")
+@click.option("--record", type=click.Path(dir_okay=False, path_type=Path), help="Write a CSV file instead of printing.")
 def telemetry(
     topics: tuple[str, ...], host: str, port: int, as_json: bool, count: int | None, record: Path | None
 ) -> None:
-    """Show telemetry as it comes, all of it or some TOPICS, and stay connected until interrupted.
+    """Print telemetry as it arrives, all of it or some TOPICS, and reconnect until interrupted.
 
     \b
     cnx m2 telemetry position zenithAngle
@@ -77,7 +75,7 @@ def telemetry(
     """
     unknown = [topic for topic in topics if topic not in TELEMETRY]
     if unknown:
-        raise click.UsageError(f"no telemetry {unknown[0]!r}; there are: {', '.join(TELEMETRY)}")
+        raise click.UsageError(f"unknown topic {unknown[0]!r}; the topics: {', '.join(TELEMETRY)}")
     client = M2Client(host, port)
     with clean_exit():
         if record is None:
@@ -94,12 +92,12 @@ def telemetry(
 @click.argument("name")
 @click.argument("parameters", nargs=-1, metavar="[KEY=VALUE]...")
 @at_port(COMMAND_PORT)
-@click.option("--timeout", type=click.FloatRange(min=0), help="Seconds; that of the command if omitted.")
+@click.option("--timeout", type=click.FloatRange(min=0), help="Seconds; the timeout of the command if omitted.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result and the events before it as JSON.")
 def command(name: str, parameters: tuple[str, ...], host: str, port: int, timeout: float | None, as_json: bool) -> None:
-    """Have a command carried out; the exit code is 0 after success.
+    """Send a command and wait for its result; the exit code is 0 if it succeeded.
 
-    Values are JSON, or the name of a member: see cnx m2 commands.
+    Values are JSON, or names of members; cnx m2 commands lists them.
 
     \b
     cnx m2 command power powerType=MOTOR status=true
@@ -111,7 +109,7 @@ def command(name: str, parameters: tuple[str, ...], host: str, port: int, timeou
     except (TypeError, ValueError) as error:
         raise click.UsageError(str(error)) from error
     with clean_exit(), M2Client(host, port) as client:
-        carry_out(client, entry, values, Deadline(entry.timeout if timeout is None else timeout), as_json)
+        execute(client, entry, values, Deadline(entry.timeout if timeout is None else timeout), as_json)
 
 
 @m2.command()
@@ -132,7 +130,7 @@ def commands() -> None:
 @click.argument("columns", nargs=-1)
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="SVG or PNG; RECORDING.svg if omitted.")
 def plot(recording: Path, columns: tuple[str, ...], output: Path | None) -> None:
-    """Draw COLUMNS of a recording, such as position.x or position; all that change if omitted."""
+    """Plot COLUMNS of a recording, such as position.x or position; all that change if omitted."""
     from cnx.cli.m2.plot import draw
 
     try:
@@ -156,7 +154,7 @@ def plot(recording: Path, columns: tuple[str, ...], output: Path | None) -> None
 @click.option("--strict", is_flag=True, help="Refuse a command whose sequence id does not follow the one before.")
 @click.option("--greet-all", is_flag=True, help="Send the welcome messages to every client, not only to the first.")
 def simulate_m2(host: str, command_port: int, telemetry_port: int, strict: bool, greet_all: bool) -> None:
-    """Run the M2 cell controller: commands on one port, telemetry on the other; 0 takes a free one."""
+    """Simulate the M2 cell controller: commands on one port, telemetry on the other; port 0 takes a free one."""
     with clean_exit():
         simulator = M2Simulator(strict=strict, greets_all=greet_all)
         simulator.listen_ports(host, command_port, telemetry_port)
@@ -164,11 +162,17 @@ def simulate_m2(host: str, command_port: int, telemetry_port: int, strict: bool,
 
 
 def follow(client: M2Client, take: Callable[[Any], object], count: int | None, topics: tuple[str, ...] = ()) -> None:
-    """Give messages to ``take`` until there were enough, or until interrupted; connect again after a loss.
+    """Pass messages to ``take`` until there are enough, or until interrupted; reconnect after a loss.
+
+    Args:
+        client: not connected yet.
+        take: gets each message.
+        count: how many messages; ``None`` for no limit.
+        topics: the topics to pass on; all if empty.
 
     Raises:
-        OSError: ``take`` raised it: nobody reads the pipe, or the disk is full.
-        CnxError: there is no use in connecting again.
+        OSError: ``take`` raised it, for example because the pipe is closed or the disk is full.
+        CnxError: reconnecting is pointless.
     """
     numbers = itertools.count(1)
     failures: list[BaseException] = []
@@ -204,14 +208,14 @@ def follow(client: M2Client, take: Callable[[Any], object], count: int | None, t
 
 
 def show_as(as_json: bool) -> Callable[[Any], None]:
-    """Return what prints a message."""
+    """Return a function that prints a message."""
     if as_json:
         return lambda message: click.echo(json.dumps(message))
     return lambda message: click.echo(f"{stamp()} {describe(message)}")
 
 
 def describe(message: Any) -> str:
-    """Return a message as one line for people."""
+    """Return a message as one line of text."""
     if not isinstance(message, dict):
         return json.dumps(message)
     fields = " ".join(f"{key}={json.dumps(value)}" for key, value in message.items() if key != "id")
@@ -228,7 +232,7 @@ def parse_parameter(entry: Command, text: str) -> tuple[str, Any]:
 
 
 def parse_value(field: Field, text: str) -> Any:
-    """Return the value of a parameter that is given as text; raises ValueError."""
+    """Return the value of a parameter given as text; raises ValueError."""
     if field.type is str:
         return text
     members = getattr(field.type, "__members__", {})
@@ -237,11 +241,11 @@ def parse_value(field: Field, text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        raise ValueError(f"{field.name}={text}: the value is {field.kind}, as JSON") from None
+        raise ValueError(f"{field.name}={text}: the value must be {field.kind}, as JSON") from None
 
 
-def carry_out(client: M2Client, entry: Command, values: dict[str, Any], deadline: Deadline, as_json: bool) -> None:
-    """Send a command and wait for its result, showing what comes meanwhile."""
+def execute(client: M2Client, entry: Command, values: dict[str, Any], deadline: Deadline, as_json: bool) -> None:
+    """Send a command, wait for its result, and print the events in between."""
     client.write_message(MsgType.COMMAND, entry.name, values)
     events = []
     while True:
@@ -249,18 +253,18 @@ def carry_out(client: M2Client, entry: Command, values: dict[str, Any], deadline
         if kind_of(message) is not Kind.REPLY:
             events.append(message)
             continue
-        reply = parse_reply(message)
-        if reply.sequence_id != client.last_sequence_id:
+        status, sequence_id = parse_reply(message)
+        if sequence_id != client.last_sequence_id:
             continue
-        if reply.status is CommandStatus.ACK:
-            events.clear()  # what came before has another cause
+        if status is CommandStatus.ACK:
+            events.clear()  # events before that have another cause
             continue
         break
     if as_json:
-        click.echo(json.dumps({"command": entry.name, "status": reply.status.value, "events": events}))
+        click.echo(json.dumps({"command": entry.name, "status": status.value, "events": events}))
     else:
         for event in events:
             click.echo(describe(event))
-        click.echo(f"{entry.name}: {reply.status.value}")
-    if reply.status is not CommandStatus.SUCCESS:
-        raise DeviceError(f"the controller answered {entry.name} with {reply.status.value}, without a reason")
+        click.echo(f"{entry.name}: {status.value}")
+    if status is not CommandStatus.SUCCESS:
+        raise DeviceError(f"the controller answered {entry.name} with {status.value}; it gives no reason")

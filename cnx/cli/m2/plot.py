@@ -1,4 +1,4 @@
-"""Recorded telemetry as a picture: one pair of axes for each unit."""
+"""Plots of recorded telemetry: one pair of axes for each unit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["draw"]
 
 
 def draw(path: Path, times: Sequence[float], series: Mapping[str, Sequence[float]]) -> None:
-    """Draw columns of a recording over time into ``path``, whose ending says the format."""
+    """Plot columns of a recording over time into ``path``, whose suffix selects the format."""
     by_unit: dict[str, list[str]] = {}
     for name in series:
         by_unit.setdefault(unit_of(name), []).append(name)
@@ -30,7 +30,7 @@ def draw(path: Path, times: Sequence[float], series: Mapping[str, Sequence[float
 
 
 def unit_of(column: str) -> str:
-    """Return the unit of a column, as the table of telemetry tells it."""
+    """Return the unit of a column, from the table of telemetry."""
     topic, _, rest = column.partition(".")
     name = rest.partition(".")[0]
     fields = TELEMETRY[topic].fields if topic in TELEMETRY else ()

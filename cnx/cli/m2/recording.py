@@ -15,15 +15,15 @@ __all__ = ["Recorder", "columns_of", "read_recording"]
 
 
 MOST_COLUMNS = 78
-"""Lines in a picture: as many as there are actuators."""
+"""Lines in a plot, at most: as many as there are actuators."""
 
 
 class Recorder:
-    """Writes a row whenever a topic comes for the second time since the last row. One thread at a time.
+    """Writes a row whenever a topic arrives for the second time since the last row. One thread at a time.
 
     Args:
         file: open for text, with ``newline=""``.
-        topics: those to record.
+        topics: the topics to record.
     """
 
     def __init__(self, file: TextIO, topics: Sequence[str]) -> None:
@@ -37,7 +37,7 @@ class Recorder:
         self._seen: set[str] = set()
 
     def take(self, message: Any) -> None:
-        """Record a message; what the table does not know is left out."""
+        """Record a message, without what is not in the table of telemetry."""
         topic = message.get("id") if isinstance(message, dict) else None
         if not isinstance(topic, str) or topic not in self._columns:
             return
@@ -50,7 +50,7 @@ class Recorder:
         self._row.update((name, values[name]) for name in self._columns[topic] if name in values)
 
     def finish(self) -> None:
-        """Write the row that is not complete yet."""
+        """Write the last row, which may be incomplete."""
         if self._row:
             self._writer.writerow({"time": f"{self._time:.3f}", **self._row})
             self.rows += 1
@@ -80,25 +80,25 @@ def named(topic: str, field: str, message: Mapping[str, Any]) -> Iterable[tuple[
 
 
 def read_recording(path: Path) -> tuple[list[float], dict[str, list[float]]]:
-    """Return the times in seconds since the first row, and each column; what is missing is NaN.
+    """Return the times in seconds since the first row, and each column; missing values are NaN.
 
     Raises:
-        ValueError: it is no recording.
+        ValueError: the file is not a recording.
     """
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if not rows or "time" not in rows[0]:
-        raise ValueError("no recording with at least one row")
+        raise ValueError("not a recording with at least one row")
     times = [float(row["time"]) for row in rows]
     series = {name: [float(row[name]) if row[name] else math.nan for row in rows] for name in rows[0] if name != "time"}
     return [at - times[0] for at in times], series
 
 
 def columns_of(series: Mapping[str, Sequence[float]], chosen: Sequence[str]) -> list[str]:
-    """Return the columns with these names, or below them; without any, those that change.
+    """Return the columns with these names or of these topics; if none is chosen, all columns that change.
 
     Raises:
-        ValueError: there is none, or there are too many to tell apart.
+        ValueError: there is no such column, or there are too many to distinguish.
     """
     unknown = [key for key in chosen if not any(name == key or name.startswith(f"{key}.") for name in series)]
     if chosen:
@@ -107,6 +107,6 @@ def columns_of(series: Mapping[str, Sequence[float]], chosen: Sequence[str]) -> 
         found = [name for name, values in series.items() if len(set(values)) > 1]
     if unknown or not 1 <= len(found) <= MOST_COLUMNS:
         topics = ", ".join(sorted({name.partition(".")[0] for name in series}))
-        problem = f"no column {unknown[0]!r}" if unknown else f"{len(found)} columns to draw"
+        problem = f"no column {unknown[0]!r}" if unknown else f"{len(found)} columns to plot"
         raise ValueError(f"{problem}; name 1 to {MOST_COLUMNS} columns, or topics: {topics}")
     return found

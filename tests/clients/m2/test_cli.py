@@ -73,7 +73,7 @@ def test_a_command_that_fails(ports: tuple[int, int]) -> None:
     ],
 )
 def test_wrong_commands(arguments: list[str], text: str) -> None:
-    """Wrong names and values are told before anything is opened, with exit code 2."""
+    """Wrong names and values are reported before anything is opened, with exit code 2."""
     result = run("command", *arguments)
     assert result.exit_code == 2
     assert text in result.output
@@ -123,14 +123,14 @@ def test_record_and_plot(ports: tuple[int, int], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "time,position.x\n", "time,position.x\nsoon,1\n"])
 def test_what_is_no_recording(tmp_path: Path, text: str) -> None:
-    """A file that is no recording is told as such."""
+    """A file that is not a recording is reported."""
     path = tmp_path / "a.csv"
     path.write_text(text)
     assert run("plot", path).exit_code == 2
 
 
 def test_columns_that_are_not_there(tmp_path: Path) -> None:
-    """A column that the recording does not have is told, with what it has."""
+    """A column that the recording does not have is reported, with the columns that it has."""
     path = tmp_path / "a.csv"
     path.write_text("time,position.x\n1,1\n2,2\n")
     result = run("plot", path, "position.x", "position.y")
@@ -140,7 +140,7 @@ def test_columns_that_are_not_there(tmp_path: Path) -> None:
 
 
 def test_a_picture_in_no_known_format(tmp_path: Path) -> None:
-    """An ending that says no format of pictures is told, without a traceback."""
+    """A suffix that is no image format is reported without a traceback."""
     path = tmp_path / "a.csv"
     path.write_text("time,position.x\n1,1\n2,2\n")
     with pytest.raises(subprocess.CalledProcessError) as caught:
@@ -159,7 +159,7 @@ def test_refused() -> None:
 
 @pytest.mark.parametrize("command", [["listen"], ["telemetry"], ["telemetry", "--record", "rows.csv"]])
 def test_following_a_controller_that_is_not_there(tmp_path: Path, command: list[str]) -> None:
-    """It is told that nothing answers, and tried again until interrupted."""
+    """It reports that nothing answers, and tries again until interrupted."""
     if "--record" in command:
         command = [*command[:-1], str(tmp_path / command[-1])]
     with running("m2", *command, "--port", 1) as process:

@@ -14,10 +14,9 @@ import pytest
 from pydispatch import dispatcher
 
 from cnx import Connection, LimitExceeded, NotConnected, PeerClosed, subscribe
-from cnx.clients.m2 import M2Client, M2Lines, M2Signals, MessageNotSent, MsgType, sequence_numbers
-from cnx.clients.m2.client import delivery as client_delivery
-from cnx.clients.m2.client.client import fastest_decoder
-from cnx.clients.m2.client.delivery import MessageRate
+from cnx.clients.m2 import BrokenMessage, M2Client, M2Lines, M2Signals, MessageNotSent, MsgType, sequence_numbers
+from cnx.clients.m2.client import client as client_module
+from cnx.clients.m2.client.client import MessageRate, fastest_decoder
 from tests.helpers import m2_wire_examples as wire
 
 DEADLINE = 10.0
@@ -51,7 +50,7 @@ class Pair:
         self.peer.shutdown(socket.SHUT_WR)
         assert self.ended.wait(DEADLINE)
 
-    def heard(self, lines: int) -> bytes:
+    def received(self, lines: int) -> bytes:
         """Return what the client has sent, that many lines."""
         data = b""
         while data.count(b"\r\n") < lines:
@@ -81,7 +80,7 @@ def test_write_message(pair: Pair) -> None:
     client.write_message(MsgType.EVENT, "inPosition", comp_name="")
     assert client.last_sequence_id == 2
     expected = wire.CLEAR_ERRORS + wire.COMMUNICATION_ON + wire.ELEVATION + wire.EMPTY_COMPONENT
-    assert pair.heard(4) == expected
+    assert pair.received(4) == expected
 
 
 @pytest.mark.parametrize("arguments", [(1, "x"), (1, "x", {"id": 1}), (9, "x"), (1, "x", {"a": object()})])
@@ -111,14 +110,14 @@ def test_bad_messages_are_not_sent(pair: Pair, arguments: Any, error: type[Excep
     with pytest.raises(error):
         client.write_message(*arguments)
     client.write_message(1, "clearErrors")
-    assert pair.heard(1) == wire.CLEAR_ERRORS
+    assert pair.received(1) == wire.CLEAR_ERRORS
 
 
 @pytest.mark.parametrize("pair", [{"sequence": itertools.count(7)}], indirect=True)
 def test_any_iterator_numbers(pair: Pair) -> None:
     """Numbers come from the iterator that was given."""
     pair.client.connect().write_message(1, "getInnerLoopControlMode", {"addresses": [0, 83]})
-    assert pair.heard(1) == wire.INNER_LOOP
+    assert pair.received(1) == wire.INNER_LOOP
 
 
 def test_clients_can_share_a_sequence() -> None:
@@ -128,7 +127,7 @@ def test_clients_can_share_a_sequence() -> None:
     for _ in range(2):
         for pair in pairs:
             pair.client.connect().write_message(1, "x")
-    assert [json.loads(line)["sequence_id"] for pair in pairs for line in pair.heard(2).split(b"\r\n")[:2]] == [
+    assert [json.loads(line)["sequence_id"] for pair in pairs for line in pair.received(2).split(b"\r\n")[:2]] == [
         1,
         3,
         2,
@@ -141,7 +140,7 @@ def test_clients_can_share_a_sequence() -> None:
 
 
 def test_numbers_go_out_in_order_from_all_threads(pair: Pair) -> None:
-    """Eight threads send at once: on the wire every number comes once, in order, and no message is mixed."""
+    """Eight threads send at once: on the wire every number appears once, in order, and no message is mixed."""
     client = pair.client.connect()
 
     def send() -> None:
@@ -151,7 +150,7 @@ def test_numbers_go_out_in_order_from_all_threads(pair: Pair) -> None:
     threads = [threading.Thread(target=send) for _ in range(8)]
     for thread in threads:
         thread.start()
-    lines = pair.heard(2000).split(b"\r\n")[:-1]
+    lines = pair.received(2000).split(b"\r\n")[:-1]
     for thread in threads:
         thread.join()
     assert [json.loads(line)["sequence_id"] for line in lines] == list(range(1, 2001))
@@ -170,8 +169,8 @@ def test_bad_arguments(options: Any, error: type[Exception]) -> None:
 # -- receiving -------------------------------------------------------------------------------------------------------
 
 
-def test_messages_are_told_in_order(pair: Pair) -> None:
-    """Every message is told once, in order, also those that came just before the end."""
+def test_messages_are_emitted_in_order(pair: Pair) -> None:
+    """Every message is emitted once, in order, also those that arrived just before the end."""
     pair.listen()
     pair.say(wire.FROM_CONTROLLER)
     assert b"".join(json.dumps(message).encode() + b"\r\n" for message in pair.messages) == wire.FROM_CONTROLLER
@@ -180,7 +179,7 @@ def test_messages_are_told_in_order(pair: Pair) -> None:
 
 
 def test_single_bytes(pair: Pair) -> None:
-    """A stream that comes byte by byte gives the same messages."""
+    """A stream that arrives byte by byte gives the same messages."""
     pair.listen()
     for byte in wire.COMMUNICATION_ON_REPLY:
         pair.peer.sendall(bytes([byte]))
@@ -190,25 +189,25 @@ def test_single_bytes(pair: Pair) -> None:
 
 
 def test_messages_by_kind(pair: Pair) -> None:
-    """Each kind has a signal, for handlers of PyDispatcher too, and nobody else need be subscribed."""
-    told: dict[M2Signals, list[Any]] = {signal: [] for signal in M2Signals}
+    """Each kind has a signal, for handlers of PyDispatcher too; no other subscriber is needed."""
+    emitted: dict[M2Signals, list[Any]] = {signal: [] for signal in M2Signals}
 
     def on_event(message: Any) -> None:
-        told[M2Signals.EVENT].append(message)
+        emitted[M2Signals.EVENT].append(message)
 
     dispatcher.connect(on_event, signal=M2Signals.EVENT, sender=pair.client)
     for signal in (M2Signals.REPLY, M2Signals.TELEMETRY, M2Signals.UNKNOWN):
-        subscribe(pair.client, signal, told[signal].append)
+        subscribe(pair.client, signal, emitted[signal].append)
     pair.client.connect()
     pair.say(wire.MOVE_REPLY + wire.MOTOR_WARNING + wire.POWER_STATUS + b'{"id": "new"}\r\n[1]\r\n' + wire.FIRST_FAULT)
-    assert [message["id"] for message in told[M2Signals.REPLY]] == ["noack"]
-    assert [message["status"] for message in told[M2Signals.EVENT]] == [2**34, 2**57]
-    assert [message["id"] for message in told[M2Signals.TELEMETRY]] == ["powerStatus"]
-    assert told[M2Signals.UNKNOWN] == [{"id": "new"}, [1]]
+    assert [message["id"] for message in emitted[M2Signals.REPLY]] == ["noack"]
+    assert [message["status"] for message in emitted[M2Signals.EVENT]] == [2**34, 2**57]
+    assert [message["id"] for message in emitted[M2Signals.TELEMETRY]] == ["powerStatus"]
+    assert emitted[M2Signals.UNKNOWN] == [{"id": "new"}, [1]]
 
 
-def test_broken_messages_are_told_and_skipped(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
-    """A line that is no message is logged and told apart; the stream goes on."""
+def test_broken_messages_are_emitted_and_skipped(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    """A line that is not a message is logged, and emitted as BROKEN; the stream goes on."""
     broken: list[BaseException] = []
     subscribe(pair.client, M2Signals.BROKEN, lambda reason: broken.append(reason))
     pair.listen()
@@ -224,8 +223,42 @@ def test_broken_messages_are_told_and_skipped(pair: Pair, caplog: pytest.LogCapt
     assert "not json" in caplog.text
 
 
+def test_broken_messages_without_another_subscriber(pair: Pair) -> None:
+    """A subscriber of BROKEN alone gets every broken line."""
+    broken: list[BaseException] = []
+    subscribe(pair.client, M2Signals.BROKEN, lambda reason: broken.append(reason))
+    pair.client.connect()
+    pair.say(wire.FIRST_FAULT + wire.NOT_JSON + b"\xff\r\n")
+    assert [type(reason).__name__ for reason in broken] == ["InvalidJson", "EncodingError"]
+
+
+class Collector(M2Client):
+    """A client with an on_message of its own."""
+
+    messages: list[Any]
+
+    def on_message(self, message: Any) -> None:
+        """Collect messages."""
+        self.messages.append(message)
+
+
+def test_on_message_of_a_subclass() -> None:
+    """The method of a subclass gets every message in its order, and a BrokenMessage for a broken line."""
+    own, peer = socket.socketpair()
+    client = Collector.from_socket(own)
+    client.messages = []
+    ended = threading.Event()
+    subscribe(client, Connection.Signals.DISCONNECTED, lambda: ended.set())
+    client.connect()
+    peer.sendall(wire.FIRST_FAULT + wire.NOT_JSON + wire.MOTOR_WARNING)
+    peer.close()
+    assert ended.wait(DEADLINE)
+    assert [message["status"] for message in client.messages[::2]] == [2**57, 2**34]
+    assert [type(message) for message in client.messages[1::2]] == [BrokenMessage]
+
+
 def test_a_line_over_the_limit_ends_the_connection(pair: Pair) -> None:
-    """Only a line without an end ends the connection, with a reason that says so; what came before is told."""
+    """Only a line without an end ends the connection, with a reason that says so; earlier messages are emitted."""
     pair.listen()
     pair.peer.sendall(wire.FIRST_FAULT + wire.NOT_JSON + b"x" * 66000)
     assert pair.ended.wait(DEADLINE)
@@ -302,7 +335,7 @@ def test_decoders_agree(loads: Any) -> None:
 
 
 def test_message_rate() -> None:
-    """The rate is the floor of messages over seconds, told once the period is over."""
+    """The rate is the floor of messages over seconds, returned when the period is over."""
     rate = MessageRate(100.0)
     assert rate.count(3, 101.0) is None
     assert rate.count(4, 102.5) == 2
@@ -315,7 +348,7 @@ def test_the_rate_is_measured_on_demand(
     pair: Pair, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the option, the rate is known and logged."""
-    monkeypatch.setattr(client_delivery, "RATE_PERIOD", 0.0)
+    monkeypatch.setattr(client_module, "RATE_PERIOD", 0.0)
     caplog.set_level(logging.DEBUG, "cnx")
     assert pair.client.message_rate is None
     pair.listen()

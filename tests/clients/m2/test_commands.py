@@ -1,4 +1,4 @@
-"""Numbers of commands, and the replies that belong to them."""
+"""Sequence ids of commands, and which command a reply belongs to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from cnx import subscribe
 from cnx.clients.m2 import CommandResult, CommandStatus, M2Controller, M2Signals
-from cnx.clients.m2.client import delivery as client_delivery
+from cnx.clients.m2.client import client as client_module
 from tests.helpers.m2_scripted import DEADLINE, ScriptedController, stay_silent, succeed
 
 
@@ -29,7 +29,7 @@ def connected(scripted: ScriptedController, **options: Any) -> M2Controller:
 
 @pytest.mark.parametrize("number", ["7", 1.0, None, True, -1, 2**31])
 def test_a_sequence_that_gives_no_number(scripted: ScriptedController, number: Any) -> None:
-    """What is no sequence id is told, and neither sent nor noted; the connection goes on."""
+    """Anything but a valid sequence id is a ValueError; nothing is sent, and the connection stays up."""
     with connected(scripted, sequence=iter([number, 0, 2**31 - 1])) as client:
         with pytest.raises(ValueError, match="the command was not sent: a sequence id is an integer"):
             client.command("setMirrorHome")
@@ -43,7 +43,7 @@ def test_a_sequence_that_gives_no_number(scripted: ScriptedController, number: A
 
 
 def test_a_number_that_another_command_waits_under(scripted: ScriptedController) -> None:
-    """A number that comes again too early does not take the place of the command that has it."""
+    """A sequence id that is repeated too early does not replace the command that has it."""
     with connected(scripted, sequence=itertools.repeat(5)) as client:
         scripted.answer = stay_silent
         first = client.start_command("power", powerType=1, status=True)
@@ -56,9 +56,9 @@ def test_a_number_that_another_command_waits_under(scripted: ScriptedController)
     assert len(scripted.received) == 2
 
 
-def test_replies_count_as_messages(scripted: ScriptedController, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the traffic and in the message rate."""
-    monkeypatch.setattr(client_delivery, "RATE_PERIOD", 0.0)
+def test_replies_count(scripted: ScriptedController, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replies are counted as messages: in the traffic, and in the rate if that is measured."""
+    monkeypatch.setattr(client_module, "RATE_PERIOD", 0.0)
     for measured in (False, True):
         with connected(scripted, check_message_rate=measured) as client:
             for _ in range(3):
@@ -70,8 +70,8 @@ def test_replies_count_as_messages(scripted: ScriptedController, monkeypatch: py
             assert (client.commands.message_rate is not None) is measured
 
 
-def test_replies_of_several_commands(scripted: ScriptedController) -> None:
-    """Each reply ends its own command, however the stream is split."""
+def test_replies_of_two_commands(scripted: ScriptedController) -> None:
+    """Of several pending commands, each reply ends its own, however the replies are split into pieces."""
 
     def note(controller: ScriptedController, message: dict[str, Any]) -> None:
         if message["id"] == "cmd_clearErrors":  # only then it has read all, and says nothing more between our pieces

@@ -65,15 +65,22 @@ def test_success(script: Script) -> None:
     ],
 )
 def test_no_success(script: Script, answers: list[str], error: type[Exception], status: CommandStatus) -> None:
-    """A command that was refused or failed is a typed error that tells command and sequence id."""
+    """A command that was refused or failed is a typed error with the command and its sequence id."""
     scripted, client = script
     results: list[CommandResult] = []
-    subscribe(client, M2Signals.COMMAND_DONE, results.append)
+    emitted = threading.Event()
+
+    def on_done(result: CommandResult) -> None:
+        results.append(result)
+        emitted.set()
+
+    subscribe(client, M2Signals.COMMAND_DONE, on_done)
     scripted.answer = statuses(*answers)
     with pytest.raises(error, match=r"clearErrors \(sequence id 1\)") as caught:
         client.command("clearErrors")
     assert isinstance(caught.value, DeviceError)
     assert (caught.value.command, caught.value.sequence_id) == ("clearErrors", 1)  # type: ignore[attr-defined]
+    assert emitted.wait(DEADLINE)  # maybe by another thread, at the same time
     assert results == [CommandResult("clearErrors", 1, status, caught.value)]
     scripted.answer = succeed
     assert client.command("clearErrors").sequence_id == 2
@@ -81,7 +88,7 @@ def test_no_success(script: Script, answers: list[str], error: type[Exception], 
 
 @pytest.mark.parametrize(("answers", "text"), [([], "no ack"), (["ack"], "no result within")])
 def test_no_result_in_time(script: Script, answers: list[str], text: str) -> None:
-    """A command without a result ends at its timeout; whether an ack had come is told."""
+    """A command without a result ends at its timeout; the error says whether an ack had arrived."""
     scripted, client = script
 
     def answer_in_part(controller: ScriptedController, message: dict[str, Any]) -> None:
@@ -133,7 +140,7 @@ def test_bad_parameters_are_not_sent(script: Script, name: str, parameters: Any,
 
 
 def test_each_thread_gets_its_own_result(script: Script) -> None:
-    """Eight threads send commands at once; results come in any order, and each gets its own."""
+    """Eight threads send commands at once; results arrive in any order, and each thread gets its own."""
     scripted, client = script
     waiting: list[dict[str, Any]] = []
 
@@ -202,7 +209,7 @@ def test_disconnect_ends_all_commands(script: Script) -> None:
 
 
 def test_not_connected() -> None:
-    """Without a connection a command says so at once, as a RuntimeError too."""
+    """Without a connection a command raises at once, an error that is also a RuntimeError."""
     client = M2Controller("127.0.0.1", 1, 2)
     with pytest.raises(RuntimeError, match="not connected"):
         client.command("clearErrors")
@@ -244,7 +251,7 @@ def test_handlers_start_commands_and_do_not_wait(script: Script) -> None:
 
 
 def test_telemetry_handlers_may_wait_for_commands(script: Script) -> None:
-    """Telemetry comes by another thread, so its handlers can have commands carried out."""
+    """Telemetry arrives on another thread, so its handlers can wait for commands."""
     scripted, client = script
     results: list[CommandResult] = []
     done = threading.Event()
@@ -254,19 +261,19 @@ def test_telemetry_handlers_may_wait_for_commands(script: Script) -> None:
         done.set()
 
     subscribe(client, M2Signals.TELEMETRY, on_telemetry)
-    scripted.tell({"id": "position", "x": 1.0})
+    scripted.send_telemetry({"id": "position", "x": 1.0})
     assert done.wait(DEADLINE)
     assert results[0].status is CommandStatus.SUCCESS
 
 
 def test_a_controller_takes_no_callback() -> None:
-    """Everything that comes belongs to the controller, which has signals; a callback would take it away."""
+    """All messages go to the controller, which emits signals; a callback among its settings is an error."""
     with pytest.raises(TypeError, match="callback"):
-        M2Controller("127.0.0.1", 1, 2, callback=print)
+        M2Controller("127.0.0.1", 1, 2, callback=print)  # type: ignore[call-arg]  # that is the point
 
 
 def test_an_abandoned_controller_is_closed() -> None:
-    """A controller that nobody holds any more warns, and leaves no thread and no descriptor."""
+    """A controller that is garbage collected while connected warns, and leaves no thread and no descriptor."""
     with ScriptedController(succeed) as scripted:
         client = M2Controller("127.0.0.1", *scripted.ports)
         client.connect()
@@ -289,7 +296,7 @@ def test_errors_can_be_copied() -> None:
 
 
 def test_the_latest_of_each_topic(script: Script) -> None:
-    """Events and telemetry are kept by topic, with their age; what is in no table, too."""
+    """The latest event and telemetry of each topic is kept with its age, also of topics that are in no table."""
     scripted, client = script
     assert client.event("interlock") is None
     assert client.telemetry("position") is None
@@ -299,7 +306,9 @@ def test_the_latest_of_each_topic(script: Script) -> None:
         )
         assert locked.wait(DEADLINE) == {"id": "interlock", "state": True}
     with client.expect_telemetry("position", lambda position: position["x"] == 2) as there:
-        scripted.tell({"id": "position", "x": 1}, {"id": "position", "x": 2}, {"id": "zenithAngle", "measured": 3})
+        scripted.send_telemetry(
+            {"id": "position", "x": 1}, {"id": "position", "x": 2}, {"id": "zenithAngle", "measured": 3}
+        )
         there.wait(DEADLINE)
     sample = client.telemetry("position")
     assert sample is not None
@@ -312,13 +321,13 @@ def test_the_latest_of_each_topic(script: Script) -> None:
 
 @pytest.mark.parametrize("call", ["event", "telemetry", "expect_event", "wait_for_telemetry"])
 def test_unknown_topics(script: Script, call: str) -> None:
-    """A topic that is in no table and never came is a mistake, and told as such."""
+    """A topic that is in no table and has never arrived is a ValueError."""
     with pytest.raises(ValueError, match="poistion"):
         getattr(script[1], call)("poistion")
 
 
 def test_topics_are_bounded() -> None:
-    """However many topics a peer makes up, the oldest ones are forgotten."""
+    """A peer that makes up any number of topics does not fill the memory: the oldest ones are forgotten."""
     topics = Topics(EVENTS, lambda doing: None)
     for number in range(1100):
         topics.store({"id": f"topic{number}"})
@@ -328,16 +337,16 @@ def test_topics_are_bounded() -> None:
 
 
 def test_waiting_in_vain(script: Script) -> None:
-    """Waiting ends at its timeout, and can go on; a condition that raises tells whoever waits."""
+    """Waiting ends at its timeout, and can be continued; an exception of the condition reaches the waiting thread."""
     scripted, client = script
     expectation = client.expect_telemetry("position")
-    with pytest.raises(TimedOut, match="no position came within"):
+    with pytest.raises(TimedOut, match="no position arrived within"):
         expectation.wait(0.01)
     with client.expect_event("interlock", lambda event: event["no such key"]) as broken:
         scripted.say({"id": "interlock", "state": True})
         with pytest.raises(KeyError, match="no such key"):
             broken.wait(DEADLINE)
-    scripted.tell({"id": "position"})
+    scripted.send_telemetry({"id": "position"})
     assert expectation.wait(DEADLINE) == {"id": "position"}
     assert expectation.wait(0.0) == {"id": "position"}
     with pytest.raises(TimedOut, match="condition"):
@@ -345,7 +354,7 @@ def test_waiting_in_vain(script: Script) -> None:
 
 
 def test_broken_messages_end_nothing(script: Script) -> None:
-    """Garbage on either port is skipped, and told by the client of that port."""
+    """Garbage on either port is skipped, and the port emits BROKEN."""
     scripted, client = script
     broken: list[BaseException] = []
     subscribe(client.commands, M2Signals.BROKEN, lambda reason: broken.append(reason))
@@ -381,7 +390,7 @@ def test_a_line_over_the_limit_ends_both(script: Script) -> None:
     ],
 )
 def test_any_form_of_success(script: Script, pieces: list[bytes], subscribed: bool) -> None:
-    """A result is found in whatever form it comes, and subscribers of the port are told of the replies."""
+    """A result is found however the reply is written and split, and subscribers of the port get the replies."""
     scripted, client = script
     replies: list[Any] = []
     if subscribed:

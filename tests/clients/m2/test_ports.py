@@ -27,7 +27,7 @@ def script() -> Iterator[Script]:
 
 
 def hold_up(instance: Any, name: str) -> tuple[threading.Event, threading.Event]:
-    """Let the next call of a method wait until the second event is set; it sets the first one when it comes there."""
+    """Make the next call of a method set the first event, then wait until the second one is set."""
     method, came, go = getattr(instance, name), threading.Event(), threading.Event()
 
     def wait_first(*arguments: Any) -> Any:
@@ -64,29 +64,29 @@ def test_late_release_of_the_other_port(script: Script) -> None:
     scripted.link(0).close()
     assert lost.wait(DEADLINE)
     subscribe(client, Connection.Signals.DISCONNECTED, lambda reason: ends.append(reason))
-    when_called(client.telemetries, "_let_go_of_old", go.set)
+    when_called(client.telemetries, "wait_ended", go.set)
     assert client.try_connect(Deadline(DEADLINE)), client.last_error
     assert client.command("setMirrorHome", timeout=DEADLINE).status is CommandStatus.SUCCESS
     assert client.connected
     assert len(ends) <= 1, "the connection that came next has ended too"
 
 
-def test_late_news_of_the_end_of_a_port(script: Script) -> None:
-    """The end of a port that is heard while the next attempt is under way does not fail that attempt."""
+def test_late_report_of_the_end_of_a_port(script: Script) -> None:
+    """The end of a port that is reported while the next attempt is under way does not fail that attempt."""
     _, client = script
     client.connect()
     came, go = hold_up(client.telemetries, "on_disconnected")
     client.raise_alarm("of the first connection")
     assert came.wait(DEADLINE)
-    when_called(client.telemetries, "_let_go_of_old", go.set)
+    when_called(client.telemetries, "wait_ended", go.set)
     assert client.try_connect(Deadline(DEADLINE)), client.last_error
     assert client.command("setMirrorHome", timeout=DEADLINE).status is CommandStatus.SUCCESS
 
 
 @pytest.mark.parametrize("timeout", [DEADLINE, math.inf])
 @pytest.mark.parametrize("whole", [True, False])
-def test_command_while_connected_is_being_told(script: Script, whole: bool, timeout: float) -> None:
-    """Whoever sees that it is connected can send a command at once, though a handler of CONNECTED is still at it."""
+def test_command_while_connected_is_being_emitted(script: Script, whole: bool, timeout: float) -> None:
+    """A thread that sees the connection up can send a command, though handlers of CONNECTED are still running."""
     scripted, client = script
     results: list[CommandResult] = []
     answered = threading.Event()
@@ -111,8 +111,33 @@ def test_command_while_connected_is_being_told(script: Script, whole: bool, time
     assert results == [CommandResult("setMirrorHome", 1, CommandStatus.SUCCESS)]
 
 
-def test_lost_while_connected_is_being_told(script: Script) -> None:
-    """A command that was sent while CONNECTED is being told ends when the connection is lost then."""
+@pytest.mark.parametrize("port", ["commands", "telemetries"])
+def test_a_port_that_ends_before_it_is_announced(script: Script, port: str) -> None:
+    """A port that is lost while CONNECTED is being emitted ends the connection, once and with its reason."""
+    _, client = script
+    emitted: list[str] = []
+    ended = threading.Event()
+    signals = Connection.Signals
+
+    def on_connected() -> None:
+        emitted.append("connected")
+        getattr(client, port).raise_alarm("of this test")
+
+    def on_disconnected(reason: BaseException) -> None:
+        emitted.append(f"disconnected: {reason}")
+        ended.set()
+
+    subscribe(client, signals.CONNECTED, on_connected)
+    subscribe(client, signals.RAISE_ALARM, lambda: emitted.append("alarm"))
+    subscribe(client, signals.DISCONNECTED, on_disconnected)
+    assert not client.try_connect()
+    assert ended.wait(DEADLINE)
+    client.teardown()
+    assert emitted == ["connected", "alarm", "disconnected: of this test"]
+
+
+def test_lost_while_connected_is_being_emitted(script: Script) -> None:
+    """A command that was sent while CONNECTED is being emitted ends when the connection is lost then."""
     scripted, client = script
     errors: list[Exception] = []
     received = threading.Event()

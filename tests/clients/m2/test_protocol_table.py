@@ -66,7 +66,7 @@ BAD: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ("runScript", {"scriptCommand": 1, "scriptName": ""}, ValueError, "empty"),
     ("runScript", {"scriptCommand": 1, "scriptName": b"a"}, TypeError, "text"),
     ("moveActuators", {"actuatorCommand": 1, "actuators": [1]}, TypeError, "START needs"),
-    ("moveActuators", {"actuatorCommand": 2, "unit": 1}, TypeError, "only with START"),
+    ("moveActuators", {"actuatorCommand": 2, "unit": 1}, TypeError, "only START takes unit"),
     (
         "moveActuators",
         {"actuatorCommand": 1, "actuators": [], "displacement": 1, "unit": 1},

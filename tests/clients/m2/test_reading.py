@@ -123,7 +123,7 @@ READERS: list[Callable[[M2Client], Any]] = [
 @pytest.mark.parametrize("reader", READERS[:4])
 @pytest.mark.parametrize("data", [b"abc", b""])
 def test_the_end_in_the_middle(link: Link, reader: Callable[[M2Client], Any], data: bytes) -> None:
-    """When the peer closes too early, the error says so; what had come is in it, and can still be read."""
+    """When the peer closes too early, the error says so; it carries what had arrived, which can still be read."""
     client, peer = link
     peer.sendall(data)
     peer.close()
@@ -243,7 +243,7 @@ CALLS: list[Callable[[M2Client], Any]] = [
 
 @pytest.mark.parametrize("call", CALLS)
 def test_without_a_connection(call: Callable[[M2Client], Any]) -> None:
-    """Every call says at once that there is no connection, before the first one and after the last."""
+    """Every call raises at once without a connection, before the first one and after the last."""
     with pytest.raises(NotConnected):
         call(M2Client("127.0.0.1", 1))
     own, peer = socket.socketpair()

@@ -72,12 +72,12 @@ def test_both_come_back_as_one(simulator: M2Simulator) -> None:
 
 
 def test_signals_of_each_link_in_order(simulator: M2Simulator) -> None:
-    """Each link tells CONNECTED, then messages, then the alarm and one end; nothing of it comes after that."""
+    """Each link emits CONNECTED, then messages, then the alarm and one end, and nothing after that."""
     client = controller_of(simulator)
-    told: list[str] = []
+    emitted: list[str] = []
     signals = Connection.Signals
     for signal in (signals.CONNECTED, signals.RAISE_ALARM, signals.DISCONNECTED, M2Signals.EVENT, M2Signals.TELEMETRY):
-        subscribe(client, signal, lambda name=signal.name, **_: told.append(name))
+        subscribe(client, signal, lambda name=signal.name, **_: emitted.append(name))
     with ConnectionManager(client, backoff=QUICK) as manager:
         for number in range(1, 6):
             manager.wait_until(State.CONNECTED, DEADLINE)
@@ -85,8 +85,8 @@ def test_signals_of_each_link_in_order(simulator: M2Simulator) -> None:
             simulator.drop_sessions()
             wait_for_losses(manager, number)
         manager.wait_until(State.CONNECTED, DEADLINE)
-    links = " ".join(told).split("CONNECTED ")
-    ends = [name for name in told if name not in ("EVENT", "TELEMETRY")]
+    links = " ".join(emitted).split("CONNECTED ")
+    ends = [name for name in emitted if name not in ("EVENT", "TELEMETRY")]
     assert ends == ["CONNECTED", "RAISE_ALARM", "DISCONNECTED"] * 5 + ["CONNECTED", "DISCONNECTED"]
     assert len(links) > 5
 
@@ -100,10 +100,10 @@ def test_alarm_in_the_middle_of_an_attempt(simulator: M2Simulator) -> None:
         client.raise_alarm("of an older link")
         return open_port(deadline)
 
-    client.commands.open_transport = open_late
+    client.commands.open_transport = open_late  # type: ignore[method-assign]  # for this test only
     assert not client.try_connect()
     assert str(client.last_error) == "of an older link"
-    client.commands.open_transport = open_port
+    client.commands.open_transport = open_port  # type: ignore[method-assign]
     assert client.try_connect()
     client.teardown()
 
@@ -163,7 +163,7 @@ def test_one_port_refused() -> None:
 
 
 def test_stopping_from_a_handler(simulator: M2Simulator) -> None:
-    """A handler on the thread of either port may disconnect; the end is told once, and nothing after it."""
+    """A handler on the thread of either port may disconnect; the end is emitted once, and nothing after it."""
     for signal in (Connection.Signals.CONNECTED, M2Signals.EVENT, M2Signals.TELEMETRY):
         client = controller_of(simulator)
         reasons: list[BaseException] = []
@@ -195,7 +195,7 @@ def test_stopping_while_a_command_waits_and_the_peer_is_silent() -> None:
 
 
 def test_connecting_in_vain_can_be_stopped() -> None:
-    """While the manager tries to reach a port that refuses, it stops at once, and tells the reason."""
+    """While the manager tries to reach a port that refuses, it stops at once, and gives the reason."""
     client = M2Controller("127.0.0.1", 1, 2)
     with (
         pytest.raises(ConnectError, match=r"127\.0\.0\.1:1"),
@@ -208,7 +208,7 @@ COUNT = 100_000
 
 
 def test_a_lot_of_telemetry_with_commands_from_eight_threads() -> None:
-    """100,000 telemetry messages come in order and none is lost, while eight threads get their results."""
+    """100,000 telemetry messages arrive in order and none is lost, while eight threads get their results."""
     batches = [
         b"".join(b'{"id": "position", "x": %d, "y": 0.25}\r\n' % number for number in range(start, start + 1000))
         for start in range(0, COUNT, 1000)
@@ -265,7 +265,7 @@ def test_a_client_that_is_behind_holds_the_controller_back() -> None:
             client.command("setMirrorHome", timeout=DEADLINE)
             go.set()
             sending.join()
-            scripted.tell({"id": "position", "n": -1})
+            scripted.send_telemetry({"id": "position", "n": -1})
             last.wait(DEADLINE)
         client.teardown()
     assert seen[:20_000] == list(range(20_000))

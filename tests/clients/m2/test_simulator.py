@@ -118,7 +118,7 @@ def test_a_second_client_is_closed_at_once(bench: Bench) -> None:
 
 
 def test_the_next_client_gets_no_welcome(bench: Bench) -> None:
-    """A client that comes after another one is taken at once, and gets no welcome messages."""
+    """A client that connects after another one has left is accepted at once, and gets no welcome messages."""
     first = bench.commands()
     first.until("tcpIpConnected")
     first.close()
@@ -180,7 +180,7 @@ def test_a_line_over_the_limit_ends_the_link(bench: Bench) -> None:
 
 
 def test_elevation_of_the_telescope(bench: Bench) -> None:
-    """What is sent to the telemetry port comes back in the telemetry."""
+    """A value sent to the telemetry port appears in the telemetry."""
     commands, telemetry = bench.commands(), bench.telemetry()
     telemetry.send(wire.ELEVATION)
     commands.send(wire.MOTOR_ON)
@@ -190,7 +190,7 @@ def test_elevation_of_the_telescope(bench: Bench) -> None:
 
 
 def test_faults_on_purpose(bench: Bench) -> None:
-    """A fault that is raised from outside is told."""
+    """A fault that is raised by the program is reported."""
     peer = bench.commands()
     peer.until("summaryFaultsStatus")
     bench.simulator.raise_faults(6087)

@@ -109,7 +109,7 @@ def test_answers_the_examples_byte_for_byte() -> None:
     ],
 )
 def test_odd_input(line: bytes, answer: bytes | None) -> None:
-    """What is no command is ignored; a sequence id is echoed, whatever it is."""
+    """Anything but a command is ignored; a sequence id is echoed, whatever it is."""
     model = CellModel()
     if answer is None:
         assert model.answer(parse(line)[0]) == []
@@ -207,7 +207,7 @@ def test_without_power() -> None:
 
 
 def test_position_moves_to_its_set_point() -> None:
-    """50 micrometres take about 8 seconds, the steps follow, and the end is told."""
+    """50 micrometres take about 8 seconds, the steps follow, and the end is reported."""
     model, now = powered(closed_loop=True), [0.0]
     assert succeeds(model, "positionMirror", **{**POSE, "x": 50})
     passed(model, 4.0, now)
@@ -293,7 +293,7 @@ def test_masked_faults_are_not_raised() -> None:
 def test_angles_that_differ_are_a_fault() -> None:
     """When the comparison is on, the elevation of the telescope has to agree with the cell's own."""
     model, now = powered(), [0.0]
-    model.hear(parse(wire.ELEVATION)[0])
+    model.take_telemetry(parse(wire.ELEVATION)[0])
     assert telemetry(model)["inclinometerAngleTma"]["inclinometer"] == 45.5
     assert passed(model, 0.1, now) == []
     parameters = {"useExternalElevationAngle": True, "enableAngleComparison": True, "enableLutTemperature": True}
@@ -318,9 +318,9 @@ def test_angles_that_differ_are_a_fault() -> None:
     ],
 )
 def test_other_telemetry_is_ignored(message: Any) -> None:
-    """What is no elevation of the telescope changes nothing."""
+    """Anything but the elevation of the telescope changes nothing."""
     model = CellModel()
-    model.hear(message)
+    model.take_telemetry(message)
     assert model.cell.mirror.telescope_elevation == pytest.approx(89.06)
 
 
@@ -343,7 +343,7 @@ def test_scripts() -> None:
 
 
 def test_breakers_outputs_and_power() -> None:
-    """Digital outputs switch powers, breakers are told step by step, switching the motor off ends closed loop."""
+    """Digital outputs switch powers, breakers are reported step by step, switching the motor off ends closed loop."""
     model = powered(closed_loop=True)
     ids = [event["id"] for event in order(model, "resetBreakers", powerType=1)]
     assert ids == ["digitalOutput", "interlock", "digitalInput", "powerSystemState", "digitalOutput", "interlock",
@@ -356,7 +356,7 @@ def test_breakers_outputs_and_power() -> None:
 
 
 def test_inner_loops() -> None:
-    """Modes are set and told; clearing faults leads to standby, and what is no mode changes nothing."""
+    """Modes are set and reported; clearing faults leads to standby, and an order that is no mode changes nothing."""
     model = powered()
     assert order(model, "setInnerLoopControlMode", addresses=[3], mode=5)[0]["mode"] == 5
     assert order(model, "setInnerLoopControlMode", addresses=[3], mode=7)[0]["mode"] == 5

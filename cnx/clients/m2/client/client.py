@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping
+from time import monotonic
 from typing import Any
 
-from cnx.clients.m2.client.delivery import M2Delivery
-from cnx.clients.m2.client.events import MessageNotSent
+from typing_extensions import Unpack
+
+from cnx.clients.m2.client.events import SIGNALS, M2Signals, MessageNotSent
 from cnx.clients.m2.protocol.enums import MsgType
 from cnx.clients.m2.protocol.messages import (
     BrokenMessage,
@@ -15,43 +19,53 @@ from cnx.clients.m2.protocol.messages import (
     checked_numbers,
     compose,
     encode,
+    kind_of,
     prepare_command,
     sequence_numbers,
 )
-from cnx.connections.sockets import SocketConnection
-from cnx.deadline import Deadline, checked_timeout
+from cnx.connections.connection import Connection
+from cnx.connections.sockets import SocketConnection, SocketSettings
+from cnx.deadline import Deadline, checked_timeout, left_of
+from cnx.signals.subscriptions import emit, subscribe_weakly
+from cnx.threads.locks import Lock, within
 
-__all__ = ["M2Client"]
+__all__ = ["M2Client", "MessageRate"]
 
 log = logging.getLogger(__name__)
 
+RATE_PERIOD = 2.0
+"""Seconds, at least, over which messages are counted."""
+
 
 class M2Client(SocketConnection):
-    """A connection to one port: commands, or telemetry. Thread-safe.
+    """A connection to one port of the controller: commands, or telemetry. Thread-safe.
 
-    Messages are told by ``MESSAGE_RECEIVED`` and by the :class:`~cnx.clients.m2.client.events.M2Signals` of their
-    kind, or taken with :meth:`receive`; all other ways of :class:`~cnx.SocketConnection` to read and write work too. A
-    line that is no message is skipped, and told by ``M2Signals.BROKEN``; a line over 65536 bytes ends the connection.
+    Each message is emitted as ``MESSAGE_RECEIVED`` and then as the signal of its kind, see
+    :class:`~cnx.clients.m2.client.events.M2Signals`. Without subscribers, take messages with :meth:`receive`. All other
+    methods of :class:`~cnx.SocketConnection` work too.
+
+    A line that is not a valid message is skipped, and emitted as ``M2Signals.BROKEN``; ``on_message`` of a subclass
+    gets a :class:`~cnx.clients.m2.protocol.messages.BrokenMessage` for it. A line of more than 65536 bytes ends the
+    connection.
 
     Args:
         host, port: one port of the controller; 50000 for commands, 50001 for telemetry.
         callback: called with every message, as ``callback(*callback_args, message=message)``, on the thread that reads.
-            What it raises is logged.
-        callback_args: its first arguments.
-        sequence: where commands get their numbers, to share one sequence between clients; any iterator of integers from
-            0 to 2147483647.
-        check_message_rate: measure messages per second: :attr:`message_rate`, and a debug line every two seconds.
-        framing: cuts lines and decodes them; the fastest that is installed if omitted.
-        **settings: see :class:`~cnx.SocketConnection`.
+            An exception that it raises is logged.
+        callback_args: the first arguments of the callback.
+        sequence: source of the sequence ids of commands: any iterator of integers from 0 to 2147483647. Clients may
+            share one. If omitted, the ids count from 1.
+        check_message_rate: measure messages per second: see :attr:`message_rate`; also logged at debug level.
+        **settings: see :class:`~cnx.SocketConnection`. The default ``framing`` is
+            :class:`~cnx.clients.m2.protocol.messages.M2Lines` with the fastest JSON decoder that is installed.
 
     Attributes:
-        sequence: where commands get their numbers.
-        numbers: the same, checked.
-        last_sequence_id: number of the last command; -1 before the first.
-        message_rate: messages per second, of the last period of two seconds; ``None`` if there was none.
+        sequence: source of the sequence ids of commands.
+        last_sequence_id: sequence id of the last command; -1 before the first.
+        message_rate: messages per second over the last period of at least two seconds; ``None`` before the first.
     """
 
-    on_message: Callable[[Any], None]  # there only if there is a callback
+    message_signals = (*SIGNALS.values(), M2Signals.BROKEN)
 
     def __init__(
         self,
@@ -62,22 +76,28 @@ class M2Client(SocketConnection):
         callback_args: tuple[Any, ...] = (),
         sequence: Iterator[int] | None = None,
         check_message_rate: bool = False,
-        framing: M2Lines | None = None,
-        **settings: Any,
+        **settings: Unpack[SocketSettings],
     ) -> None:
         if callback is not None and not callable(callback):
-            raise TypeError(f"callback is callable, not {callback!r}")
+            raise TypeError(f"callback must be callable, not {callback!r}")
         if sequence is not None and not isinstance(sequence, Iterator):
-            raise TypeError(f"sequence is an iterator, not {sequence!r}")
-        super().__init__(host, port, framing=framing or M2Lines(loads=fastest_decoder()), **settings)
-        self.measures_rate = check_message_rate
-        self.message_rate: int | None = None
-        self.last_sequence_id = -1
+            raise TypeError(f"sequence must be an iterator, not {sequence!r}")
+        if settings.get("framing") is None:
+            settings["framing"] = M2Lines(loads=fastest_decoder())
+        super().__init__(host, port, **settings)
         self.sequence = sequence_numbers() if sequence is None else sequence
-        self.numbers = self.sequence if sequence is None else checked_numbers(sequence)
+        self.last_sequence_id = -1
+        self.message_rate: int | None = None
+        self._numbers = self.sequence if sequence is None else checked_numbers(sequence)
+        self._turn = Lock()  # held by the thread whose command is next; see send_numbered()
+        self._measures_rate = check_message_rate
+        self._rate = MessageRate(monotonic())
         if callback is not None:
-            self._callback = callback, callback_args
-            self.on_message = self._call_back
+            self._callback = callback
+            self._callback_args = callback_args
+            subscribe_weakly(self, Connection.Signals.MESSAGE_RECEIVED, self._call_back)
+
+    # -- sending ---------------------------------------------------------------------------------------------------
 
     def write_message(
         self,
@@ -88,20 +108,20 @@ class M2Client(SocketConnection):
         *,
         timeout: float | None = None,
     ) -> None:
-        """Send a message to the controller; its parameters are not checked.
+        """Send a message to the controller. Its parameters are not checked against the tables.
 
         Args:
-            msg_type: :class:`~cnx.clients.m2.protocol.enums.MsgType`, or its number.
+            msg_type: a :class:`~cnx.clients.m2.protocol.enums.MsgType`, or its number.
             msg_name: the identifier without its prefix.
             msg_details: the other fields.
             comp_name: the component that an event or telemetry belongs to; ignored for commands.
-            timeout: seconds.
+            timeout: seconds; the ``timeout`` of the connection if omitted.
 
         Raises:
             MessageNotSent: there is no connection; this is also a ``RuntimeError``.
-            TypeError: the details are no mapping, or have no JSON form.
-            ValueError: the details have an ``id``, there is no such type, or the sequence gave no number.
-            ConnectionLost, TimedOut: see :class:`~cnx.connections.writing.Writing`.
+            TypeError: the details are not a mapping, or have no JSON form.
+            ValueError: the details have an ``id``, there is no such type, or ``sequence`` gave no valid sequence id.
+            ConnectionLost, TimedOut: as for :meth:`write`.
         """
         if msg_type == MsgType.COMMAND:
             self.send_command(msg_name, msg_details, timeout=timeout)
@@ -112,53 +132,128 @@ class M2Client(SocketConnection):
     def send_command(
         self, name: str, details: Mapping[str, Any] | None = None, *, timeout: float | None = None
     ) -> None:
-        """Send a command; as :meth:`write_message`.
+        """Send a command, without waiting for its result; raises as :meth:`write_message` does.
 
-        Commands go out in the order of their numbers: ``timeout`` is for those before this one, too.
+        Commands go out in the order of their sequence ids, so ``timeout`` includes waiting for earlier commands.
         """
         self.check_usable(name)
         line_of = prepare_command(name, details)
-        patience = self._timeout if timeout is None else checked_timeout(timeout)
-        link = self._link or self._current()
-        link.write(line_of, patience, self._numbered)
+        self.send_numbered(line_of, self.timeout if timeout is None else checked_timeout(timeout))
 
-    def _numbered(self, line_of: Callable[[int], bytes]) -> bytes:
-        """Return the line of a command with the next number, while nobody else writes."""
-        self.last_sequence_id = number = next(self.numbers)
-        return line_of(number)
+    def send_numbered(
+        self,
+        line_of: Callable[[int], bytes],
+        timeout: float | None,
+        register: Callable[[int], None] | None = None,
+    ) -> None:
+        """Take the next sequence id and send the line that ``line_of`` makes of it.
+
+        Args:
+            line_of: returns the line for a sequence id.
+            timeout: seconds, for waiting and sending together; ``None`` for no limit.
+            register: called with the sequence id before the line is sent, so that an answer finds it. If it raises,
+                nothing is sent.
+
+        Raises:
+            ValueError: ``sequence`` gave no valid sequence id.
+            NotConnected, ConnectionLost, TimedOut: as for :meth:`write`.
+        """
+        began = monotonic()
+        # One lock for taking the number and for sending the line: the controller expects the numbers in their order.
+        with within(self._turn, timeout, "an earlier command was not sent in time, so this one was not sent either"):
+            number = next(self._numbers)
+            self.last_sequence_id = number
+            if register is not None:
+                register(number)
+            self.write(line_of(number), timeout=explicit(left_of(timeout, began)))
+
+    # -- receiving -------------------------------------------------------------------------------------------------
 
     def receive(self, *, timeout: float | None = None) -> Any:
-        """Return the next message; broken ones are logged and skipped."""
-        deadline = Deadline(self._timeout if timeout is None else timeout)
-        while isinstance(message := super().receive(timeout=deadline.remaining()), BrokenMessage):
+        """Return the next message. Lines that are not valid messages are logged and skipped."""
+        deadline = Deadline(self.timeout if timeout is None else timeout)
+        while isinstance(message := super().receive(timeout=explicit(deadline.remaining())), BrokenMessage):
             log.warning("%s: skipped a broken message: %s", self.name, message.reason)
         return message
 
+    def emit_messages(self, messages: list[Any]) -> None:
+        """Emit messages as ``MESSAGE_RECEIVED`` and as the signal of their kind; broken lines as ``BROKEN`` alone."""
+        if BrokenMessage in map(type, messages):
+            messages = self._emit_broken(messages)
+        if self._measures_rate:
+            self._count_messages(len(messages))
+        self.emit_each(Connection.Signals.MESSAGE_RECEIVED, messages)
+        for kind, run in itertools.groupby(messages, kind_of):
+            self.emit_each(SIGNALS[kind], run)
+
+    def _emit_broken(self, messages: list[Any]) -> list[Any]:
+        """Emit the broken lines, and return the messages."""
+        whole = []
+        for message in messages:
+            if isinstance(message, BrokenMessage):
+                log.warning("%s: skipped a broken message: %s", self.name, message.reason)
+                emit(self, M2Signals.BROKEN, reason=message.reason)
+            else:
+                whole.append(message)
+        return whole
+
+    def _count_messages(self, count: int) -> None:
+        rate = self._rate.count(count, monotonic())
+        if rate is not None:
+            self.message_rate = rate
+            log.debug("%s: %d messages per second", self.name, rate)
+
+    def _call_back(self, message: Any) -> None:
+        self._callback(*self._callback_args, message=message)
+
+    # -- the connection --------------------------------------------------------------------------------------------
+
     def close(self) -> None:
-        """Disconnect. Always safe, also from within the callback, and any number of times."""
+        """Disconnect. Safe at any time, also from within the callback, and any number of times."""
         self.disconnect()
 
     def check_usable(self, what: str) -> None:
-        """Raise MessageNotSent without a connection."""
+        """Raise MessageNotSent if there is no connection."""
         if not self.connected:
             raise MessageNotSent(f"{self.name} is not connected; {what} was not sent")
 
-    def _call_back(self, message: Any) -> None:
-        callback, arguments = self._callback
-        try:
-            callback(*arguments, message=message)
-        except Exception:
-            log.exception("%s: the callback failed; the next messages are still given to it", self.name)
+    def establish(self, deadline: Deadline) -> None:
+        super().establish(deadline)
+        self._rate = MessageRate(monotonic())  # time without a connection does not count
 
-    def _new_delivery(self) -> M2Delivery:
-        return M2Delivery(self, self._framing, self._limit)
+    def after_fork(self) -> None:
+        super().after_fork()
+        self._turn = Lock()
+
+
+class MessageRate:
+    """Messages per second, over periods of at least two seconds. Time is passed in."""
+
+    def __init__(self, now: float) -> None:
+        self._since = now
+        self._count = 0
+
+    def count(self, messages: int, now: float) -> int | None:
+        """Count messages; return the rate, rounded down, when a period has ended, else ``None``."""
+        self._count += messages
+        elapsed = now - self._since
+        if elapsed < RATE_PERIOD:
+            return None
+        rate = math.floor(self._count / elapsed)
+        self._since, self._count = now, 0
+        return rate
+
+
+def explicit(seconds: float | None) -> float:
+    """Return a timeout for a method of a connection, to which ``None`` would mean the ``timeout`` of the connection."""
+    return math.inf if seconds is None else seconds
 
 
 def fastest_decoder() -> Callable[[bytes], Any] | None:
     """Return msgspec's decoder if it is installed (``cnx[speed]``), else ``None`` for the standard library's.
 
-    Of the fast decoders msgspec is the one that keeps integers above 64 bits exact. What it refuses, such as ``NaN``,
-    the standard library decides.
+    Of the fast decoders, msgspec is the one that keeps integers above 64 bits exact. What it refuses, such as ``NaN``,
+    is decoded by the standard library.
     """
     try:
         import msgspec

@@ -2,71 +2,44 @@
 
 from __future__ import annotations
 
-import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any
 
+from cnx.clients.m2.client.client import explicit
 from cnx.clients.m2.client.events import CommandFailed, CommandLost, CommandRefused, CommandResult, CommandTimedOut
+from cnx.clients.m2.client.ports import Port
 from cnx.clients.m2.protocol.enums import CommandStatus
-from cnx.clients.m2.protocol.fields import Command
-from cnx.clients.m2.protocol.messages import Reply, prepare_command
 from cnx.clients.m2.protocol.table import command
 from cnx.deadline import checked_timeout, left_of
 from cnx.errors import ConnectionLost, LimitExceeded, NotConnected, TimedOut
-from cnx.signals.subscriptions import ANY, connections
+from cnx.threads.locks import Lock
 
-if TYPE_CHECKING:
-    from cnx.clients.m2.client.controller import M2Controller
-    from cnx.clients.m2.client.ports import Port
-
-__all__ = ["PendingCommand", "PendingCommands", "prepared", "prepared_bare"]
+__all__ = ["PendingCommand", "PendingCommands"]
 
 MOST_PENDING = 10_000
-
-SUCCESS = CommandStatus.SUCCESS  # members of an enumeration are slow to look up, on some versions of Python
+"""Commands without a result after which no further one is sent."""
 
 log = logging.getLogger(__name__)
 
-# at once, where the constructor of a named tuple is a function that calls this
-_new_result: Callable[[tuple[str, int, CommandStatus | None, Exception | None]], CommandResult]
-_new_result = functools.partial(tuple.__new__, CommandResult)
-
-
-def prepared(name: str, parameters: Mapping[str, Any]) -> tuple[Command, Callable[[int], bytes]]:
-    """Return the table's entry of a command, and what makes its line of a number; parameters are checked.
-
-    Raises:
-        ValueError, TypeError: no such command, or wrong parameters.
-    """
-    entry = command(name)
-    return entry, prepare_command(name, entry.check(parameters))
-
-
-@functools.lru_cache(maxsize=100)
-def prepared_bare(name: str) -> tuple[Command, Callable[[int], bytes]]:
-    """Return the same for a command without parameters, which most are; it is the same every time."""
-    return prepared(name, {})
-
 
 class PendingCommand:
-    """A command on its way, as :meth:`M2Controller.start_command` returns it. Thread-safe.
+    """A command that was sent, as :meth:`M2Controller.start_command` returns it. Thread-safe.
 
     Attributes:
         command: its name.
-        sequence_id: its number; -1 before it has one.
-        acknowledged: the controller said that it knows the command and is at it.
+        sequence_id: its sequence id; -1 before it has one.
+        acknowledged: whether the controller has accepted the command (``ack``).
         result: how it ended; ``None`` until then.
     """
 
-    sequence_id: int = -1
-    acknowledged: bool = False
-    result: CommandResult | None = None
-
-    def __init__(self, name: str, table: PendingCommands) -> None:
+    def __init__(self, name: str, commands: PendingCommands) -> None:
         self.command = name
-        self._table = table
+        self.sequence_id = -1
+        self.acknowledged = False
+        self.result: CommandResult | None = None
+        self._commands = commands
 
     def __repr__(self) -> str:
         return f"<PendingCommand {self}>"
@@ -75,134 +48,145 @@ class PendingCommand:
         return f"{self.command} (sequence id {self.sequence_id})"
 
     def wait(self, timeout: float | None = None) -> CommandResult:
-        """Return the result after ``success``.
+        """Return the result when the command has succeeded.
 
         Args:
             timeout: seconds; that of the command table if omitted.
 
         Raises:
-            CommandRefused, CommandFailed, CommandTimedOut, CommandLost: anything else.
-            RuntimeError: called by a handler on the thread that the result would come by.
+            CommandRefused, CommandFailed, CommandTimedOut, CommandLost: it did not succeed.
+            RuntimeError: a handler called it on the thread that would bring the result.
         """
         seconds = command(self.command).timeout if timeout is None else checked_timeout(timeout)
         if self.result is None:
-            self._table.port.check_may_wait("wait for a result")
-        return self.outcome(seconds, monotonic())
-
-    def outcome(self, timeout: float | None, began: float) -> CommandResult:
-        """Return the result as :meth:`wait` does, for a thread that may wait.
-
-        At the latest it ends by the timeout, which began at ``monotonic()`` time ``began``.
-        """
-        port = self._table.port
-        try:
-            link = port._link
-            if link is not None:
-                gone = monotonic() - began  # and what is left, as left_of() says
-                link.hear(self, timeout if timeout is None or gone < timeout / 100 else max(0.0, timeout - gone))
-            if self.result is None:
-                port.wait_for(lambda: self.result, left_of(timeout, began))
-        except TimedOut:
-            late = f"command {self}: no result within {timeout:g} s" + ("" if self.acknowledged else ", and no ack")
-            self.fail(CommandTimedOut, late)
-        except (ConnectionLost, NotConnected) as error:
-            self.lose(error.__cause__ or error)
-        result: CommandResult = self.result  # type: ignore[assignment]  # it has ended now
-        if result.error is not None:
-            raise result.error
-        return result
-
-    def line(self, line_of: Callable[[int], bytes]) -> bytes:
-        """Take the next number and return the line that ``line_of`` makes of it, for the one thread that may write now.
-
-        The result is waited for from now on.
-
-        Raises:
-            LimitExceeded: far too many commands have no result yet.
-            ValueError: there is no such number, or another command waits under it.
-        """
-        table = self._table
-        port = table.port
-        if len(table.pending) >= MOST_PENDING:
-            raise LimitExceeded(f"{MOST_PENDING} commands have no result yet; the next one was not sent")
-        self.sequence_id = port.last_sequence_id = number = next(port.numbers)  # before others find it
-        other = table.pending.setdefault(number, self)
-        if other is not self:
-            self.sequence_id = -1
-            raise ValueError(f"{self.command} was not sent: its sequence id is that of {other}, which has no result")
-        return line_of(number)
-
-    def fail_to_send(self, error: Exception) -> None:
-        """End because it could not be sent."""
-        if isinstance(error, TimedOut):
-            self.fail(CommandTimedOut, f"command {self} could not be sent: {error}", cause=error)
-        else:
-            self.lose(error)
-
-    def lose(self, reason: BaseException) -> None:
-        """End because the connection ended."""
-        self.fail(CommandLost, f"command {self}: no result, as the connection ended: {reason}", cause=reason)
-
-    def fail(
-        self,
-        kind: type[CommandFailed | CommandRefused | CommandTimedOut | CommandLost],
-        text: str,
-        status: CommandStatus | None = None,
-        cause: BaseException | None = None,
-    ) -> None:
-        """End with an error, unless it has ended already."""
-        error = kind(text, self.command, self.sequence_id)
-        error.__cause__ = cause
-        self.finish(status or (CommandStatus.ACK if self.acknowledged else None), error)
-
-    def finish(self, status: CommandStatus | None = SUCCESS, error: Exception | None = None) -> None:
-        """End, unless it has ended already."""
-        table, number = self._table, self.sequence_id
-        result = _new_result((self.command, number, status, error))
-        if status is SUCCESS:
-            self.acknowledged = True
-        if self.__dict__.setdefault("result", result) is result:  # one step, so for one thread only
-            table.pending.pop(number, None)
-            link = table.port._link
-            if link is None or link.gates:  # somebody waits for it
-                table.port.notify()
-            if table.owner in connections or ANY in connections:  # somebody is subscribed to something
-                table.tell(result)
+            self._commands.check_may_wait("wait for a result")
+        return self._commands.wait(self, seconds, monotonic())
 
 
 class PendingCommands:
     """All commands of a controller that have no result yet. Thread-safe.
 
-    Args:
-        port: where they go, and what answers them comes.
-        controller: tells each result to its subscribers, on the thread that found it.
+    A command ends once, with the first of these: a result that arrives, its timeout, the end of the connection.
 
-    Attributes:
-        pending: by their numbers.
-        owner, tell: the controller's id, and what tells a result.
+    Args:
+        port: sends commands, and brings their results.
+        check_may_wait: raises RuntimeError on a thread that must not wait for results; gets what it wants to do.
+        on_done: called with each result, by the thread that found it.
     """
 
-    def __init__(self, port: Port, controller: M2Controller) -> None:
-        self.port = port
-        self.owner, self.tell = id(controller), controller.tell_result
-        self.pending: dict[int, PendingCommand] = {}
+    def __init__(
+        self, port: Port, check_may_wait: Callable[[str], None], on_done: Callable[[CommandResult], None]
+    ) -> None:
+        self.check_may_wait = check_may_wait
+        self._port = port
+        self._on_done = on_done
+        self._lock = Lock()
+        self._pending: dict[int, PendingCommand] = {}  # by sequence id
 
-    def settle(self, reply: Reply) -> None:
-        """Take a reply; one that belongs to no command that waits is ignored."""
-        pending = self.pending.get(reply.sequence_id)
+    def send(self, name: str, line_of: Callable[[int], bytes], timeout: float | None) -> PendingCommand:
+        """Send a command. If the connection or the time ends while it is being sent, it has ended with that.
+
+        Args:
+            name: the command.
+            line_of: returns its line for a sequence id.
+            timeout: seconds; ``None`` for no limit.
+
+        Raises:
+            LimitExceeded: too many commands have no result yet.
+            TimedOut: its turn to be sent did not come in time.
+            ValueError: the sequence gave no valid sequence id, or that of another command that has no result yet.
+        """
+        if len(self._pending) >= MOST_PENDING:
+            raise LimitExceeded(f"{MOST_PENDING} commands have no result yet; {name} was not sent")
+        pending = PendingCommand(name, self)
+        try:
+            self._port.send_numbered(line_of, timeout, partial(self._register, pending))
+        except (ConnectionLost, NotConnected) as error:
+            self._lose(pending, error)
+        except TimedOut as error:
+            if pending.sequence_id < 0:
+                raise
+            text = f"command {pending} could not be sent: {error}"
+            self._fail(pending, CommandTimedOut, text, cause=error)
+        return pending
+
+    def wait(self, pending: PendingCommand, timeout: float | None, began: float) -> CommandResult:
+        """Return the result of a command that has succeeded; raises as :meth:`PendingCommand.wait` does.
+
+        Args:
+            pending: the command.
+            timeout: seconds; ``None`` for no limit.
+            began: when the timeout began, in the time of ``monotonic()``.
+        """
+        if pending.result is None:
+            try:
+                self._port.wait_for(lambda: pending.result, timeout=explicit(left_of(timeout, began)))
+            except TimedOut:
+                text = f"command {pending}: no result within {timeout:g} s" + (
+                    "" if pending.acknowledged else ", and no ack"
+                )
+                self._fail(pending, CommandTimedOut, text)
+            except (ConnectionLost, NotConnected) as error:
+                self._lose(pending, error.__cause__ or error)
+        result = pending.result
+        assert result is not None, "it has ended now, with a result or with an error"
+        if result.error is not None:
+            raise result.error
+        return result
+
+    def settle(self, status: CommandStatus, sequence_id: int) -> None:
+        """Take a reply of the controller. One for a command that is not pending is ignored."""
+        pending = self._pending.get(sequence_id)
         if pending is None:
-            log.info("ignored %s for sequence id %d, which nothing waits for", reply.status.value, reply.sequence_id)
-        elif reply.status is CommandStatus.ACK:
+            log.info("ignored %s for sequence id %d: no such command is pending", status.value, sequence_id)
+        elif status is CommandStatus.ACK:
             pending.acknowledged = True
-        elif reply.status is CommandStatus.SUCCESS:
-            pending.finish()
-        elif reply.status is CommandStatus.FAIL:
-            pending.fail(CommandFailed, f"command {pending} failed; the controller does not say why", reply.status)
+        elif status is CommandStatus.SUCCESS:
+            pending.acknowledged = True  # also if the ack is missing
+            self._finish(pending, status)
+        elif status is CommandStatus.FAIL:
+            self._fail(pending, CommandFailed, f"command {pending} failed; the controller gives no reason", status)
         else:
             text = f"command {pending} was refused: the controller does not know it, or expected another sequence id"
-            pending.fail(CommandRefused, text, reply.status)
+            self._fail(pending, CommandRefused, text, status)
 
     def lose_all(self, reason: BaseException) -> None:
-        """End all commands because the connection ended."""
-        for pending in self.pending.copy().values():
-            pending.lose(reason)
+        """End all commands because the connection has ended."""
+        for pending in self._pending.copy().values():
+            self._lose(pending, reason)
+
+    def _register(self, pending: PendingCommand, number: int) -> None:
+        pending.sequence_id = number  # before a reply can find it
+        other = self._pending.setdefault(number, pending)
+        if other is not pending:
+            pending.sequence_id = -1
+            raise ValueError(
+                f"{pending.command} was not sent: its sequence id is that of {other}, which has no result yet"
+            )
+
+    def _lose(self, pending: PendingCommand, reason: BaseException) -> None:
+        text = f"command {pending}: no result, as the connection ended: {reason}"
+        self._fail(pending, CommandLost, text, cause=reason)
+
+    def _fail(
+        self,
+        pending: PendingCommand,
+        kind: type[CommandFailed | CommandRefused | CommandTimedOut | CommandLost],
+        text: str,
+        status: CommandStatus | None = None,
+        cause: BaseException | None = None,
+    ) -> None:
+        error = kind(text, pending.command, pending.sequence_id)
+        error.__cause__ = cause
+        self._finish(pending, status or (CommandStatus.ACK if pending.acknowledged else None), error)
+
+    def _finish(self, pending: PendingCommand, status: CommandStatus | None, error: Exception | None = None) -> None:
+        """End a command, unless it has ended already."""
+        result = CommandResult(pending.command, pending.sequence_id, status, error)
+        with self._lock:
+            if pending.result is not None:
+                return
+            pending.result = result
+            self._pending.pop(pending.sequence_id, None)
+        self._port.notify()
+        self._on_done(result)

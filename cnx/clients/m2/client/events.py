@@ -1,4 +1,4 @@
-"""What an M2 client tells, and how a command can end."""
+"""The signals of an M2 client, and the ways in which a command can end."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ __all__ = [
 class M2Signals(Signal):
     """Signals of an M2 client beyond those of every connection.
 
-    A client tells each message by ``MESSAGE_RECEIVED`` and then by its kind; a controller tells events, telemetry and
-    the results of commands.
+    An :class:`~cnx.clients.m2.client.client.M2Client` emits all of them but ``COMMAND_DONE``. An
+    :class:`~cnx.clients.m2.client.controller.M2Controller` emits ``EVENT``, ``TELEMETRY`` and ``COMMAND_DONE``.
     """
 
     REPLY = "m2-reply"
-    """The controller answered a command. ``message``."""
+    """A reply to a command arrived. ``message``: the reply."""
     EVENT = "m2-event"
-    """Something happened. ``message``."""
+    """An event arrived. ``message``: the event. A controller also emits messages that are in no table."""
     TELEMETRY = "m2-telemetry"
-    """Values of the moment. ``message``."""
+    """Telemetry arrived. ``message``: the values."""
     UNKNOWN = "m2-unknown"
-    """A message whose ``id`` is in no table. ``message``."""
+    """A message arrived whose ``id`` is in no table. ``message``: any JSON value."""
     BROKEN = "m2-broken"
-    """A line was no message, and was skipped; ``reason`` is the exception that says why."""
+    """A line that is not a valid message was skipped. ``reason``: the exception that says why."""
     COMMAND_DONE = "m2-command-done"
-    """A command of a controller ended; ``result`` is a :class:`CommandResult`."""
+    """A command ended. ``result``: a :class:`CommandResult`."""
 
 
 SIGNALS = {
@@ -56,8 +56,8 @@ class CommandResult(NamedTuple):
     Attributes:
         command: its name.
         sequence_id: its number.
-        status: what the controller answered last; ``None`` if nothing.
-        error: the error that the caller gets; ``None`` after ``success``.
+        status: the last answer of the controller; ``None`` if there was none.
+        error: the exception that the caller gets; ``None`` after ``success``.
     """
 
     command: str
@@ -67,11 +67,11 @@ class CommandResult(NamedTuple):
 
 
 class MessageNotSent(NotConnected, RuntimeError):
-    """There is no connection to send a message by; also the ``RuntimeError`` of the original client."""
+    """A message was not sent, as there is no connection; also a ``RuntimeError``, as in ``ts_m2com``."""
 
 
 class _OfCommand(Exception):
-    """Carries which command an error is about."""
+    """An exception that carries the name and the sequence id of a command."""
 
     def __init__(self, message: str, command: str, sequence_id: int) -> None:
         super().__init__(message)
@@ -87,12 +87,12 @@ class CommandRefused(_OfCommand, DeviceError):
 
 
 class CommandFailed(_OfCommand, DeviceError):
-    """The controller knows the command and could not carry it out (``fail``); it never says why."""
+    """The controller knows the command, but could not execute it (``fail``); it never gives a reason."""
 
 
 class CommandTimedOut(_OfCommand, TimedOut):
-    """No result came in time. The controller may still carry the command out."""
+    """No result arrived in time. The controller may still execute the command."""
 
 
 class CommandLost(_OfCommand, ConnectionLost):
-    """The connection ended before the result came. The controller may have carried the command out."""
+    """The connection ended before the result arrived. The controller may have executed the command."""

@@ -10,23 +10,23 @@ from typing import Any, NamedTuple
 from cnx.clients.m2.protocol.fields import Topic
 from cnx.deadline import checked_timeout
 from cnx.errors import ConnectionLost, TimedOut
-from cnx.threads.condition import Monitor
+from cnx.threads.condition import Condition
 from cnx.threads.locks import Lock
 
 __all__ = ["Expectation", "Sample", "Topics"]
 
 MOST_TOPICS = 1000
-"""Topics that are kept; a controller has some twenty."""
+"""Topics that are kept, at most; a controller has about twenty on each port."""
 
-Condition = Callable[[dict[str, Any]], object]
+Predicate = Callable[[dict[str, Any]], object]
 
 
 class Sample(NamedTuple):
-    """A message and when it came.
+    """A message and when it arrived.
 
     Attributes:
-        message: all of it, with its ``id``.
-        received: by ``time.monotonic()``.
+        message: the whole message, with its ``id``.
+        received: when it arrived, in the time of ``time.monotonic()``.
     """
 
     message: dict[str, Any]
@@ -34,14 +34,14 @@ class Sample(NamedTuple):
 
     @property
     def age(self) -> float:
-        """Seconds since it came."""
+        """Seconds since it arrived."""
         return monotonic() - self.received
 
 
 class Expectation:
-    """A message that is waited for; also a context manager that gives up at its end. Thread-safe."""
+    """A message that is waited for; also a context manager that stops waiting at its end. Thread-safe."""
 
-    def __init__(self, topics: Topics, topic: str, condition: Condition | None) -> None:
+    def __init__(self, topics: Topics, topic: str, condition: Predicate | None) -> None:
         self.topic = topic
         self._topics = topics
         self._condition = condition
@@ -54,9 +54,10 @@ class Expectation:
             timeout: seconds; ``None`` for no limit.
 
         Raises:
-            TimedOut: none came in time; it can be waited for again.
+            TimedOut: none arrived in time; you can wait again.
             ConnectionLost: the connection ended.
-            Exception: what the condition raised.
+            RuntimeError: a handler called it on the thread that would bring the message.
+            Exception: the condition raised it.
         """
         seconds = checked_timeout(timeout)
         if self._outcome is None:
@@ -66,15 +67,15 @@ class Expectation:
             raise self._outcome
         if self._outcome is None:
             which = "" if self._condition is None else " that meets the condition"
-            raise TimedOut(f"no {self.topic}{which} came within {timeout:g} s")
+            raise TimedOut(f"no {self.topic}{which} arrived within {timeout:g} s")
         return self._outcome
 
     def cancel(self) -> None:
-        """Wait no more."""
+        """Stop waiting."""
         self._topics.forget(self)
 
     def judge(self, message: dict[str, Any]) -> dict[str, Any] | Exception | None:
-        """Return what ends the waiting, if ``message`` does: itself, or what the condition raised."""
+        """Return ``message`` if it meets the condition, or what the condition raised; else ``None``."""
         try:
             met = self._condition is None or self._condition(message)
         except Exception as error:
@@ -82,7 +83,7 @@ class Expectation:
         return message if met else None
 
     def resolve(self, outcome: dict[str, Any] | Exception) -> None:
-        """End the waiting; called once, by whoever took the expectation from the table."""
+        """End the waiting; called once, by the thread that has taken the expectation out of the table."""
         self._outcome = outcome
         self._topics.changed.notify()
 
@@ -100,14 +101,14 @@ class Topics:
 
     Args:
         known: the topics that the controller is known to send.
-        check_may_wait: raises an error on a thread that would wait for itself; gets what it would do.
+        check_may_wait: raises RuntimeError on a thread that must not wait for messages; gets what it wants to do.
 
     Attributes:
-        changed: notified when a waiting has ended.
+        changed: notified when an expectation has ended.
     """
 
     def __init__(self, known: Mapping[str, Topic], check_may_wait: Callable[[str], None]) -> None:
-        self.changed = Monitor()
+        self.changed = Condition()
         self.check_may_wait = check_may_wait
         self._known = known
         self._lock = Lock()
@@ -115,7 +116,7 @@ class Topics:
         self._expected: dict[str, list[Expectation]] = {}
 
     def store(self, message: dict[str, Any]) -> None:
-        """Keep a message as the latest of its topic, and give it to those who wait for it."""
+        """Keep a message as the latest of its topic, and end the expectations that it meets."""
         topic = message["id"]
         self._latest[topic] = Sample(message, monotonic())
         if len(self._latest) > MOST_TOPICS:
@@ -132,8 +133,8 @@ class Topics:
             self._check(topic)
         return sample
 
-    def expect(self, topic: str, condition: Condition | None = None) -> Expectation:
-        """Begin to wait for a message; raises ValueError if there is no such topic."""
+    def expect(self, topic: str, condition: Predicate | None = None) -> Expectation:
+        """Start waiting for a message; raises ValueError if there is no such topic."""
         self._check(topic)
         expectation = Expectation(self, topic, condition)
         with self._lock:
@@ -141,7 +142,7 @@ class Topics:
         return expectation
 
     def forget(self, expectation: Expectation) -> bool:
-        """Wait for something no more; return whether it was waited for."""
+        """Take an expectation out of the table; return whether it was there."""
         with self._lock:
             waiting = self._expected.get(expectation.topic, [])
             left = [other for other in waiting if other is not expectation]
@@ -151,15 +152,17 @@ class Topics:
             return len(left) < len(waiting)
 
     def lose_all(self, reason: BaseException) -> None:
-        """End all waiting because the connection ended."""
+        """End all expectations because the connection has ended."""
         with self._lock:
             expected, self._expected = self._expected, {}
         for topic, waiting in expected.items():
             for expectation in waiting:
-                error = ConnectionLost(f"no {topic} came before the connection ended: {reason}")
+                error = ConnectionLost(f"no {topic} arrived before the connection ended: {reason}")
                 error.__cause__ = reason
                 expectation.resolve(error)
 
     def _check(self, topic: str) -> None:
         if topic not in self._known and topic not in self._latest:
-            raise ValueError(f"no topic {topic!r} is known, and none has come; known: {', '.join(sorted(self._known))}")
+            raise ValueError(
+                f"no topic {topic!r} is known, and none has arrived; known: {', '.join(sorted(self._known))}"
+            )

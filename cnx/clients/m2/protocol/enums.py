@@ -1,6 +1,6 @@
-"""The numbers that messages of the M2 cell controller use, by name.
+"""Enumerations of the numbers in messages of the M2 cell controller.
 
-Source: the interface definitions of the MTM2 component (``ts_xml``) and ``ts_m2com`` 1.5 (Rubin Observatory).
+Sources: the interface definitions of the MTM2 component in ``ts_xml``, and ``ts_m2com`` 1.5.16 (Rubin Observatory).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ INNER_LOOP_CONTROLLERS = 84
 
 
 class MsgType(enum.IntEnum):
-    """What a client can send; plain numbers are accepted wherever a member is."""
+    """Types of messages that a client can send. Plain numbers are accepted wherever a member is."""
 
     COMMAND = 1
     EVENT = 2
@@ -42,7 +42,7 @@ class MsgType(enum.IntEnum):
 
 
 class CommandStatus(enum.Enum):
-    """What the controller answers to a command; the values are the identifiers on the wire."""
+    """The answers of the controller to a command. The values are the identifiers on the wire."""
 
     ACK = "ack"
     NOACK = "noack"
@@ -58,7 +58,7 @@ class PowerType(enum.IntEnum):
 
 
 class PowerSystemState(enum.IntEnum):
-    """Steps of a power supply between off and on."""
+    """States of a power supply between off and on."""
 
     INIT = 1
     POWERED_OFF = 2
@@ -78,7 +78,7 @@ class ClosedLoopControlMode(enum.IntEnum):
 
 
 class InnerLoopControlMode(enum.IntEnum):
-    """State of one inner-loop controller (ILC); ``NO_CHANGE`` and above are not states but orders and gaps."""
+    """States of one inner-loop controller (ILC). ``CLEAR_FAULTS`` and ``NO_CHANGE`` are orders, not states."""
 
     STANDBY = 1
     DISABLED = 2
@@ -91,7 +91,7 @@ class InnerLoopControlMode(enum.IntEnum):
 
 
 class InclinationTelemetrySource(enum.IntEnum):
-    """Where the elevation angle comes from."""
+    """Sources of the elevation angle."""
 
     ONBOARD = 1
     MTMOUNT = 2
@@ -125,7 +125,7 @@ class ActuatorDisplacementUnit(enum.IntEnum):
 
 
 class DigitalOutputStatus(enum.IntEnum):
-    """What to do with a digital output."""
+    """Orders for a digital output."""
 
     LOW = 1
     HIGH = 2

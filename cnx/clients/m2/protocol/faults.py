@@ -1,6 +1,7 @@
 """The bits of ``summaryFaultsStatus`` and ``enabledFaultsMask``.
 
-Source: the list of error codes of the M2 cell controller, as used by ``ts_m2com`` (Rubin Observatory).
+Sources: the list of error codes ``error_code.tsv`` in ``ts_config_mttcs`` (MTM2/v2), and ``ts_m2com`` 1.5.16 (Rubin
+Observatory).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from types import MappingProxyType
 __all__ = ["DEFAULT_FAULTS_MASK", "FAULTS", "Fault", "faults_in"]
 
 DEFAULT_FAULTS_MASK = 0xFF800007FFFFFFFF
+"""``enabledFaultsMask`` after a start of the controller."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,8 @@ class Fault:
     Attributes:
         bit: its number, 0 to 63.
         code: the error code, 6051 to 6088.
-        warning: it does not stop the mirror.
-        meaning: in words, where it is known.
+        warning: whether it is a warning only, which does not stop the mirror.
+        meaning: in words; empty if it is not known here.
     """
 
     bit: int
@@ -77,7 +79,7 @@ _FAULTS = (
 )
 
 FAULTS: Mapping[int, Fault] = MappingProxyType({fault.code: fault for fault in _FAULTS})
-"""All faults and warnings by code; bits that are not here have no meaning."""
+"""All faults and warnings by code. Bits that are not here have no meaning."""
 
 
 def faults_in(status: int) -> list[Fault]:

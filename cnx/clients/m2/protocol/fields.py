@@ -1,4 +1,4 @@
-"""What a message may carry: fields with type, unit and range, and the commands made of them."""
+"""Descriptions of messages: fields with type, unit and range; topics and commands made of fields."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Field:
     optional: bool = False
 
     def check(self, value: Any) -> Any:
-        """Return ``value`` as it is sent: numbers of other libraries as Python's, tuples as lists.
+        """Return ``value`` as it is sent: numbers of other libraries as numbers of Python, tuples as lists.
 
         Raises:
             TypeError: the value has another type.
@@ -46,42 +46,42 @@ class Field:
         if self.size is None:
             return self._check_one(value)
         if not isinstance(value, (list, tuple)):
-            raise TypeError(f"{self.name} is a list, not {reprlib.repr(value)}")
+            raise TypeError(f"{self.name} must be a list, not {reprlib.repr(value)}")
         least, most = self.size
         if not least <= len(value) <= most:
             wanted = str(least) if least == most else f"{least} to {most}"
-            raise ValueError(f"{self.name} has {wanted} items, not {len(value)}")
+            raise ValueError(f"{self.name} must have {wanted} items, not {len(value)}")
         return [self._check_one(item) for item in value]
 
     def _check_one(self, value: Any) -> Any:
         if self.type in (bool, str):
             if not isinstance(value, self.type):
-                raise TypeError(f"{self.name} is {self.kind}, not {reprlib.repr(value)}")
+                raise TypeError(f"{self.name} must be {self.kind}, not {reprlib.repr(value)}")
             return value
         return self._check_number(value)
 
     def _check_number(self, value: Any) -> Any:
         wanted = numbers.Real if self.type is float else numbers.Integral
         if not isinstance(value, wanted) or isinstance(value, bool):
-            raise TypeError(f"{self.name} is {self.kind}, not {reprlib.repr(value)}")
+            raise TypeError(f"{self.name} must be {self.kind}, not {reprlib.repr(value)}")
         number = operator.index(value) if isinstance(value, numbers.Integral) else float(value)
         if not -sys.float_info.max <= number <= sys.float_info.max:
-            raise ValueError(f"{self.name} is a finite number, not {reprlib.repr(number)}")
+            raise ValueError(f"{self.name} must be a finite number, not {reprlib.repr(number)}")
         if issubclass(self.type, enum.IntEnum) and number not in list(self.type):
-            raise ValueError(f"{self.name} is one of {self.range}, not {number}")
+            raise ValueError(f"{self.name} must be one of {self.range}, not {number}")
         if (self.low is not None and number < self.low) or (self.high is not None and number > self.high):
-            raise ValueError(f"{self.name} is {self.range}, not {number}")
+            raise ValueError(f"{self.name} must be from {self.range}, not {number}")
         return number
 
     @property
     def kind(self) -> str:
-        """The type for people."""
+        """The type in words."""
         names = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
         return names.get(self.type, f"a member of {self.type.__name__}")
 
     @property
     def range(self) -> str:
-        """The values that are allowed and their unit, for people; empty where there is nothing to say."""
+        """The allowed values and their unit in words; empty if there is neither a range nor a unit."""
         if issubclass(self.type, enum.IntEnum):
             return ", ".join(f"{member.value} {member.name}" for member in self.type)
         unit = f" {self.unit}" if self.unit else ""
@@ -96,8 +96,8 @@ class Topic:
 
     Attributes:
         name: its ``id``.
-        summary: what it tells.
-        fields: what it carries.
+        summary: its meaning.
+        fields: its fields.
     """
 
     name: str
@@ -113,8 +113,8 @@ class Command:
         name: its ``id`` without ``cmd_``.
         summary: what it does.
         parameters: its fields.
-        timeout: seconds in which the controller answers.
-        rule: checks what parameters say together; raises ``TypeError`` or ``ValueError``.
+        timeout: seconds within which the controller gives the result.
+        rule: checks the parameters against each other; raises ``TypeError`` or ``ValueError``.
     """
 
     name: str
@@ -131,8 +131,8 @@ class Command:
         """Return the parameters as they are sent, in the order given.
 
         Raises:
-            TypeError: a parameter is missing, unknown, or of a wrong type.
-            ValueError: a value is out of range, or does not go with the others.
+            TypeError: a parameter is missing or unknown, or has a wrong type.
+            ValueError: a value is out of range, or does not fit the others.
         """
         if not values and not self.parameters:
             return {}

@@ -1,17 +1,18 @@
 """Messages of the M2 cell controller, and the lines that carry them.
 
-One JSON object a line, CR LF, UTF-8. ``id`` tells what it is::
+One JSON object on each line, CR LF, UTF-8. Its ``id`` says what it is::
 
     to the controller    {"powerType": 2, "status": true, "id": "cmd_power", "sequence_id": 2}
                          {"inPosition": true, "id": "evt_mountInPosition", "compName": "MTMount"}
                          {"actualPosition": 45.5, "id": "tel_elevation", "compName": "MTMount"}
-    from the controller  {"id": "ack", "sequence_id": 2}     then events, then success or fail; or only noack
+    from the controller  {"id": "ack", "sequence_id": 2}     then events, then success or fail; or noack alone
                          {"id": "interlock", "state": true}  an event, on the command port
                          {"id": "position", "x": 0.0, ...}   telemetry, on the telemetry port
 
-``NaN``, ``Infinity`` and ``-Infinity`` are written and read as such. Numbers that are integers stay exact.
+``NaN``, ``Infinity`` and ``-Infinity`` are written and read as they are. Integers of any size stay exact.
 
-Source: "M2 TCP/IP communication protocol" and ``ts_m2com`` 1.5.16 (Rubin Observatory), whose bytes these are.
+Sources: the "M2 TCP/IP communication protocol" and ``ts_m2com`` 1.5.16 (Rubin Observatory). What is written here is
+the same, byte for byte, as what ``ts_m2com`` writes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import json
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from cnx.buffer import ReceiveBuffer
 from cnx.clients.m2.protocol.enums import CommandStatus, MsgType
@@ -35,13 +36,11 @@ __all__ = [
     "BrokenMessage",
     "Kind",
     "M2Lines",
-    "Reply",
     "checked_numbers",
     "compose",
     "encode",
     "kind_of",
     "parse_reply",
-    "prepare_bare_command",
     "prepare_command",
     "sequence_numbers",
 ]
@@ -52,13 +51,16 @@ TELEMETRY_PORT = 50001
 TERMINATOR = b"\r\n"
 
 LIMIT = 65536 + len(TERMINATOR)
-"""Longest line with its terminator, in bytes; that of the original."""
+"""Longest line with its terminator, in bytes; that of asyncio streams, which ``ts_m2com`` uses."""
 
 MAX_SEQUENCE_ID = 2**31 - 1
+"""Largest sequence id; that of ``ts_m2com``, which continues with 1."""
 
 
 class Kind(enum.Enum):
-    """What a message is, as far as the message itself tells."""
+    """What a message is, judged by its ``id`` alone."""
+
+    __hash__ = object.__hash__  # five times as fast as that of Enum, for a look-up that every message needs
 
     COMMAND = "command"
     REPLY = "reply"
@@ -67,25 +69,18 @@ class Kind(enum.Enum):
     UNKNOWN = "unknown"
 
 
-class Reply(NamedTuple):
-    """What the controller answers to a command; it never tells a reason."""
-
-    status: CommandStatus
-    sequence_id: int
-
-
 @dataclass(frozen=True)
 class BrokenMessage:
-    """A line that is no message: it takes the place of the message in the stream.
+    """A line that is not a valid message; it stands in the stream where the message would be.
 
     Attributes:
-        reason: what is wrong; ``InvalidJson`` carries the line.
+        reason: what is wrong: ``InvalidJson``, which has the line as its ``text``, or ``EncodingError``.
     """
 
     reason: CnxError
 
 
-_KINDS = {
+_KINDS: dict[Any, Kind] = {
     **dict.fromkeys((status.value for status in CommandStatus), Kind.REPLY),
     **dict.fromkeys(EVENTS, Kind.EVENT),
     **dict.fromkeys(TELEMETRY, Kind.TELEMETRY),
@@ -96,55 +91,56 @@ _STATUSES = {status.value: status for status in CommandStatus}
 
 
 def kind_of(message: Any) -> Kind:
-    """Return the kind of a message by its ``id``; what is not in the tables is ``UNKNOWN``."""
+    """Return the kind of a message by its ``id``; ``UNKNOWN`` if that is not in the tables."""
     name = message.get("id") if isinstance(message, dict) else None
-    if not isinstance(name, str):
-        return Kind.UNKNOWN
-    return _KINDS.get(name) or _PREFIXES.get(name[:4], Kind.UNKNOWN)
+    try:
+        return _KINDS[name]
+    except (KeyError, TypeError):  # TypeError: it is a list or an object
+        return _PREFIXES.get(name[:4], Kind.UNKNOWN) if isinstance(name, str) else Kind.UNKNOWN
 
 
-def parse_reply(message: Mapping[str, Any]) -> Reply:
+def parse_reply(message: Mapping[str, Any]) -> tuple[CommandStatus, int]:
     """Return the status and the sequence id of a message of kind ``REPLY``.
 
     Raises:
         ProtocolError: it has no integer ``sequence_id``.
     """
     number = message.get("sequence_id")
-    if not isinstance(number, int) or isinstance(number, bool):
+    if type(number) is not int:  # not isinstance(), as a bool is one
         raise ProtocolError(f"a reply without an integer sequence_id: {reprlib.repr(message)}")
-    return Reply(_STATUSES[message["id"]], number)
+    return _STATUSES[message["id"]], number
 
 
 def prepare_command(name: str, details: Mapping[str, Any] | None = None) -> Callable[[int], bytes]:
-    """Return what makes the line of a command from its sequence id; nothing can fail any more then.
+    """Return a function that makes the line of a command from its sequence id, and that cannot fail.
+
+    So a command that cannot be sent uses no sequence id.
 
     Args:
         name: the command without ``cmd_``.
-        details: the other fields; left as they are. A ``sequence_id`` among them is replaced where it stands.
+        details: the other fields; not changed. A ``sequence_id`` among them is replaced where it stands.
 
     Raises:
-        TypeError: ``details`` is no mapping, or has no JSON form.
+        TypeError: ``details`` is not a mapping, or has no JSON form.
         ValueError: ``details`` has an ``id``.
     """
-    if (details is None or details == {}) and isinstance(name, str):
-        return prepare_bare_command(name)
-    message = _message("cmd_", name, details)
+    if details is None or details == {}:
+        return _prepare_bare_command(name)
+    return _prepare(_message("cmd_", name, details))
+
+
+@functools.lru_cache
+def _prepare_bare_command(name: str) -> Callable[[int], bytes]:
+    """Return the function for a command without details, which is made once for each name."""
+    return _prepare(_message("cmd_", name, None))
+
+
+def _prepare(message: dict[str, Any]) -> Callable[[int], bytes]:
+    text = json.dumps(message)
     if "sequence_id" in message:
-        encode(message)
         return lambda number: encode({**message, "sequence_id": number})
-    return _numbered(message)
-
-
-@functools.lru_cache(maxsize=100)
-def prepare_bare_command(name: str) -> Callable[[int], bytes]:
-    """Return what makes the line of a command without details, which most are; it is the same every time."""
-    return _numbered(_message("cmd_", name, None))
-
-
-def _numbered(message: dict[str, Any]) -> Callable[[int], bytes]:
-    """Return what adds the sequence id to ``message``: a template, as that is a single call later."""
-    head = json.dumps(message)[:-1].replace("%", "%%")
-    return f'{head}, "sequence_id": %d}}\r\n'.encode("ascii").__mod__
+    head = text[:-1].encode("ascii")  # without the brace that closes it
+    return lambda number: b'%b, "sequence_id": %d}%b' % (head, number, TERMINATOR)
 
 
 def compose(
@@ -155,29 +151,27 @@ def compose(
     Args:
         msg_type: :class:`MsgType` or its number.
         name: the identifier without its prefix.
-        details: the other fields; left as they are.
+        details: the other fields; not changed.
         component: what it belongs to.
 
     Raises:
-        TypeError: ``details`` is no mapping.
+        TypeError: ``details`` is not a mapping.
         ValueError: ``details`` has an ``id``; the type is neither event nor telemetry.
     """
     prefix = _SENT.get(msg_type)
     if prefix is None:
-        raise ValueError(
-            f"a message to the controller has type 1 (command), 2 (event) or 3 (telemetry), not {msg_type!r}"
-        )
+        raise ValueError(f"the type of a message must be 1 (command), 2 (event) or 3 (telemetry), not {msg_type!r}")
     message = _message(prefix, name, details)
     return message if component is None else {**message, "compName": component}
 
 
 def _message(prefix: str, name: str, details: Mapping[str, Any] | None) -> dict[str, Any]:
     if not isinstance(name, str) or not name:
-        raise TypeError(f"the name of a message is text, not {name!r}")
+        raise TypeError(f"the name of a message must be text, not {name!r}")
     if details is None:
         return {"id": prefix + name}
     if not isinstance(details, Mapping):
-        raise TypeError(f"the details of a message are a mapping, not {reprlib.repr(details)}")
+        raise TypeError(f"the details of a message must be a mapping, not {reprlib.repr(details)}")
     if "id" in details:
         raise ValueError(f"the details of {name} must not have an 'id', which is made from its name")
     return {**details, "id": prefix + name}
@@ -194,24 +188,27 @@ def encode(message: Any) -> bytes:
 
 
 def sequence_numbers(first: int = 1) -> Iterator[int]:
-    """Return the numbers of commands: from ``first`` to 2147483647, then from 1.
+    """Return sequence ids for commands: from ``first`` to 2147483647, then from 1, as ``ts_m2com`` counts.
 
-    The iterator may be shared between clients and threads.
+    Clients and threads may share the iterator.
 
     Raises:
-        ValueError: ``first`` is outside of that range.
+        ValueError: ``first`` is not from 1 to 2147483647.
     """
     if not 1 <= first <= MAX_SEQUENCE_ID:
-        raise ValueError(f"sequence numbers are 1 to {MAX_SEQUENCE_ID}, not {first}")
+        raise ValueError(f"first must be from 1 to {MAX_SEQUENCE_ID}, not {first}")
     rounds = itertools.repeat(range(1, MAX_SEQUENCE_ID + 1))
     return itertools.chain(range(first, MAX_SEQUENCE_ID + 1), itertools.chain.from_iterable(rounds))
 
 
 def checked_numbers(sequence: Iterator[Any]) -> Iterator[int]:
-    """Return the numbers that ``sequence`` gives; the iterator never ends, and may be shared as that may be.
+    """Return an iterator over the sequence ids that ``sequence`` gives, each of them checked.
+
+    The iterator never ends. Threads may share it if they may share ``sequence``.
 
     Raises:
-        ValueError: by ``next()``, where there is none from 0 to 2147483647; the next call asks for another one.
+        ValueError: raised by ``next()`` if ``sequence`` gives no integer from 0 to 2147483647, or has ended. The next
+            call asks ``sequence`` again.
     """
     return map(_checked_number, iter(lambda: next(sequence, None), object()))
 
@@ -226,18 +223,18 @@ def _checked_number(number: Any) -> int:
 
 
 class M2Lines(JsonLines):
-    """The framing of the controller: a line that is broken becomes a :class:`BrokenMessage`, and the next ones go on.
+    """The framing of the controller's messages. A line that is not valid becomes a :class:`BrokenMessage`.
 
     Args:
-        limit: longest line with its terminator, in bytes; a longer one is ``LimitExceeded``.
-        loads: a faster decoder of one line; what it refuses is decided by the standard library's.
+        limit: size of the longest line with its terminator, in bytes; a longer one raises ``LimitExceeded``.
+        loads: a faster decoder of one line. What it refuses is decoded by the standard library.
     """
 
     def __init__(self, *, limit: int = LIMIT, loads: Callable[[bytes], Any] | None = None) -> None:
         super().__init__(TERMINATOR, limit=limit, loads=loads)
 
     def take(self, buffer: ReceiveBuffer) -> Any | None:
-        """Remove the next line and return its value, or what is wrong with it."""
+        """Remove the next line and return its value, or a :class:`BrokenMessage`."""
         line = self._lines.take(buffer)
         return None if line is None else _decode(line)
 

@@ -1,7 +1,7 @@
 """The commands of the M2 cell controller as data: names, parameters, units, ranges.
 
-Sources: the protocol as spoken by ``ts_m2com`` 1.5 and its mock server, and the command definitions of the MTM2
-component in ``ts_xml`` (Rubin Observatory). Limits are those at which the controller itself refuses.
+Sources: ``ts_m2com`` 1.5.16 and its mock server, and the command definitions of the MTM2 component in ``ts_xml``
+(Rubin Observatory). The limits are those at which the controller itself refuses a command.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from cnx.clients.m2.protocol.fields import Command, Field
 __all__ = ["COMMANDS", "command"]
 
 MAX_AXIAL_FORCE = 444.82
-"""Newton, closed loop."""
+"""Newton, in closed loop."""
 
 MAX_TANGENT_FORCE = 5800.0
-"""Newton, closed loop."""
+"""Newton, in closed loop."""
 
 MAX_RADIAL_MOVE = 7740.0
 """Micrometre in the plane of the mirror, from home."""
@@ -47,13 +47,13 @@ TANGENT_HARDPOINTS = ([72, 74, 76], [73, 75, 77])
 def _check_position(values: Mapping[str, Any]) -> None:
     radial = math.hypot(values["x"], values["y"])
     if radial > MAX_RADIAL_MOVE:
-        raise ValueError(f"x and y together are at most {MAX_RADIAL_MOVE:g} um from home, not {radial:g}")
+        raise ValueError(f"x and y together must be at most {MAX_RADIAL_MOVE:g} um from home, not {radial:g}")
 
 
 def _check_script(values: Mapping[str, Any]) -> None:
     loads = values["scriptCommand"] == CommandScript.LOAD_SCRIPT
     if loads != ("scriptName" in values):
-        raise TypeError("scriptName goes with LOAD_SCRIPT, and with nothing else")
+        raise TypeError("LOAD_SCRIPT needs scriptName, and no other order takes it")
     if loads and not values["scriptName"]:
         raise ValueError("scriptName must not be empty")
 
@@ -62,27 +62,27 @@ def _check_move(values: Mapping[str, Any]) -> None:
     details = {"actuators", "displacement", "unit"} & set(values)
     if values["actuatorCommand"] != CommandActuator.START:
         if details:
-            raise TypeError(f"{', '.join(sorted(details))} only with START")
+            raise TypeError(f"only START takes {', '.join(sorted(details))}")
         return
     if len(details) < 3:
         raise TypeError("START needs actuators, displacement and unit")
     if values["unit"] == ActuatorDisplacementUnit.STEP and values["displacement"] != int(values["displacement"]):
-        raise ValueError(f"a displacement in steps is a whole number, not {values['displacement']}")
+        raise ValueError(f"a displacement in steps must be a whole number, not {values['displacement']}")
 
 
 def _check_hardpoints(values: Mapping[str, Any]) -> None:
     axial, tangent = values["actuators"][:3], values["actuators"][3:]
     if tangent not in TANGENT_HARDPOINTS:
-        raise ValueError(f"the tangent hardpoints are 72, 74, 76 or 73, 75, 77, not {tangent}")
+        raise ValueError(f"the tangent hardpoints must be 72, 74, 76 or 73, 75, 77, not {tangent}")
     if axial != sorted(set(axial)) or axial[-1] >= AXIAL_ACTUATORS:
         raise ValueError(
-            f"the axial hardpoints are three ascending numbers from 0 to {AXIAL_ACTUATORS - 1}, not {axial}"
+            f"the axial hardpoints must be three ascending numbers from 0 to {AXIAL_ACTUATORS - 1}, not {axial}"
         )
 
 
 def _check_bit(values: Mapping[str, Any]) -> None:
     if values["bit"].bit_count() != 1:
-        raise ValueError(f"bit is the value of one bit: 1, 2, 4 ... 128, not {values['bit']}")
+        raise ValueError(f"bit must be the value of one bit: 1, 2, 4 ... 128, not {values['bit']}")
 
 
 def _list(name: str, kind: type, count: int, unit: str = "", limit: float | None = None) -> Field:
@@ -115,9 +115,9 @@ _COMMANDS = (
     ),
     Command("resetForceOffsets", "Set the applied forces to zero."),
     Command("resetActuatorSteps", "Count the steps of the actuators from zero."),
-    Command("saveMirrorPosition", "Save the present position."),
-    Command("setMirrorHome", "Make the present position home."),
-    Command("clearErrors", "Clear faults and warnings; one whose cause stays comes again."),
+    Command("saveMirrorPosition", "Save the current position."),
+    Command("setMirrorHome", "Make the current position the home position."),
+    Command("clearErrors", "Clear faults and warnings; one whose cause persists is raised again."),
     Command("switchForceBalanceSystem", "Start (true) or end closed-loop control; needs motor power.", (_STATUS,)),
     Command(
         "setTemperatureOffset",

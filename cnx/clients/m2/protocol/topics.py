@@ -1,6 +1,6 @@
 """The events and the telemetry of the M2 cell controller as data.
 
-Source: the messages of ``ts_m2com`` 1.5 and its mock server, and the event and telemetry definitions of the MTM2
+Sources: the messages of ``ts_m2com`` 1.5.16 and its mock server, and the event and telemetry definitions of the MTM2
 component in ``ts_xml`` (Rubin Observatory).
 """
 
@@ -39,15 +39,17 @@ _TEMPERATURES = tuple(
 )
 
 _EVENTS = (
-    Topic("tcpIpConnected", "The connection stands.", (Field("isConnected", bool),)),
-    Topic("commandableByDDS", "Whether commands of the remote component are taken.", (_STATE,)),
+    Topic("tcpIpConnected", "The connection is up.", (Field("isConnected", bool),)),
+    Topic("commandableByDDS", "Whether commands of the remote component are accepted.", (_STATE,)),
     Topic("hardpointList", "The hardpoints, counted from 1.", (_list("actuators", int, 6),)),
     Topic(
         "bypassedActuatorILCs", "Bypassed inner-loop controllers, counted from 1.", (_list("ilcs", int, 0, ACTUATORS),)
     ),
     Topic("interlock", "Whether the interlock is engaged.", (_STATE,)),
     Topic(
-        "inclinationTelemetrySource", "Where the elevation comes from.", (Field("source", InclinationTelemetrySource),)
+        "inclinationTelemetrySource",
+        "Source of the elevation angle.",
+        (Field("source", InclinationTelemetrySource),),
     ),
     Topic("temperatureOffset", "Reference temperatures of the look-up table.", _TEMPERATURES),
     Topic("digitalInput", "All digital inputs as bits.", (Field("value", int, "", 0, 2**32 - 1),)),

@@ -1,4 +1,6 @@
-"""The simulator of M2."""
+"""The simulator of the M2 cell controller."""
+
+from __future__ import annotations
 
 from cnx.clients.m2.simulator.server import M2Simulator
 

@@ -1,6 +1,7 @@
-"""What each command does to the simulated cell. A command returns whether it succeeded; its events wait in the cell.
+"""The effect of each command on the simulated cell.
 
-The order of the events, and what succeeds, is that of the mock server of ``ts_m2com`` 1.5.
+Each function returns whether the command succeeded, and leaves its events in the cell. The order of the events, and
+which commands succeed, are those of the mock server of ``ts_m2com`` 1.5.16.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ RESET_OUTPUTS = {
 
 
 def execute(cell: CellState, name: str, values: Values) -> bool:
-    """Carry out a command of the table; parameters that the table refuses make it fail."""
+    """Execute a command of the table; it fails if the table does not allow its parameters."""
     try:
         checked = COMMANDS[name].check(values)
     except (TypeError, ValueError):
@@ -46,12 +47,12 @@ def execute(cell: CellState, name: str, values: Values) -> bool:
 
 
 def switch_power(cell: CellState, power: PowerType, on: bool) -> None:
-    """Switch a power supply, and tell its steps."""
+    """Switch a power supply, and report its steps."""
     cell.powered[power] = on
     if on:
-        cell.tell_power(power, PowerSystemState.POWERING_ON, PowerSystemState.POWERED_ON)
+        cell.report_power(power, PowerSystemState.POWERING_ON, PowerSystemState.POWERED_ON)
     else:
-        cell.tell_power(power, PowerSystemState.POWERING_OFF, PowerSystemState.POWERED_OFF)
+        cell.report_power(power, PowerSystemState.POWERING_OFF, PowerSystemState.POWERED_OFF)
     if on and power is PowerType.MOTOR:
         cell.due_faults.append(6052)
 
@@ -72,25 +73,25 @@ def _apply_forces(cell: CellState, values: Values) -> bool:
         return False
     cell.mirror.applied = forces
     cell.in_position = False
-    cell.tell("m2AssemblyInPosition")
+    cell.report("m2AssemblyInPosition")
     return True
 
 
 def _position_mirror(cell: CellState, values: Values) -> bool:
     accepted = cell.powered[PowerType.MOTOR] and cell.closed_loop
     cell.in_position = False
-    cell.tell("m2AssemblyInPosition")
+    cell.report("m2AssemblyInPosition")
     if accepted:
         cell.mirror.target = {axis: float(values[axis]) for axis in cell.mirror.target}
-        cell.in_position = True  # told at once, as the original does, and no more until the mirror is there
-    cell.tell("m2AssemblyInPosition")
+        cell.in_position = True  # reported at once, as by the mock server, and next when the mirror is there
+    cell.report("m2AssemblyInPosition")
     return accepted
 
 
 def _reset_forces(cell: CellState, values: Values) -> bool:
     cell.mirror.applied = [0.0] * ACTUATORS
     cell.in_position = False
-    cell.tell("m2AssemblyInPosition")
+    cell.report("m2AssemblyInPosition")
     return True
 
 
@@ -101,7 +102,7 @@ def _make_home(cell: CellState, values: Values) -> bool:
 
 def _clear_errors(cell: CellState, values: Values) -> bool:
     cell.faults = 0
-    cell.tell("summaryFaultsStatus", "digitalInput", "digitalOutput", "interlock")
+    cell.report("summaryFaultsStatus", "digitalInput", "digitalOutput", "interlock")
     return True
 
 
@@ -109,19 +110,19 @@ def _switch_force_balance(cell: CellState, values: Values) -> bool:
     accepted = not values["status"] or (cell.powered[PowerType.MOTOR] and not cell.open_loop_max)
     cell.closed_loop = values["status"] and accepted
     cell.mode = ClosedLoopControlMode.CLOSED_LOOP if cell.closed_loop else ClosedLoopControlMode.OPEN_LOOP
-    cell.tell("forceBalanceSystemStatus", "openLoopMaxLimit", "closedLoopControlMode", "digitalOutput")
+    cell.report("forceBalanceSystemStatus", "openLoopMaxLimit", "closedLoopControlMode", "digitalOutput")
     return accepted
 
 
 def _set_temperature_offset(cell: CellState, values: Values) -> bool:
     cell.temperature_offset = values["ring"]
-    cell.tell("temperatureOffset")
+    cell.report("temperatureOffset")
     return True
 
 
 def _switch_command_source(cell: CellState, values: Values) -> bool:
     cell.remote = values["isRemote"]
-    cell.tell("commandableByDDS")
+    cell.report("commandableByDDS")
     return True
 
 
@@ -162,22 +163,22 @@ def _move_actuators(cell: CellState, values: Values) -> bool:
 def _reset_breakers(cell: CellState, values: Values) -> bool:
     power = PowerType(values["powerType"])
     if not cell.powered[power]:
-        cell.tell("digitalInput")
+        cell.report("digitalInput")
         return False
     cell.send("digitalOutput", value=cell.outputs & ~RESET_OUTPUTS[power])
-    cell.tell("interlock")
+    cell.report("interlock")
     cell.send("digitalInput", value=cell.inputs | BREAKERS[power])
-    cell.tell_power(power, PowerSystemState.RESETTING_BREAKERS)
-    cell.tell("digitalOutput", "interlock")
-    cell.tell_power(power, PowerSystemState.POWERED_ON)
-    cell.tell("digitalInput")
+    cell.report_power(power, PowerSystemState.RESETTING_BREAKERS)
+    cell.report("digitalOutput", "interlock")
+    cell.report_power(power, PowerSystemState.POWERED_ON)
+    cell.report("digitalInput")
     return True
 
 
 def _enable_open_loop_max(cell: CellState, values: Values) -> bool:
     accepted = not (values["status"] and cell.closed_loop)
     cell.open_loop_max = values["status"] and accepted
-    cell.tell("openLoopMaxLimit")
+    cell.report("openLoopMaxLimit")
     return accepted
 
 
@@ -192,7 +193,7 @@ def _switch_output(cell: CellState, values: Values) -> bool:
     cell.spare_outputs = outputs & ~0x23
     cell.closed_loop = bool(outputs & DigitalOutput.CLOSED_LOOP_CONTROL) and powers[PowerType.MOTOR]
     cell.powered.update(powers)
-    cell.tell("digitalOutput", "interlock")
+    cell.report("digitalOutput", "interlock")
     for power, state in powers.items():
         switch_power(cell, power, state)
     return True
@@ -204,14 +205,14 @@ def _power(cell: CellState, values: Values) -> bool:
     switch_power(cell, power, on)
     if ends_loop:
         cell.closed_loop = False
-        cell.tell("forceBalanceSystemStatus")
-    cell.tell("digitalInput", "digitalOutput", "interlock", "openLoopMaxLimit")
+        cell.report("forceBalanceSystemStatus")
+    cell.report("digitalInput", "digitalOutput", "interlock", "openLoopMaxLimit")
     return True
 
 
 def _set_mode(cell: CellState, values: Values) -> bool:
     cell.mode = ClosedLoopControlMode(values["mode"])
-    cell.tell("closedLoopControlMode")
+    cell.report("closedLoopControlMode")
     return True
 
 
@@ -224,39 +225,39 @@ def _set_inner_loops(cell: CellState, values: Values) -> bool:
     if mode not in (InnerLoopControlMode.NO_CHANGE, InnerLoopControlMode.UNKNOWN):
         for address in values["addresses"]:
             cell.inner_loops[address] = mode
-    return _tell_inner_loops(cell, values)
+    return _report_inner_loops(cell, values)
 
 
-def _tell_inner_loops(cell: CellState, values: Values) -> bool:
+def _report_inner_loops(cell: CellState, values: Values) -> bool:
     if not cell.powered[PowerType.COMMUNICATION]:
         return False
     for address in values["addresses"]:
-        cell.tell_inner_loop(address)
+        cell.report_inner_loop(address)
     return True
 
 
-def _tell_configuration(cell: CellState, values: Values) -> bool:
+def _report_configuration(cell: CellState, values: Values) -> bool:
     cell.file = values.get("file", cell.file)
-    cell.tell("config")
+    cell.report("config")
     return True
 
 
 def _set_control_parameters(cell: CellState, values: Values) -> bool:
     cell.mirror.follows_telescope = values["useExternalElevationAngle"]
     cell.angle_limit = values["maxAngleDifference"] if values["enableAngleComparison"] else None
-    cell.tell("inclinationTelemetrySource")
+    cell.report("inclinationTelemetrySource")
     return True
 
 
 def _set_faults_mask(cell: CellState, values: Values) -> bool:
     cell.faults_mask = values["mask"]
-    cell.tell("enabledFaultsMask")
+    cell.report("enabledFaultsMask")
     return True
 
 
 def _set_hardpoints(cell: CellState, values: Values) -> bool:
     cell.hardpoints = values["actuators"]
-    cell.tell("hardpointList", "bypassedActuatorILCs")
+    cell.report("hardpointList", "bypassedActuatorILCs")
     return True
 
 
@@ -280,9 +281,9 @@ _ACTIONS: dict[str, Callable[[CellState, Values], bool]] = {
     "power": _power,
     "setClosedLoopControlMode": _set_mode,
     "setInnerLoopControlMode": _set_inner_loops,
-    "getInnerLoopControlMode": _tell_inner_loops,
-    "loadConfiguration": _tell_configuration,
-    "setConfigurationFile": _tell_configuration,
+    "getInnerLoopControlMode": _report_inner_loops,
+    "loadConfiguration": _report_configuration,
+    "setConfigurationFile": _report_configuration,
     "setControlParameters": _set_control_parameters,
     "setEnabledFaultsMask": _set_faults_mask,
     "setHardpointList": _set_hardpoints,

@@ -1,4 +1,4 @@
-"""The mirror of the simulated cell: positions, forces, temperatures and angles that move. No clock, no I/O."""
+"""The mirror of the simulated cell: positions, forces, temperatures and angles that change. No clock, no I/O."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ WEIGHT = 1588.65 * 9.8
 MICROMETRES_A_STEP = 1.9967536601e-2
 
 STEPS_A_SECOND = 2000.0
-"""Speed of an actuator in open loop."""
+"""Steps per second of an actuator in open loop."""
 
 MOVE_RATE = 6.25
-"""Micrometre, or arc seconds, a second in closed loop."""
+"""Micrometres, or arc seconds, per second in closed loop."""
 
 FORCE_A_STEP = 0.005
-"""Newton that one step of an actuator adds."""
+"""Newton by which one step of an actuator changes its force."""
 
 FORCE_LAG = 0.5
-"""Seconds in which a force covers most of the way to its set point."""
+"""Time constant, in seconds, with which a force approaches its set point."""
 
 INCLINOMETER_OFFSET = 0.94
 AXES = ("x", "y", "z", "xRot", "yRot", "zRot")
@@ -37,7 +37,7 @@ Message = dict[str, Any]
 
 
 class Mirror:
-    """What the actuators hold.
+    """The mirror, its actuators and its sensors.
 
     Args:
         noise: source of the noise; the same seed gives the same telemetry.
@@ -75,11 +75,11 @@ class Mirror:
 
     @property
     def in_position(self) -> bool:
-        """Whether every axis is where it was sent."""
+        """Whether every axis has reached its target."""
         return self.position == self.target
 
     def make_home(self) -> None:
-        """Count positions from the present one."""
+        """Make the current position the origin."""
         self.position = dict.fromkeys(AXES, 0.0)
         self.target = dict.fromkeys(AXES, 0.0)
 
@@ -94,7 +94,7 @@ class Mirror:
         ]
 
     def move_actuators(self, seconds: float) -> None:
-        """Let the actuators that were sent somewhere go on."""
+        """Let actuators move for some time towards where they were sent."""
         for actuator, left in list(self.to_move.items()):
             step = left - _approach(left, 0.0, STEPS_A_SECOND * seconds)
             self.moved[actuator] += step
@@ -102,12 +102,12 @@ class Mirror:
         self.to_move = {actuator: left for actuator, left in self.to_move.items() if left}
 
     def drift(self) -> None:
-        """Let angles and temperatures wander a little."""
+        """Let angles and temperatures change a little."""
         self._inclinometer = 90.0 + self._noise.gauss(0.0, 0.05)
         self._ring = [min(28.0, max(0.0, degrees + self._noise.gauss(0.0, 0.05))) for degrees in self._ring]
 
     def beyond(self, axial: float, tangent: float) -> tuple[list[int], list[int]]:
-        """Return the actuators that push, and those that pull, at least as hard as these forces in newton."""
+        """Return the actuators whose force is at least these limits in newton, those that push and those that pull."""
         limits = [axial] * AXIAL_ACTUATORS + [tangent] * TANGENT_LINKS
         pushing = [number for number, force in enumerate(self.measured) if force >= limits[number]]
         pulling = [number for number, force in enumerate(self.measured) if force <= -limits[number]]
@@ -119,7 +119,7 @@ class Mirror:
             yield gravity + self.applied[number] + correction[number] + FORCE_A_STEP * self.moved[number]
 
     def _correction(self) -> list[float]:
-        """What the hardpoints add while the mirror is on its way."""
+        """Return the forces that the hardpoints add while the mirror moves."""
         axial = _approach(0.0, self.target["z"] - self.position["z"], 5.0)
         tangent = _approach(0.0, self.target["x"] - self.position["x"], 5.0)
         return [axial] * AXIAL_ACTUATORS + [tangent] * TANGENT_LINKS
@@ -130,7 +130,7 @@ class Mirror:
         return [round(moved + steps) for moved, steps in zip(self.moved, closed_loop, strict=True)]
 
     def telemetry(self) -> Iterator[Message]:
-        """Yield what is sent with the motors powered, after the power status, sensors excluded."""
+        """Yield the telemetry of the mirror, which is sent while the motors are powered."""
         yield from self._forces()
         yield {"id": "position", **self.position}
         yield {

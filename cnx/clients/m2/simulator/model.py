@@ -1,7 +1,7 @@
-"""The simulated cell as its two ports see it: messages in, messages out. Time is passed in; no I/O.
+"""The simulated cell as seen from its two ports: messages in, messages out. Time is passed in; no I/O.
 
-It behaves as the mock server of ``ts_m2com`` 1.5 where a client can see it, except that bad content is answered with
-``fail`` or ignored, where the mock server falls silent for good.
+To a client it behaves like the mock server of ``ts_m2com`` 1.5.16, with one exception: it answers bad content with
+``fail``, or ignores it, while the mock server stops responding for good.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ TURN = 0.05
 """Seconds between two rounds of the controller's loop."""
 
 MOST_TURNS = 20
-"""A model that nobody looked at for more turns than that skips the others."""
+"""Turns that a call of ``advance()`` makes up for, at most; it skips earlier ones."""
 
 FIRST_FAULT = 6053
-"""Stands after every start of the controller."""
+"""Raised by the mock server after every start."""
 
 CLOSED_LOOP_LIMITS = (444.82, 5800.0)
 OPEN_LOOP_LIMITS = (489.3, 6005.1)
@@ -45,9 +45,9 @@ class CellModel:
 
     Args:
         now: seconds on any clock that only goes forward.
-        seed: of the noise; the same seed gives the same telemetry.
-        strict: refuse a command whose sequence id does not follow the one before, with a ``noack`` for the id that is
-            missing. The protocol document demands it, the mock server does not do it.
+        seed: seed of the noise; the same seed gives the same telemetry.
+        strict: refuse a command whose sequence id does not follow the one before, with a ``noack`` for the missing id.
+            The "M2 TCP/IP communication protocol" requires it; the mock server does not do it.
         greets_all: send the welcome messages to every client of the command port.
     """
 
@@ -62,9 +62,9 @@ class CellModel:
         self.cell = CellState(Mirror(self._noise))
 
     def greet(self) -> list[Message]:
-        """Return what a client gets that connects to the command port; its sequence ids may start anywhere.
+        """Return the messages for a new client of the command port, whose sequence ids may start anywhere.
 
-        As in the original only the first one gets the welcome messages, and a fault after them.
+        As with the mock server, only the first client gets the welcome messages, and a fault after them.
         """
         self.cell.take_events()
         self._last_id = None
@@ -77,7 +77,7 @@ class CellModel:
         return [*greeting, *self.cell.take_events()]
 
     def answer(self, message: Any) -> list[Message]:
-        """Return the events that waited, and what the command port answers: nothing where it ignores a message."""
+        """Return the waiting events and the answer of the command port, which is empty if it ignores the message."""
         if kind_of(message) is Kind.EVENT and message["id"] == "evt_mountInPosition":
             self.cell.mount_in_position = bool(message.get("inPosition"))
         if kind_of(message) is not Kind.COMMAND or "sequence_id" not in message:
@@ -93,15 +93,15 @@ class CellModel:
         return [*events, _status(CommandStatus.ACK, number), *self.cell.take_events(), _status(done, number)]
 
     def _missing(self, number: Any) -> int | None:
-        """Return the sequence id that should have come, if another came."""
+        """Return the sequence id that was expected, if it was another one."""
         last, self._last_id = self._last_id, number
         if not self._strict or not isinstance(last, int):
             return None
         expected = 1 if last == MAX_SEQUENCE_ID else last + 1
         return None if number == expected else expected
 
-    def hear(self, message: Any) -> None:
-        """Take what comes in at the telemetry port: the elevation of the telescope; the rest is ignored."""
+    def take_telemetry(self, message: Any) -> None:
+        """Take a message from the telemetry port: the elevation of the telescope. Others are ignored."""
         if not isinstance(message, dict) or str(message.get("compName")).lower() != "mtmount":
             return
         angle = message.get("actualPosition")
@@ -136,7 +136,7 @@ class CellModel:
         return value + self._noise.gauss(0.0, 0.05)
 
     def advance(self, now: float) -> None:
-        """Let time pass up to ``now``; what happens meanwhile is told by events."""
+        """Let time pass up to ``now``; events report what happens meanwhile."""
         self._next = max(self._next, now - MOST_TURNS * TURN)
         while self._next <= now:
             self._next += TURN
@@ -149,7 +149,7 @@ class CellModel:
         if cell.script.running:
             cell.script.progress += 1
             cell.script.running = cell.script.progress < 100
-            cell.tell("scriptExecutionStatus")
+            cell.report("scriptExecutionStatus")
         if cell.moving:
             mirror.move_actuators(TURN)
             cell.moving = bool(mirror.to_move)
@@ -161,7 +161,7 @@ class CellModel:
         cell.due_faults = []
         cell.in_position = mirror.in_position
         if cell.in_position:
-            cell.tell("m2AssemblyInPosition")
+            cell.report("m2AssemblyInPosition")
 
     def _check_forces(self) -> None:
         cell = self.cell
@@ -172,7 +172,7 @@ class CellModel:
         if beyond != cell.limit_switches:
             cell.limit_switches = beyond
             if cell.open_loop_max:
-                cell.tell("limitSwitchStatus")
+                cell.report("limitSwitchStatus")
 
     def _check_angles(self) -> None:
         limit, mirror = self.cell.angle_limit, self.cell.mirror
@@ -180,7 +180,7 @@ class CellModel:
             self.raise_faults(6060)
 
     def raise_faults(self, *codes: int) -> None:
-        """Raise faults and warnings by their codes, unless they are masked or stand already.
+        """Raise faults and warnings by their codes, unless they are masked or already raised.
 
         Raises:
             ValueError: there is no such code.
@@ -196,7 +196,7 @@ class CellModel:
             self._stop_all()
         for fault in new:
             cell.faults |= fault.mask
-        cell.tell("summaryFaultsStatus")
+        cell.report("summaryFaultsStatus")
 
     def _stop_all(self) -> None:
         cell = self.cell
@@ -204,11 +204,11 @@ class CellModel:
         cell.mirror.to_move = {}
         cell.mirror.applied = [0.0] * len(cell.mirror.applied)
         cell.mirror.target = dict(cell.mirror.position)
-        cell.tell("forceBalanceSystemStatus")
+        cell.report("forceBalanceSystemStatus")
 
 
 def _stops(fault: Fault) -> bool:
-    """Whether the mirror stops: 6057 is a warning by the table, and treated as an error."""
+    """Return whether a fault stops the mirror. The mock server treats 6057 as a fault, although it is a warning."""
     return not fault.warning or fault.code == 6057
 
 

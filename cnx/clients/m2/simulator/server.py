@@ -22,27 +22,27 @@ __all__ = ["M2Simulator"]
 log = logging.getLogger(__name__)
 
 REBOOT_DELAY = 0.5
-"""Seconds between the answer to ``rebootController`` and the end."""
+"""Seconds between the answer to ``rebootController`` and the end of both connections; that of the mock server."""
 
 RESULTS = (CommandStatus.SUCCESS.value, CommandStatus.FAIL.value)
 
 TAKE_OVER = 0.1
-"""Seconds in which the end of a client is noticed when the next one is there already."""
+"""Seconds to wait for the end of the last client when the next one is already there."""
 
 
 class M2Simulator(Simulator):
     """The M2 cell controller: commands and events on one port, telemetry on the other, one client each.
 
-    Commands change power, loops, positions, forces and faults of a model that moves with time. A second client of a
-    port is closed at once. After ``rebootController`` it stops, as the original mock server does; when it is started
-    again the cell is as new.
+    Commands change power, loops, positions, forces and faults of a model that changes with time. A second client of a
+    port is disconnected at once. After ``rebootController`` the simulator stops, as the mock server of ``ts_m2com``
+    does; when it is started again, the cell is in its initial state.
 
     Args:
-        telemetry_period: seconds between two rounds of telemetry, and between two looks for events.
+        telemetry_period: seconds between two rounds of telemetry, and between two checks for events.
         result_delay: seconds between ``ack`` and the result of a command.
-        seed: of the noise in the telemetry.
+        seed: seed of the noise in the telemetry.
         strict: refuse a command whose sequence id does not follow the one before.
-        greets_all: send the welcome messages to every client, and not only to the first.
+        greets_all: send the welcome messages to every client, not only to the first.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class M2Simulator(Simulator):
         greets_all: bool = False,
     ) -> None:
         if telemetry_period <= 0 or result_delay < 0:
-            raise ValueError("telemetry_period is more than 0 seconds, and result_delay at least 0")
+            raise ValueError("telemetry_period must be more than 0 seconds, and result_delay at least 0")
         super().__init__("M2 simulator")
         self._period = telemetry_period
         self._result_delay = result_delay
@@ -69,21 +69,30 @@ class M2Simulator(Simulator):
     def listen_ports(
         self, host: str = "127.0.0.1", command_port: int = COMMAND_PORT, telemetry_port: int = TELEMETRY_PORT
     ) -> tuple[int, int]:
-        """Listen on both ports, 0 for any free one, and return them; raises ValueError, OSError."""
+        """Listen on both ports (0: any free one) and return their numbers.
+
+        Raises:
+            ValueError: the simulator is already listening.
+            OSError: a port cannot be used.
+        """
         if self._command_url:
-            raise ValueError(f"the simulator listens already, on {self._command_url} and {self._telemetry_url}")
+            raise ValueError(f"the simulator is already listening on {self._command_url} and {self._telemetry_url}")
         self._command_url = self.listen_tcp(host, command_port)
         self._telemetry_url = self.listen_tcp(host, telemetry_port)
         self._occupied = {url: threading.Lock() for url in self.urls}
         return _port(self._command_url), _port(self._telemetry_url)
 
     def raise_faults(self, *codes: int) -> None:
-        """Let faults or warnings happen, by their codes such as 6054; raises ValueError."""
+        """Raise faults or warnings by their codes, such as 6054.
+
+        Raises:
+            ValueError: there is no such code.
+        """
         with self._using:
             self._model.raise_faults(*codes)
 
     def serve(self, session: Session) -> None:
-        """Serve the client of one port, if it is the only one."""
+        """Serve the client of one port; disconnect it if the port has one already."""
         port = self._occupied[session.url]
         if not port.acquire(timeout=TAKE_OVER):
             log.info("%s: %s is taken; closed %s", self.name, session.url, session.address)
@@ -132,7 +141,7 @@ class M2Simulator(Simulator):
         while self._receive(session, buffer, due):
             with self._using:
                 for message in self._messages(buffer):
-                    self._model.hear(message)
+                    self._model.take_telemetry(message)
             now = time.monotonic()
             if now < due:
                 continue
@@ -143,7 +152,7 @@ class M2Simulator(Simulator):
             send(session, telemetry)
 
     def _receive(self, session: Session, buffer: ReceiveBuffer, until: float) -> bool:
-        """Wait for bytes until a time of the clock; ``False`` at the end of the link."""
+        """Wait for bytes until a time of the monotonic clock; return ``False`` at the end of the link."""
         try:
             data = session.read(timeout=max(0.0, until - time.monotonic()))
         except TimedOut:
@@ -152,7 +161,7 @@ class M2Simulator(Simulator):
         return bool(data)
 
     def _messages(self, buffer: ReceiveBuffer) -> list[Any]:
-        """Take the messages that have come; broken ones are ignored, as by the original."""
+        """Take the messages that have arrived, without the broken ones, which the mock server ignores too."""
         messages = self._lines.take_all(buffer)
         for message in messages:
             if isinstance(message, BrokenMessage):
@@ -161,7 +170,7 @@ class M2Simulator(Simulator):
 
 
 def send(session: Session, messages: Iterable[Message]) -> None:
-    """Write messages as one piece, so that nothing comes between them."""
+    """Write messages as one piece, so that they are not mixed with others."""
     data = b"".join(map(encode, messages))
     if data:
         session.write(data)

@@ -1,4 +1,4 @@
-"""What the controller of the simulated cell knows, and the events that tell it. No clock, no I/O."""
+"""The state of the simulated cell, and the events that report it. No clock, no I/O."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cnx.clients.m2.simulator.mirror import Message, Mirror
 __all__ = ["CellState", "Script", "welcome"]
 
 MOST_EVENTS = 10_000
-"""Events that wait for a client; older ones are dropped, as nobody listens."""
+"""Events that wait for a client, at most; the oldest are dropped when no client is connected."""
 
 SPARE_OUTPUTS = 0x1C
 INPUTS = 0x9F00FFFF
@@ -69,7 +69,7 @@ class Script:
 
 @dataclass
 class CellState:
-    """The state of the cell; ``tell()`` puts an event about it in the queue for the client."""
+    """The state of the cell; ``report()`` puts an event about it into the queue for the client."""
 
     mirror: Mirror
     powered: dict[PowerType, bool] = field(default_factory=lambda: dict.fromkeys(PowerType, False))
@@ -113,17 +113,17 @@ class CellState:
         """Whether the interlock is engaged."""
         return not self.outputs & INTERLOCK_OUTPUT or bool(self.inputs & INTERLOCK_RELAY)
 
-    def tell(self, *topics: str) -> None:
-        """Send events about the present state."""
+    def report(self, *topics: str) -> None:
+        """Send events about the current state."""
         for topic in topics:
             self.send(topic, **REPORTS[topic](self))
 
-    def tell_power(self, power: PowerType, *steps: PowerSystemState) -> None:
-        """Send the steps of a power supply to its present state."""
+    def report_power(self, power: PowerType, *steps: PowerSystemState) -> None:
+        """Send the steps of a power supply to its current state."""
         for step in steps:
             self.send("powerSystemState", powerType=power, status=self.powered[power], state=step)
 
-    def tell_inner_loop(self, address: int) -> None:
+    def report_inner_loop(self, address: int) -> None:
         """Send the mode of one inner-loop controller."""
         self.send("innerLoopControlMode", address=address, mode=self.inner_loops[address])
 
@@ -133,13 +133,13 @@ class CellState:
         del self.events[:-MOST_EVENTS]
 
     def take_events(self) -> list[Message]:
-        """Return the events that wait, and forget them."""
+        """Return the waiting events, and clear the queue."""
         events, self.events = self.events, []
         return events
 
 
 def configuration(file: str) -> Message:
-    """Return the content of the event ``config`` for a file; of one that is unknown nothing else is known."""
+    """Return the content of the event ``config`` for a file; of an unknown file, only its name is known."""
     version, _, kind = file.removeprefix("Configurable_File_Description_").removesuffix(".csv").partition("_")
     known = file in FILES
     names = {
@@ -176,9 +176,9 @@ REPORTS: dict[str, Callable[[CellState], Message]] = {
 
 
 def welcome(cell: CellState) -> Iterator[Message]:
-    """Yield what the first client gets when it connects: 99 events.
+    """Yield the events that the first client gets when it connects: 99 of them.
 
-    As in the original the interlock is told to be free, and the inner-loop controllers are told to be unknown.
+    As in the mock server, they report the interlock as free and the modes of the inner-loop controllers as unknown.
     """
     yield {"id": "tcpIpConnected", "isConnected": True}
     for topic in ("commandableByDDS", "hardpointList", "bypassedActuatorILCs"):
