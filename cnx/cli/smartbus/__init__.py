@@ -1,1 +1,1 @@
-"""``cnx smartbus``"""
+"""The commands ``cnx smartbus`` and ``cnx simulate smartbus``."""

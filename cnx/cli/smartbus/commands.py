@@ -1,4 +1,4 @@
-"""``cnx smartbus``: the data bus of Hesong IPSC on the command line."""
+"""``cnx smartbus`` and ``cnx simulate smartbus``: the data bus of Hesong IPSC on the command line."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ Decorated = Callable[..., Any]
 
 @click.group()
 def smartbus() -> None:
-    """Be a client of a SmartBus, or of ``cnx simulate smartbus``.
+    """Connect to a SmartBus, or to ``cnx simulate smartbus``.
 
-    The password comes from --password-file, the environment variable SMARTBUS_PASSWORD, or is asked for when the URL
-    names a user.
+    The password is read from --password-file or the environment variable SMARTBUS_PASSWORD. If neither is given and
+    the URL names a user, the command asks for it.
     """
 
 
 def on_bus(function: Decorated) -> Decorated:
-    """Give a command a client and an output in place of the options that say which."""
+    """Make a command of a function, whose first arguments are a client and an output, with the options for them."""
 
     @click.option(
         "--url", required=True, help="smartbus://USER@HOST:PORT/?unit=20&client=1&type=9; also backup=HOST:PORT."
     )
     @click.option("--password-file", type=click.File(encoding="utf-8"), help="File with the password; - is stdin.")
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
     @functools.wraps(function)
     def command(url: str, password_file: TextIO | None, as_json: bool, **values: Any) -> None:
         client = client_at(url, password_file)
@@ -62,9 +62,9 @@ def on_bus(function: Decorated) -> Decorated:
 
 @smartbus.command()
 @on_bus
-@click.option("--count", type=click.IntRange(1), help="End after so many packets.")
+@click.option("--count", type=click.IntRange(1), help="Stop after this many packets.")
 def listen(client: SmartBusClient, output: Output, count: int | None) -> None:
-    """Show data and who comes and goes, and stay connected until interrupted."""
+    """Print data, and clients that come and leave, until interrupted. Reconnects after a loss."""
     with stop_signal() as stop, shown(stop):
         listen_until(stop, client, output, count)
 
@@ -74,7 +74,7 @@ def listen(client: SmartBusClient, output: Output, count: int | None) -> None:
 @click.argument("unit", type=BYTE)
 @click.argument("client_id", metavar="CLIENT", type=BYTE)
 @click.argument("client_type", metavar="TYPE", type=BYTE)
-@click.option("--data", default="", help="What the answer has to repeat.")
+@click.option("--data", default="", help="Data that the answer repeats.")
 @click.option("--count", type=click.IntRange(1), default=4, show_default=True)
 @click.option("--interval", type=click.FloatRange(0, 3600), default=1.0, show_default=True, help="Seconds.")
 @click.option("--timeout", type=click.FloatRange(0.001, 3600), default=10.0, show_default=True, help="Seconds.")
@@ -89,7 +89,7 @@ def ping(
     interval: float,
     timeout: float,
 ) -> None:
-    """Ping a client, or a server: its UNIT with CLIENT 0 and TYPE 1. The exit code is 0 if all were answered."""
+    """Ping a client, or a server with CLIENT 0 and TYPE 1. The exit code is 0 if all pings were answered."""
     times: list[float] = []
     pause = threading.Event()
     with client:
@@ -114,9 +114,9 @@ def ping(
 @click.argument("client_id", metavar="CLIENT", type=BYTE)
 @click.argument("client_type", metavar="TYPE", type=BYTE)
 @click.argument("text")
-@click.option("--cmd", type=BYTE, default=0, show_default=True, help="Command, free for applications.")
+@click.option("--cmd", type=BYTE, default=0, show_default=True, help="Command; applications choose its meaning.")
 @click.option("--cmd-type", type=click.IntRange(1, 255), default=int(CmdType.USER), show_default=True)
-@click.option("--hex", "as_hex", is_flag=True, help="TEXT is hexadecimal digits.")
+@click.option("--hex", "as_hex", is_flag=True, help="TEXT is hexadecimal.")
 def send(
     client: SmartBusClient,
     output: Output,
@@ -128,11 +128,11 @@ def send(
     cmd_type: int,
     as_hex: bool,
 ) -> None:
-    """Send TEXT to a client, or to every one: CLIENT 255, and UNIT 255 for all units. Nobody says that it arrived."""
+    """Send TEXT to a client; CLIENT 255 is all clients, UNIT 255 all units. The bus does not confirm delivery."""
     data = parse_hex(text) if as_hex else text.encode(client.encoding)
     with client:
         client.send(cmd, cmd_type, unit, client_id, client_type, data)
-        client.ping(client.access_point, 0, 1)  # the server has taken everything before its answer
+        client.ping(client.access_point, 0, 1)  # when the server answers, it has read all that was sent before
     output.say(f"{len(data)} bytes sent", sent=len(data))
 
 
@@ -144,7 +144,7 @@ def send(
 @click.argument("flow")
 @click.argument("parameters", nargs=-1)
 @click.option("--timeout", type=click.FloatRange(0.001, 86400), default=30.0, show_default=True, help="Seconds.")
-@click.option("--no-return", is_flag=True, help="Wait until the flow has started only.")
+@click.option("--no-return", is_flag=True, help="Wait only until the flow has started.")
 def invoke(
     client: SmartBusClient,
     output: Output,
@@ -156,9 +156,9 @@ def invoke(
     timeout: float,
     no_return: bool,
 ) -> None:
-    """Call a FLOW of a PROJECT and print what it returns.
+    """Call a FLOW of a PROJECT, and print the values that it returns.
 
-    PARAMETERS are JSON; what is no JSON is text.
+    PARAMETERS are JSON values; anything else is taken as text.
 
     \b
     cnx smartbus invoke 0 0 shop price '"apple"' 3 --url 'smartbus://localhost:8089/?unit=20'
@@ -190,7 +190,7 @@ def notify(
     text: str,
     expires: float,
 ) -> None:
-    """Send a notice to a flow server. Nobody says that it arrived."""
+    """Send a notice to a flow server. The bus does not confirm delivery."""
     with client:
         number = client.notify(server, process, project, title, text, expires=expires)
         client.ping(client.access_point, 0, 1)
@@ -201,7 +201,7 @@ def notify(
 @on_bus
 @click.option("--wait", type=click.FloatRange(0, 3600), default=1.0, show_default=True, help="Seconds to listen.")
 def peers(client: SmartBusClient, output: Output, wait: float) -> None:
-    """List the other clients on the bus: those that say so within a while."""
+    """List the other clients on the bus that report within --wait seconds."""
     with client:
         threading.Event().wait(wait)
         for peer in client.peers:
@@ -210,17 +210,27 @@ def peers(client: SmartBusClient, output: Output, wait: float) -> None:
 
 @click.command("smartbus")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8089, show_default=True, help="Port; 0: any.")
-@click.option("--backup-port", type=click.IntRange(0, 65535), help="Run a backup server there, too; 0: any.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8089, show_default=True, help="Port; 0: any free port.")
+@click.option("--backup-port", type=click.IntRange(0, 65535), help="Port of a backup server; 0: any free port.")
 @click.option(
-    "--unit", type=click.IntRange(0, 14), default=0, show_default=True, help="Unit id; the backup has the next."
+    "--unit",
+    type=click.IntRange(0, 14),
+    default=0,
+    show_default=True,
+    help="Unit id; a backup server gets the next.",
 )
-@click.option("--user", "users", multiple=True, metavar="NAME:PASSWORDFILE", help="Who may come in; all if omitted.")
+@click.option(
+    "--user",
+    "users",
+    multiple=True,
+    metavar="NAME:PASSWORDFILE",
+    help="A user to accept; all if omitted.",
+)
 @click.option("--flows", metavar="MODULE", help="Python module whose FLOWS maps (project, flow) to functions.")
 def simulate_smartbus(
     host: str, port: int, backup_port: int | None, unit: int, users: tuple[str, ...], flows: str | None
 ) -> None:
-    """Run a SmartBus server, with a backup server if wanted."""
+    """Run a SmartBus server, and a backup server if --backup-port is given."""
     known = dict(map(parse_user, users)) or None
     functions = load_flows(flows) if flows else {}
     master = BusServer(unit=unit, users=known, flows=functions)
@@ -235,7 +245,7 @@ def simulate_smartbus(
 
 
 def parse_value(text: str) -> Any:
-    """Return the JSON value that ``text`` is, or ``text``."""
+    """Return the value of ``text`` as JSON, or ``text`` itself if it is not JSON."""
     try:
         return json.loads(text)
     except ValueError:
@@ -243,15 +253,15 @@ def parse_value(text: str) -> Any:
 
 
 def parse_hex(text: str) -> bytes:
-    """Return the bytes that hexadecimal digits are; raises ValueError."""
+    """Return the bytes that ``text`` gives in hexadecimal; raises ValueError."""
     try:
         return bytes.fromhex(text)
     except ValueError as error:
-        raise ValueError(f"TEXT is no hexadecimal digits, two for each byte: {text!r}") from error
+        raise ValueError(f"TEXT must be hexadecimal, two digits for each byte, not {text!r}") from error
 
 
 def parse_user(text: str) -> tuple[str, str]:
-    """Return name and password of ``NAME:PASSWORDFILE``."""
+    """Return name and password of ``NAME:PASSWORDFILE``; raises ``click.BadParameter``."""
     name, _, file = text.partition(":")
     try:
         return name, Path(file).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
@@ -260,7 +270,7 @@ def parse_user(text: str) -> tuple[str, str]:
 
 
 def load_flows(module: str) -> dict[tuple[str, str], Flow]:
-    """Return the flows of a Python module in the working directory or on the path."""
+    """Return the flows of a Python module in the working directory or on the path; raises ``click.BadParameter``."""
     sys.path.insert(0, "")
     try:
         table = importlib.import_module(module).FLOWS

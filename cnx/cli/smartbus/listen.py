@@ -1,4 +1,4 @@
-"""What ``cnx smartbus listen`` does until it is stopped."""
+"""``cnx smartbus listen``: print packets and presence until stopped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ __all__ = ["listen_until"]
 
 
 def listen_until(stop: Flag, client: SmartBusClient, output: Output, count: int | None) -> None:
-    """Show what comes until ``stop`` is set, ``count`` packets have come, or it cannot go on, which is raised."""
+    """Print packets and presence until ``stop`` is set or ``count`` packets were printed.
+
+    Raises:
+        OSError: the output cannot be written, or the client cannot connect again.
+    """
     listening = _Listening(stop, client, output, count)
     for signal, handler in (
         (client.Signals.MESSAGE_RECEIVED, listening.on_message),
@@ -37,10 +41,10 @@ def listen_until(stop: Flag, client: SmartBusClient, output: Output, count: int 
 
 
 class _Listening:
-    """Shows what is told, as long as it is to be shown.
+    """The handlers that print.
 
     Attributes:
-        failure: why nothing more can be shown, which also stops it.
+        failure: why the output cannot be written.
     """
 
     def __init__(self, stop: Flag, client: SmartBusClient, output: Output, count: int | None) -> None:
@@ -51,7 +55,7 @@ class _Listening:
         self._left = count
 
     def on_message(self, message: Packet) -> None:
-        """Show a packet."""
+        """Print a packet, and stop after the last one."""
         self._show(self._output.packet, self._client, message)
         if self._left is not None:
             self._left -= 1
@@ -59,15 +63,15 @@ class _Listening:
                 self._stop.set()
 
     def on_peer_connected(self, peer: Peer) -> None:
-        """Show who came."""
+        """Print that a client came."""
         self._show(self._output.presence, "connected", peer)
 
     def on_peer_disconnected(self, peer: Peer) -> None:
-        """Show who left."""
+        """Print that a client left."""
         self._show(self._output.presence, "gone", peer)
 
     def on_state(self, old: State, new: State, reason: BaseException | None) -> None:
-        """Say that there is no link, which is not what was asked to be shown; stop where there will be none."""
+        """Report on stderr that the link was lost; stop if it will not be made again."""
         if new is State.DISCONNECTED:
             self._stop.set()
         elif new is State.RECOVERING:
@@ -78,6 +82,6 @@ class _Listening:
             return
         try:
             show(*values)
-        except OSError as error:  # nobody reads the pipe, or the disk is full
+        except OSError as error:  # the pipe is closed, or the disk is full
             self.failure = error
             self._stop.set()

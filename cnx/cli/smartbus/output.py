@@ -1,4 +1,4 @@
-"""How ``cnx smartbus`` shows what it got: lines for people, or one JSON object a line."""
+"""The output of ``cnx smartbus``: text for people, or one JSON object per line."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ __all__ = ["Output"]
 
 
 class Output:
-    """Prints.
+    """Prints results.
 
     Args:
-        as_json: one JSON object a line instead of text.
+        as_json: print one JSON object per line instead of text.
     """
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
 
     def say(self, text: str, /, **values: Any) -> None:
-        """Print a line: ``text``, or the values."""
+        """Print ``text``, or the values as JSON."""
         click.echo(json.dumps(values, ensure_ascii=False) if self._as_json else text)
 
     def packet(self, client: SmartBusClient, packet: Packet) -> None:
-        """Print a packet that was received."""
+        """Print a received packet."""
         text = client.text(packet)
         self.say(
             f"{stamp()} {packet.source} -> {packet.destination} {packet.cmd_type}/{packet.cmd} {text!r}",
@@ -37,7 +37,7 @@ class Output:
         )  # fmt: skip
 
     def presence(self, event: str, peer: Peer) -> None:
-        """Print that a client came or went."""
+        """Print that a client came or left."""
         info = f" {peer.info!r}" if peer.info else ""
         self.say(f"{stamp()} {peer.address} {event}{info}", event=event, **described(peer))
 
@@ -47,10 +47,10 @@ class Output:
 
 
 def parts(address: Address) -> dict[str, int]:
-    """Return an address as JSON has it."""
+    """Return an address for JSON."""
     return address._asdict()
 
 
 def described(peer: Peer) -> dict[str, Any]:
-    """Return a peer as JSON has it."""
+    """Return a peer for JSON."""
     return {**parts(peer.address), "access_point": peer.access_point, "info": peer.info}

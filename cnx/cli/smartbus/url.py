@@ -15,11 +15,13 @@ from cnx.clients.smartbus import SmartBusClient
 __all__ = ["client_at"]
 
 PASSWORD = "SMARTBUS_PASSWORD"
+"""The environment variable with the password."""
 TYPE = 9
+"""The client type of a URL without one; the first number for applications."""
 
 
 def client_at(url: str, password_file: TextIO | None) -> SmartBusClient:
-    """Return a client that is not connected, or fail with the usage of the command."""
+    """Return a client that is not connected; raises ``click.UsageError``."""
     try:
         parts = urlsplit(url)
         settings = checked_parts(parts) | checked_query(parts.query)
@@ -29,16 +31,16 @@ def client_at(url: str, password_file: TextIO | None) -> SmartBusClient:
 
 
 def checked_parts(parts: SplitResult) -> dict[str, Any]:
-    """Return what stands before the query; raises ValueError."""
+    """Return host, port and user as arguments of the client; raises ValueError."""
     if parts.scheme != "smartbus":
-        raise ValueError(f"the scheme is smartbus, not {parts.scheme!r}")
+        raise ValueError(f"the scheme must be smartbus, not {parts.scheme!r}")
     if parts.password is not None:
-        # The message must not repeat it; nor may the URL that the caller shows.
+        # Not a ValueError, as the message for that shows the URL, and with it the password.
         raise click.UsageError(f"a password in a URL can be seen by everybody; use --password-file or {PASSWORD}")
     if not parts.hostname or not parts.port:
         raise ValueError("the host or the port is missing: smartbus://user@host:8089/?unit=20")
     if parts.path not in ("", "/") or parts.fragment:
-        raise ValueError("a path or fragment means nothing here")
+        raise ValueError("the URL must not have a path or a fragment")
     return {"host": parts.hostname, "port": parts.port, "user": unquote(parts.username or "")}
 
 
@@ -55,18 +57,18 @@ def checked_query(query: str) -> dict[str, Any]:
     settings: dict[str, Any] = {"client_id": 0, "client_type": TYPE}
     for name, value in parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)):
         if name not in known:
-            raise ValueError(f"unknown option {name}; there are {', '.join(known)}")
+            raise ValueError(f"unknown option {name}; the options are {', '.join(known)}")
         argument, convert = known[name]
         settings[argument] = convert(value)
     if "unit_id" not in settings:
-        raise ValueError("our unit id is missing: ?unit=20, from 16 to 47")
+        raise ValueError("the unit id of this client is missing: ?unit=20, from 16 to 47")
     return settings
 
 
 def number(text: str) -> int:
-    """Return the number that ``text`` is; raises ValueError."""
+    """Return ``text`` as a number; raises ValueError."""
     if not text.isascii() or not text.isdecimal():
-        raise ValueError(f"unit, client and type are numbers, not {text!r}")
+        raise ValueError(f"unit, client and type must be numbers, not {text!r}")
     return int(text)
 
 
@@ -79,7 +81,7 @@ def address(text: str) -> tuple[str, int]:
 
 
 def find_password(user: str, file: TextIO | None) -> str:
-    """Return the password from a file, the environment or the terminal; none without a user."""
+    """Return the password from a file, the environment or the terminal; empty without a user."""
     if file is not None:
         return file.read().removesuffix("\n").removesuffix("\r")
     if PASSWORD in os.environ or not user or not sys.stdin.isatty():

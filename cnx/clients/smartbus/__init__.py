@@ -1,15 +1,29 @@
-"""SmartBus, the data bus of Hesong IPSC: a client in Python alone, and a bus server."""
+"""SmartBus, the data bus of Hesong IPSC: a client in pure Python, and a simulated server."""
 
 from __future__ import annotations
 
-from cnx.clients.smartbus.client.calls import FlowCall
-from cnx.clients.smartbus.client.client import SmartBusClient
-from cnx.clients.smartbus.client.events import AlreadyConnected, BusSignals, FlowFailed, RegistrationRefused
-from cnx.clients.smartbus.client.link import Pulse
-from cnx.clients.smartbus.client.peers import Peer
-from cnx.clients.smartbus.protocol.codes import ClientType, CmdType, Code, Presence, SystemCmd, meaning
-from cnx.clients.smartbus.protocol.packets import BROADCAST, Address, Packet
-from cnx.clients.smartbus.simulator.server import Bus, BusServer, Flow
+from cnx.clients.smartbus.client import (
+    AlreadyConnected,
+    BusSignals,
+    FlowCall,
+    FlowFailed,
+    Peer,
+    Pulse,
+    RegistrationRefused,
+    SmartBusClient,
+)
+from cnx.clients.smartbus.protocol import (
+    BROADCAST,
+    Address,
+    ClientType,
+    CmdType,
+    Code,
+    Packet,
+    Presence,
+    SystemCmd,
+    meaning,
+)
+from cnx.clients.smartbus.simulator import Bus, BusServer, Flow
 
 __all__ = [
     "BROADCAST",

@@ -121,7 +121,7 @@ def test_overdue_acknowledgement_does_not_end_a_call(pool: ThreadPoolExecutor) -
         call.ack_due = 0.0
         client.invoke_flow(0, 0, "proj", "other", timeout=0.05)  # makes the deadlines looked at again
         assert recorder.until(BusSignals.FLOW_ACKNOWLEDGED)["ack"] == Code.TIMEOUT
-        with pytest.raises(TimedOut, match="did not say"):
+        with pytest.raises(TimedOut, match="did not report"):
             call.acknowledged()
         peer.send(FlowReturn("", requested(peer).invoke_id, '["late"]').packet(SERVER, US))
         assert call.result(PATIENCE) == ["late"]
@@ -162,14 +162,14 @@ def test_answers_of_unknown_calls_are_borne(pool: ThreadPoolExecutor) -> None:
 
 
 def test_loss_fails_what_is_under_way(pool: ThreadPoolExecutor) -> None:
-    """Calls under way fail at once with the link, before its end is told."""
+    """Calls in progress fail at once with the link, before its end is told."""
     with played(pool) as (client, peer):
         recorder = Recorder(client)
         call = client.invoke_flow(0, 0, "proj", "lost")
         waiting = pool.submit(call.result)
         requested(peer)
         peer.close()
-        with pytest.raises(ConnectionLost, match="under way"):
+        with pytest.raises(ConnectionLost, match="in progress"):
             waiting.result(PATIENCE)
         assert recorder.next(BusSignals.FLOW_FAILED)["call"] is call
         recorder.next(client.Signals.RAISE_ALARM)
@@ -189,7 +189,7 @@ def test_many_calls_at_once(server: BusServer) -> None:
 
 
 def test_too_many_calls(pool: ThreadPoolExecutor) -> None:
-    """3000 calls may be under way; one more is refused and not sent."""
+    """3000 calls may be in progress; one more is refused and not sent."""
     with played(pool) as (client, peer):
         drained = pool.submit(lambda: [requested(peer) for _ in range(OUTSTANDING_LIMIT)])
         for _ in range(OUTSTANDING_LIMIT):
@@ -226,6 +226,6 @@ def test_notice(pool: ThreadPoolExecutor) -> None:
 def test_calls_show_their_state() -> None:
     """The representation of a call says what it is."""
     call = FlowCall(7, "proj", "flow", 1.0, True)
-    assert repr(call) == "<FlowCall 7 proj/flow under way>"
+    assert repr(call) == "<FlowCall 7 proj/flow in progress>"
     call.finish([1])
     assert repr(call) == "<FlowCall 7 proj/flow done>"

@@ -121,16 +121,16 @@ def test_listen(office: RecordingServer) -> None:
 @pytest.mark.parametrize(
     ("url", "what"),
     [
-        ("tcp://host:1/?unit=20", "scheme is smartbus"),
+        ("tcp://host:1/?unit=20", "scheme must be smartbus"),
         ("smartbus://host/?unit=20", "host or the port is missing"),
         ("smartbus://host:99999/?unit=20", "Port out of range"),
-        ("smartbus://host:1/", "unit id is missing"),
+        ("smartbus://host:1/", "unit id of this client is missing"),
         ("smartbus://host:1/?unit=12", "16 to 47"),
-        ("smartbus://host:1/?unit=x", "unit, client and type are numbers, not 'x'"),
+        ("smartbus://host:1/?unit=x", "unit, client and type must be numbers, not 'x'"),
         ("smartbus://host:1/?unit=20&type=1", "2 to 255"),
         ("smartbus://host:1/?unit=20&colour=red", "unknown option colour"),
         ("smartbus://host:1/?unit=20&backup=host", "not HOST:PORT"),
-        ("smartbus://host:1/path?unit=20", "path or fragment"),
+        ("smartbus://host:1/path?unit=20", "path or a fragment"),
         ("smartbus://ann:topsecret@host:1/?unit=20", "--password-file"),
     ],
 )
@@ -154,7 +154,7 @@ def test_bad_values(office: RecordingServer) -> None:
     """What cannot be sent is an error of usage."""
     assert run(office, "send", "20", "1", "9", "x").exit_code == 2
     result = run(office, "send", "21", "1", "9", "zz", "--hex")
-    assert (result.exit_code, "TEXT is no hexadecimal digits" in result.stderr) == (2, True)
+    assert (result.exit_code, "TEXT must be hexadecimal" in result.stderr) == (2, True)
     assert run(office, "invoke", "0", "0", "p" * 40, "flow").exit_code == 2
 
 

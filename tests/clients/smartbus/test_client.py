@@ -25,6 +25,7 @@ from cnx.errors import (
     Cancelled,
     ConnectError,
     ConnectionLost,
+    LimitExceeded,
     ProtocolError,
     TimedOut,
 )
@@ -154,7 +155,7 @@ def test_server_of_another_protocol(pool: ThreadPoolExecutor) -> None:
 
 
 def test_packets_before_the_answer_are_not_lost(pool: ThreadPoolExecutor) -> None:
-    """Data that overtakes the answer of the registration is delivered."""
+    """Data that overtakes the answer to the registration is emitted, after CONNECTED."""
     with Listening() as listening:
         client = client_of(listening.port)
         recorder = Recorder(client)
@@ -164,9 +165,38 @@ def test_packets_before_the_answer_are_not_lost(pool: ThreadPoolExecutor) -> Non
             peer.receive()
             peer.send(bytes(early) + bytes(RegisterAck().packet(SERVER, US)) + bytes(late))
             connecting.result(PATIENCE)
-            assert recorder.until(client.Signals.MESSAGE_RECEIVED)["message"] == early
-            assert recorder.until(client.Signals.MESSAGE_RECEIVED)["message"] == late
+            recorder.next(client.Signals.CONNECTED)
+            assert recorder.next(client.Signals.MESSAGE_RECEIVED)["message"] == early
+            assert recorder.next(client.Signals.MESSAGE_RECEIVED)["message"] == late
             client.teardown()
+
+
+def test_too_much_before_the_answer(pool: ThreadPoolExecutor) -> None:
+    """A server that sends without end before it answers the registration does not fill the memory."""
+    with Listening() as listening:
+        client = client_of(listening.port, limit=10_000)
+        connecting = pool.submit(client.connect)
+        with listening.accept() as peer:
+            peer.receive()
+            peer.send(bytes(Packet(1, USER, SERVER, US, bytes(1000))) * 10)
+            with pytest.raises(LimitExceeded, match="before it answered the registration"):
+                connecting.result(PATIENCE)
+
+
+def test_bad_packet_before_the_answer(pool: ThreadPoolExecutor) -> None:
+    """A packet that breaks the protocol ends the link also if it overtakes the answer to the registration."""
+    with Listening() as listening:
+        client = client_of(listening.port)
+        recorder = Recorder(client)
+        connecting = pool.submit(client.try_connect)
+        with listening.accept() as peer:
+            peer.receive()
+            bad = Packet(SystemCmd.GLOBAL_CONNECT, SYSTEM, SERVER, US, b"short")
+            peer.send(bytes(bad) + bytes(RegisterAck().packet(SERVER, US)))
+            assert not connecting.result(PATIENCE)
+        recorder.next(client.Signals.CONNECTED)
+        assert isinstance(recorder.next(client.Signals.RAISE_ALARM)["reason"], ProtocolError)
+        assert isinstance(recorder.next(client.Signals.DISCONNECTED)["reason"], ProtocolError)
 
 
 def test_second_acknowledgement(pool: ThreadPoolExecutor) -> None:

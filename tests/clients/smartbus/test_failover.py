@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from cnx.clients.smartbus import BusSignals, Pulse, RegistrationRefused, SmartBusClient
+from cnx.clients.smartbus import BusSignals, Packet, Pulse, RegistrationRefused, SmartBusClient
 from cnx.clients.smartbus.protocol.codes import CmdType, InternalCmd
 from cnx.clients.smartbus.protocol.messages import RegisterAck
 from cnx.clients.smartbus.protocol.packets import Address
@@ -168,6 +168,24 @@ def test_call_on_a_link_that_just_broke_goes_over_the_other(servers: Servers) ->
     call = client.invoke_flow(0, 0, "proj", "echo", [1])
     release.set()
     assert call.result() == [1]
+    client.teardown()
+
+
+def test_ping_from_a_handler(servers: Servers) -> None:
+    """A handler that waits for an answer which its own thread would read gets an error at once, with a backup too."""
+    client = paired(servers).connect()
+    failed: Future[float] = Future()
+
+    def on_message(message: Packet) -> None:
+        try:
+            client.ping(0, 0, 1)
+        except RuntimeError as error:
+            failed.set_exception(error)
+
+    with subscribe(client, client.Signals.MESSAGE_RECEIVED, on_message):
+        client.send_ping(0, 0, 1)
+        with pytest.raises(RuntimeError, match="must not wait"):
+            failed.result(PATIENCE)
     client.teardown()
 
 

@@ -28,19 +28,19 @@ SYSTEM, INTERNAL, USER = CmdType.SYSTEM, CmdType.INTERNAL, CmdType.USER
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"unit_id": 15}, "unit id is 16 to 47"),
-        ({"unit_id": 48}, "unit id is 16 to 47"),
-        ({"client_id": 256}, "client id is 0 to 255"),
-        ({"client_id": -1}, "client id is 0 to 255"),
-        ({"client_type": 1}, "type is 2 to 255"),
-        ({"client_type": 0}, "type is 2 to 255"),
+        ({"unit_id": 15}, "unit id must be 16 to 47"),
+        ({"unit_id": 48}, "unit id must be 16 to 47"),
+        ({"client_id": 256}, "client id must be 0 to 255"),
+        ({"client_id": -1}, "client id must be 0 to 255"),
+        ({"client_type": 1}, "type must be 2 to 255"),
+        ({"client_type": 0}, "type must be 2 to 255"),
         ({"user": "u" * 64}, "user has 64 bytes"),
         ({"password": "topsecret" * 15}, "password has 135 bytes"),
         ({"info": "i" * 256}, "info has 256 bytes"),
         ({"encoding": "klingon"}, "unknown encoding"),
         ({"port": 0}, "port must be"),
         ({"port": 65536}, "port must be"),
-        ({"host": ""}, "host '' is no name"),
+        ({"host": ""}, "host must be a name or an address"),
         ({"backup": ("backup", 0)}, "port must be"),
         ({"limit": 0}, "at least 1 byte"),
     ],
@@ -63,32 +63,32 @@ def test_bad_pulse(values: dict[str, float]) -> None:
 
 
 SEND: list[tuple[Callable[[SmartBusClient], object], type[Exception], str]] = [
-    (lambda c: c.send(256, 3, 20, 1, 9), ValueError, "command is 0 to 255"),
-    (lambda c: c.send(1, 0, 20, 1, 9), ValueError, "command type is 1 to 255"),
-    (lambda c: c.send(1, 256, 20, 1, 9), ValueError, "command type is 1 to 255"),
+    (lambda c: c.send(256, 3, 20, 1, 9), ValueError, "command must be 0 to 255"),
+    (lambda c: c.send(1, 0, 20, 1, 9), ValueError, "command type must be 1 to 255"),
+    (lambda c: c.send(1, 256, 20, 1, 9), ValueError, "command type must be 1 to 255"),
     (lambda c: c.send(1, 3, 19, 1, 9), ValueError, "own unit"),
     (lambda c: c.send(1, 3, 48, 1, 9), ValueError, "0 to 47, or 255"),
-    (lambda c: c.send(1, 3, 20, 300, 9), ValueError, "client id is 0 to 255"),
-    (lambda c: c.send(1, 3, 20, 1, -1), ValueError, "client type is 0 to 255"),
-    (lambda c: c.send(1, 3, 20, 1, 9, 5), TypeError, "data is bytes or text"),  # type: ignore[arg-type]
-    (lambda c: c.send(1, 3, 20, 1, 9, [1]), TypeError, "data is bytes or text"),  # type: ignore[arg-type]
-    (lambda c: c.send("1", 3, 20, 1, 9), TypeError, "command is an int"),  # type: ignore[arg-type]
+    (lambda c: c.send(1, 3, 20, 300, 9), ValueError, "client id must be 0 to 255"),
+    (lambda c: c.send(1, 3, 20, 1, -1), ValueError, "client type must be 0 to 255"),
+    (lambda c: c.send(1, 3, 20, 1, 9, 5), TypeError, "data must be bytes or text"),  # type: ignore[arg-type]
+    (lambda c: c.send(1, 3, 20, 1, 9, [1]), TypeError, "data must be bytes or text"),  # type: ignore[arg-type]
+    (lambda c: c.send("1", 3, 20, 1, 9), TypeError, "command must be an int"),  # type: ignore[arg-type]
     (lambda c: c.ping(19, 1, 9), ValueError, "own unit"),
-    (lambda c: c.ping(20, 1, 9, timeout=0), ValueError, "timeout is above 0"),
-    (lambda c: c.ping(20, 1, 9, timeout=float("nan")), ValueError, "timeout is above 0"),
+    (lambda c: c.ping(20, 1, 9, timeout=0), ValueError, "timeout must be above 0"),
+    (lambda c: c.ping(20, 1, 9, timeout=float("nan")), ValueError, "timeout must be above 0"),
     (lambda c: c.ping(20, 1, 9, timeout="1"), TypeError, "number of seconds"),  # type: ignore[arg-type]
-    (lambda c: c.invoke_flow(16, 0, "p", "f"), ValueError, "unit id is 0 to 15"),
-    (lambda c: c.invoke_flow(0, 256, "p", "f"), ValueError, "process index is 0 to 255"),
+    (lambda c: c.invoke_flow(16, 0, "p", "f"), ValueError, "unit id must be 0 to 15"),
+    (lambda c: c.invoke_flow(0, 256, "p", "f"), ValueError, "process index must be 0 to 255"),
     (lambda c: c.invoke_flow(0, 0, "p" * 32, "f"), ValueError, "project has 32 bytes"),
     (lambda c: c.invoke_flow(0, 0, "p", "f" * 32), ValueError, "flow has 32 bytes"),
     (lambda c: c.invoke_flow(0, 0, "p", "f", "text"), TypeError, "list or tuple"),
     (lambda c: c.invoke_flow(0, 0, "p", "f", [object()]), TypeError, "not JSON serializable"),
     (lambda c: c.invoke_flow(0, 0, "p", "f", ["x" * 8000]), ValueError, "parameters has 8004 bytes"),
-    (lambda c: c.invoke_flow(0, 0, "p", "f", timeout=-1), ValueError, "timeout is above 0"),
+    (lambda c: c.invoke_flow(0, 0, "p", "f", timeout=-1), ValueError, "timeout must be above 0"),
     (lambda c: c.notify(0, 0, "p", "", "text"), ValueError, "title has 0 bytes"),
     (lambda c: c.notify(0, 0, "p", "t", ""), ValueError, "text has 0 bytes"),
     (lambda c: c.notify(0, 0, "p", "t", "x" * 16000), ValueError, "text has 16000 bytes"),
-    (lambda c: c.notify(16, 0, "p", "t", "x"), ValueError, "unit id is 0 to 15"),
+    (lambda c: c.notify(16, 0, "p", "t", "x"), ValueError, "unit id must be 0 to 15"),
     (lambda c: c.notify(0, 0, "p", "t", "x", expires=3e6), ValueError, "2,000,000"),
 ]
 

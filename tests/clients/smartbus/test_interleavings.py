@@ -21,10 +21,11 @@ from typing import Any
 import pytest
 
 import cnx
-from cnx import Backoff, CnxError, Connection, ConnectionManager, Deadline, subscribe
+from cnx import Backoff, CnxError, ConnectionManager, Deadline, subscribe
 from cnx.clients.smartbus import SmartBusClient
 from cnx.clients.smartbus.simulator import BusServer
 from cnx.testing import NewThreads, eventually
+from tests.helpers.inside import is_preparing
 from tests.helpers.smartbus_peer import PATIENCE, endpoint
 from tests.helpers.smartbus_scene import client_of
 
@@ -35,7 +36,7 @@ FILES = {
 } | {
     str(HOME / f"{name}.py")
     for name in (
-        *("connections/connection", "connections/transport", "link/life", "link/link", "link/listener"),
+        *("connections/cancellable", "connections/transport", "link/inbox", "link/link", "link/listener"),
         *("manager/manager", "manager/recovery", "manager/worker"),
     )
 }
@@ -60,9 +61,13 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a wait for an end that never comes last longer than a test waits."""
-    for module in ("connections.transport", "manager.recovery", "clients.smartbus.client.pair"):
+    for module in (
+        "connections.cancellable",
+        "connections.transport",
+        "manager.recovery",
+        "clients.smartbus.client.pair",
+    ):
         monkeypatch.setattr(f"cnx.{module}.STOP_TIMEOUT", 6 * PATIENCE)
-    monkeypatch.setattr(Connection._stop, "__defaults__", (6 * PATIENCE,))
 
 
 class Intruder:
@@ -131,7 +136,8 @@ class Scene:
         client = self.client
         assert not client.connected
         assert client._uplinks.up == ()
-        assert all(link._fresh is None and (link._link is None or link._link._settled) for link in client._links)
+        assert not any(is_preparing(link) for link in client._links)
+        assert all(link._cnx.link is None or link._cnx.link._settled for link in client._links)
         kinds = ("cnx listener smartbus 20", "cnx release", "cnx manager")
         assert eventually(lambda: not any(map(self.new_threads, kinds)))
         assert self.told == ["up", "down"] * (len(self.told) // 2)

@@ -146,18 +146,18 @@ def test_random_bytes_raise_nothing_else(data: bytes) -> None:
 @pytest.mark.parametrize("value", [-1, 256, 1000])
 def test_addresses_out_of_range(value: int) -> None:
     """Each part of an address is one byte."""
-    with pytest.raises(ValueError, match="unit id is 0 to 255"):
+    with pytest.raises(ValueError, match="unit id must be 0 to 255"):
         checked_address(value, 0, 0)
-    with pytest.raises(ValueError, match="client id is 0 to 255"):
+    with pytest.raises(ValueError, match="client id must be 0 to 255"):
         checked_address(0, value, 0)
-    with pytest.raises(ValueError, match="client type is 0 to 255"):
+    with pytest.raises(ValueError, match="client type must be 0 to 255"):
         checked_address(0, 0, value)
 
 
 @pytest.mark.parametrize("value", ["1", 1.0, None, True])
 def test_addresses_of_the_wrong_type(value: object) -> None:
-    """A part of an address is an int and nothing like it."""
-    with pytest.raises(TypeError, match="is an int"):
+    """A part of an address must be an int, not something like it."""
+    with pytest.raises(TypeError, match="must be an int"):
         checked_byte("unit id", value)  # type: ignore[arg-type]
 
 

@@ -117,7 +117,7 @@ def test_text_with_nul_is_refused(value: str) -> None:
 
 def test_text_of_the_wrong_type_is_refused() -> None:
     """Bytes are not text."""
-    with pytest.raises(TypeError, match="user is text"):
+    with pytest.raises(TypeError, match="user must be text"):
         Register(user=b"bytes").payload()  # type: ignore[arg-type]
 
 

@@ -107,5 +107,5 @@ def test_backup_needs_a_unit_of_its_own() -> None:
     master = BusServer(unit=3)
     with pytest.raises(ValueError, match="unit 3 serves this bus already"):
         BusServer(unit=3, bus=master.bus)
-    with pytest.raises(ValueError, match="server's unit id is 0 to 15"):
+    with pytest.raises(ValueError, match="server's unit id must be 0 to 15"):
         BusServer(unit=16)

@@ -1,4 +1,4 @@
-"""Calls of flows that are under way, and their deadlines."""
+"""Flow calls in progress, and their timeouts."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ from cnx.clients.smartbus.protocol.flows import STARTED, FlowAck, FlowReturn, lo
 from cnx.deadline import checked_timeout
 from cnx.errors import InvalidJson, LimitExceeded, TimedOut
 
-__all__ = ["CallTable", "FlowCall"]
+__all__ = ["CallTable", "FlowCall", "positive"]
 
 log = logging.getLogger(__name__)
+
 OUTSTANDING_LIMIT = 3000
-# The server's word that a flow started is waited for as long as its result, but within these seconds.
+"""How many calls may be in progress, as in the vendor's library."""
 ACK_SHORTEST, ACK_LONGEST = 1.0, 5.0
+"""Seconds between which the wait for an acknowledgement is kept, as in the vendor's library."""
 LINGER = 1.0
+"""Seconds without a call after which the thread for timeouts ends."""
 
 
 class FlowCall:
-    """One call of a flow. Thread-safe.
+    """A call of a flow. Thread-safe.
 
     Attributes:
-        invoke_id: what the server's answers name.
-        project, flow: what was called.
-        need_return: whether a result will come.
+        invoke_id: the number by which the answers of the server are matched.
+        project, flow: the ids of what was called.
+        need_return: whether the flow returns values.
     """
 
     def __init__(self, invoke_id: int, project: str, flow: str, timeout: float, need_return: bool) -> None:
@@ -48,22 +51,23 @@ class FlowCall:
         self._error: Exception | None = None
 
     def __repr__(self) -> str:
-        return f"<FlowCall {self.invoke_id} {self.project}/{self.flow} {'done' if self.done else 'under way'}>"
+        state = "done" if self.done else "in progress"
+        return f"<FlowCall {self.invoke_id} {self.project}/{self.flow} {state}>"
 
     @property
     def done(self) -> bool:
-        """Whether nothing more will come of it."""
+        """Whether the call has ended, with values or with an error."""
         return self._error is not None or self._values is not None
 
     def acknowledged(self, timeout: float | None = None) -> bool:
         """Wait until the server has started the flow, and return ``True``.
 
         Args:
-            timeout: seconds to wait here; by default as long as the call gives the server.
+            timeout: seconds to wait; by default until the acknowledgement of the call is overdue.
 
         Raises:
-            FlowFailed: it was not started; ``code`` and the message say why.
-            TimedOut: the server did not say.
+            FlowFailed: the flow did not start; ``code`` and the message say why.
+            TimedOut: the server did not answer in time.
             ConnectionLost, Cancelled: the call was lost with the link.
         """
         with self._changed:
@@ -71,20 +75,20 @@ class FlowCall:
                 raise TimedOut(f"{self!r}: not acknowledged within {timeout} s")
             if self._ack == STARTED:
                 return True
-            raise self._error or TimedOut(f"{self!r}: the server did not say whether it started")
+            raise self._error or TimedOut(f"{self!r}: the server did not report whether it started")
 
     def result(self, timeout: float | None = None) -> list[Any]:
-        """Wait for what the flow returns.
+        """Wait for the values that the flow returns.
 
         Args:
-            timeout: seconds to wait here; by default until the call's own timeout.
+            timeout: seconds to wait; by default until the call's own timeout.
 
         Raises:
-            FlowFailed: it was not started.
-            TimedOut: nothing was returned in time; when it was the call's own timeout, nothing will be.
-            InvalidJson: what was returned is no JSON array.
+            FlowFailed: the flow did not start.
+            TimedOut: nothing was returned in time; after the call's own timeout, later values are ignored.
+            InvalidJson: the flow returned something other than a JSON array.
             ConnectionLost, Cancelled: the call was lost with the link.
-            ValueError: it was called without return.
+            ValueError: the flow was called without return.
         """
         if not self.need_return:
             raise ValueError(f"{self!r} was called with need_return=False; there is no result")
@@ -97,7 +101,7 @@ class FlowCall:
             return self._values
 
     def set_ack(self, ack: int, error: Exception | None = None) -> bool:
-        """Note the acknowledgement, and the error that it means; return whether it is the first."""
+        """Set the acknowledgement, and the error that it means; return whether it is the first one."""
         with self._changed:
             if self._ack is not None or self.done:
                 return False
@@ -108,7 +112,7 @@ class FlowCall:
         return True
 
     def finish(self, values: list[Any] | None = None, error: Exception | None = None) -> bool:
-        """End the call with values or an error; return whether it was under way."""
+        """End the call with values or an error; return whether it was in progress."""
         with self._changed:
             if self.done:
                 return False
@@ -120,34 +124,34 @@ class FlowCall:
 
     @property
     def next_due(self) -> float:
-        """The next moment at which something is overdue."""
+        """The ``monotonic()`` time at which the acknowledgement or the values are overdue."""
         return min(self.ack_due, self.due) if self._ack is None else self.due
 
     def refusal(self, ack: FlowAck) -> FlowFailed | None:
-        """Return the error that an acknowledgement means, if it does."""
+        """Return the error that an acknowledgement means, or ``None`` if the flow has started."""
         if ack.ack == STARTED:
             return None
         what = f"flow {self.project}/{self.flow} did not start: {meaning(ack.ack)} ({ack.ack})"
         return FlowFailed(f"{what}: {ack.message}" if ack.message else what, ack.ack)
 
     def overrun(self) -> TimedOut:
-        """Return the error for a call whose time is up."""
+        """Return the error for a call that took too long."""
         return TimedOut(f"flow {self.project}/{self.flow} (call {self.invoke_id}) took longer than {self._timeout:g} s")
 
 
 class CallTable:
-    """The calls of one client. Thread-safe.
+    """The calls of one client that are in progress. Thread-safe.
 
-    While there are calls, a thread waits for the next deadline, whatever happens to the links.
+    While there are calls, a thread waits for the next timeout, independently of the links.
 
     Args:
-        name: of the client, for the thread.
-        tell: gets an event and its arguments.
+        name: of the client, for the name of the thread.
+        emit: emits a signal with its arguments.
     """
 
-    def __init__(self, name: str, tell: Callable[..., None]) -> None:
+    def __init__(self, name: str, emit: Callable[..., None]) -> None:
         self._name = name
-        self._tell = tell
+        self._emit = emit
         self._ids = itertools.count(1)
         self._changed = threading.Condition()
         self._calls: dict[int, FlowCall] = {}
@@ -156,18 +160,18 @@ class CallTable:
         self._thread: threading.Thread | None = None
 
     def next_id(self) -> int:
-        """Return a fresh invoke id: a positive 32-bit number."""
+        """Return a new invoke id, 1 to 2147483647."""
         return positive(next(self._ids))
 
     def add(self, call: FlowCall) -> None:
-        """Watch a call, before it is sent.
+        """Add a call, before it is sent.
 
         Raises:
-            LimitExceeded: 3000 calls are under way.
+            LimitExceeded: 3000 calls are in progress.
         """
         with self._changed:
             if len(self._calls) >= OUTSTANDING_LIMIT:
-                raise LimitExceeded(f"{self._name} has {OUTSTANDING_LIMIT} flow calls under way; wait for some to end")
+                raise LimitExceeded(f"{self._name} has {OUTSTANDING_LIMIT} flow calls in progress; wait until some end")
             self._calls[call.invoke_id] = call
             if self._thread is None:
                 self._closing = False
@@ -177,27 +181,27 @@ class CallTable:
                 self._changed.notify_all()
 
     def drop(self, call: FlowCall) -> None:
-        """Forget a call."""
+        """Remove a call."""
         with self._changed:
             self._calls.pop(call.invoke_id, None)
 
     def on_ack(self, ack: FlowAck) -> None:
-        """Take the server's word whether a flow started."""
+        """Take an acknowledgement: the flow has started, or failed to."""
         call = self._calls.get(ack.invoke_id)
         if call is None or not call.set_ack(ack.ack, error := call.refusal(ack)):
-            log.info("%s: an acknowledgement of call %d, which is not waited for", self._name, ack.invoke_id)
+            log.info("%s: ignoring an acknowledgement of call %d, which is not in progress", self._name, ack.invoke_id)
             return
         if call.done:
             self.drop(call)
-        self._tell(BusSignals.FLOW_ACKNOWLEDGED, call=call, ack=ack.ack, message=ack.message)
+        self._emit(BusSignals.FLOW_ACKNOWLEDGED, call=call, ack=ack.ack, message=ack.message)
         if error is not None:
-            self._tell(BusSignals.FLOW_FAILED, call=call, error=error)
+            self._emit(BusSignals.FLOW_FAILED, call=call, error=error)
 
     def on_return(self, answer: FlowReturn) -> None:
-        """Take what a flow returned."""
+        """Take the values that a flow returned."""
         call = self._calls.get(answer.invoke_id)
         if call is None:
-            log.info("%s: a return of call %d, which is not waited for", self._name, answer.invoke_id)
+            log.info("%s: ignoring a return of call %d, which is not in progress", self._name, answer.invoke_id)
             return
         try:
             values = load_values(answer.text)
@@ -206,7 +210,7 @@ class CallTable:
             return
         self.drop(call)
         if call.finish(values):
-            self._tell(BusSignals.FLOW_RESPONDED, call=call, values=values)
+            self._emit(BusSignals.FLOW_RESPONDED, call=call, values=values)
 
     def fail_all(self, error: Exception) -> None:
         """End all calls with ``error``."""
@@ -214,7 +218,7 @@ class CallTable:
             self._fail(call, error)
 
     def close(self, timeout: float) -> None:
-        """End the thread, if no call is under way."""
+        """End the thread if no call is in progress; wait for that at most ``timeout`` seconds."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -225,7 +229,7 @@ class CallTable:
     def _fail(self, call: FlowCall, error: Exception) -> None:
         self.drop(call)
         if call.finish(error=error):
-            self._tell(BusSignals.FLOW_FAILED, call=call, error=error)
+            self._emit(BusSignals.FLOW_FAILED, call=call, error=error)
 
     def _run(self) -> None:
         while (overdue := self._wait_for_overdue()) is not None:
@@ -233,7 +237,7 @@ class CallTable:
                 self._expire(call)
 
     def _wait_for_overdue(self) -> list[FlowCall] | None:
-        """Return the calls with a deadline that has passed, or ``None`` when the thread has to end."""
+        """Return the calls that are overdue, or ``None`` when the thread has to end."""
         with self._changed:
             if not self._calls and not self._closing:
                 self._next_due = float("inf")
@@ -248,14 +252,15 @@ class CallTable:
             return [call for call in self._calls.values() if call.next_due <= now]
 
     def _expire(self, call: FlowCall) -> None:
+        """Report what is overdue of a call: its acknowledgement, its values, or both."""
         if call.set_ack(Code.TIMEOUT):
-            self._tell(BusSignals.FLOW_ACKNOWLEDGED, call=call, ack=int(Code.TIMEOUT), message="")
+            self._emit(BusSignals.FLOW_ACKNOWLEDGED, call=call, ack=int(Code.TIMEOUT), message="")
         if call.due <= monotonic():
             self.drop(call)
             if call.finish(error=call.overrun()):
-                self._tell(BusSignals.FLOW_TIMED_OUT, call=call)
+                self._emit(BusSignals.FLOW_TIMED_OUT, call=call)
 
 
 def positive(number: int) -> int:
-    """Return a number from 1 as one that fits 31 bits, beginning anew at 1."""
+    """Return a number from 1 on as a positive 32-bit number, which starts again at 1 after 2147483647."""
     return (number - 1) % 0x7FFFFFFF + 1

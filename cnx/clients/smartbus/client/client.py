@@ -1,4 +1,4 @@
-"""A client of a SmartBus, over one server or a master with its backup."""
+"""A SmartBus client that is registered at one server, or at a master and its backup."""
 
 from __future__ import annotations
 
@@ -6,64 +6,94 @@ import codecs
 import functools
 import itertools
 import logging
+from collections.abc import Iterable
 from time import monotonic
 from typing import Any
 
-from cnx.clients.smartbus.client.calls import CallTable
+from typing_extensions import Unpack
+
+from cnx.clients.smartbus.client.calls import CallTable, FlowCall, positive
 from cnx.clients.smartbus.client.events import BusSignals, code_of
-from cnx.clients.smartbus.client.incoming import Incoming
-from cnx.clients.smartbus.client.link import BusLink, Identity, Pulse
+from cnx.clients.smartbus.client.link import BusLink, Identity, LinkSettings, Pulse
 from cnx.clients.smartbus.client.pair import Pair
 from cnx.clients.smartbus.client.peers import Peer, PeerTable, Ping, PingTable
-from cnx.clients.smartbus.client.requests import Requests
 from cnx.clients.smartbus.client.uplinks import Uplinks
-from cnx.clients.smartbus.protocol.codes import ClientType, meaning
+from cnx.clients.smartbus.protocol.codes import ClientType, CmdType, Presence, SystemCmd, meaning
+from cnx.clients.smartbus.protocol.flows import (
+    WITH_RETURN,
+    WITHOUT_RETURN,
+    FlowAck,
+    FlowReturn,
+    InvokeFlow,
+    Notify,
+    dump_values,
+)
 from cnx.clients.smartbus.protocol.layout import decode_text
-from cnx.clients.smartbus.protocol.messages import Register
+from cnx.clients.smartbus.protocol.messages import GlobalConnect, GlobalConnectExisting, Register
 from cnx.clients.smartbus.protocol.packets import (
+    BROADCAST,
     CLIENT_UNITS,
+    DESTINATION_UNITS,
     PACKET_LIMIT,
+    PAYLOAD_LIMIT,
+    SERVER_UNITS,
     UNKNOWN_UNIT,
     Address,
     Packet,
+    checked_address,
     checked_byte,
 )
-from cnx.connections.connection import Connection, Traffic
+from cnx.connections.cancellable import CancellableConnection
+from cnx.connections.connection import Traffic
 from cnx.deadline import Deadline
-from cnx.errors import Cancelled, ConnectionLost, NotConnected, because
+from cnx.errors import Cancelled, ConnectionLost, LimitExceeded, NotConnected, TimedOut, as_failure, because
 from cnx.link.listener import Listener
-from cnx.signals import Emitter, emit
+from cnx.signals.emitter import Emitter
+from cnx.signals.subscriptions import emit
 
 __all__ = ["SmartBusClient"]
 
 log = logging.getLogger(__name__)
 
+CLIENT_TYPES = range(2, 256)
+CMD_TYPES = range(1, 256)
+LONGEST = 2_000_000
+"""The longest timeout of a ping or a flow, in seconds (three weeks)."""
 
-class SmartBusClient(Requests, Incoming, Connection):
+
+class SmartBusClient(CancellableConnection):
     """A registered client of a SmartBus. Thread-safe.
 
-    It counts as connected when a server has let it in. With a backup server both are registered at; the first that
-    lets us in is used until it is lost, then the other. Data is told as ``MESSAGE_RECEIVED`` with a
-    :class:`~cnx.clients.smartbus.Packet`, everything else as one of :class:`BusSignals`, on the listener thread. ::
+    It is connected while at least one server has accepted its registration. With a backup server the client registers
+    at both. It uses the first server that accepts it until that link is lost, and then the other one. Data is emitted
+    as ``MESSAGE_RECEIVED`` with a :class:`~cnx.clients.smartbus.Packet`, everything else as one of
+    :class:`BusSignals`. ::
 
         with SmartBusClient("bus.example", 8089, unit_id=20, client_id=1, client_type=9) as client:
             print(client.invoke_flow(0, 0, "project", "flow", ["x", 1]).result())
 
+    The sending methods check their arguments before anything is sent. All of them raise:
+
+    * ``ValueError``, ``TypeError``: it cannot be sent; nothing was.
+    * ``NotConnected``: the client is not registered at any server.
+    * ``TimedOut``: the server accepted nothing for 10 s.
+
     Args:
         host, port: the server, or the master; a name, an IPv4 or an IPv6 address.
-        unit_id: 16 to 47, one for each process on the bus.
-        client_id: 0 to 255, below 128 preferably; one for each client of a unit.
-        client_type: 2 to 255, above 8 for applications.
+        unit_id: 16 to 47; one for each process on the bus.
+        client_id: 0 to 255, preferably below 128; one for each client of a unit.
+        client_type: 2 to 255; above 8 for applications.
         backup: host and port of the backup server.
-        user, password, info: at most 63, 127 and 255 bytes. SmartBus sends the password in clear.
+        user, password, info: at most 63, 127 and 255 bytes in UTF-8. SmartBus sends the password in clear text.
         encoding: of text in data packets, sent and received.
         limit: the largest packet to accept, in bytes.
-        pulse: heartbeat, silence limit and delay before reconnecting.
-        name, connect_timeout: see :class:`~cnx.Connection`.
-        **settings: for each link; see :class:`~cnx.SocketConnection`.
+        pulse: heartbeat interval, silence limit and reconnect delay.
+        name, connect_timeout: see :class:`~cnx.CancellableConnection`.
+        **settings: for each link: ``tls``, ``server_hostname``, ``options``, ``listener``, ``record`` and
+            ``record_to`` of :class:`~cnx.SocketConnection`.
 
     Raises:
-        ValueError, TypeError: an argument cannot be; nothing was opened.
+        ValueError, TypeError: an argument is invalid; nothing was opened.
     """
 
     BusSignals = BusSignals
@@ -85,53 +115,69 @@ class SmartBusClient(Requests, Incoming, Connection):
         pulse: Pulse | None = None,
         name: str | None = None,
         connect_timeout: float | None = 10.0,
-        **settings: Any,
+        **settings: Unpack[LinkSettings],
     ) -> None:
-        self.local_address = checked_identity(unit_id, client_id, client_type)
-        self.encoding = checked_encoding(encoding)
-        self._identity = Identity(self.local_address, user, password, info)
-        Register(0, user, password, info).payload()  # refuses texts that are too long
-        settings.setdefault("listener", Listener(f"smartbus {self.local_address}"))
-        self._notices = itertools.count(1)
-        self._pings = PingTable()
-        settings.update(
-            owner=self, pings=self._pings, pulse=pulse or Pulse(), limit=limit, connect_timeout=connect_timeout
+        self.local_address = Address(
+            checked_byte("network client's unit id", unit_id, CLIENT_UNITS),
+            checked_byte("client id", client_id),
+            checked_byte("network client's type", client_type, CLIENT_TYPES),
         )
-        servers = [(host, port)] if backup is None else [(host, port), backup]
-        self._links = tuple(BusLink(*server, index, self._identity, **settings) for index, server in enumerate(servers))
+        try:
+            codecs.lookup(encoding)
+        except (LookupError, TypeError) as error:
+            raise ValueError(f"unknown encoding {encoding!r}") from error
+        self.encoding = encoding
+        Register(0, user, password, info).payload()  # raises ValueError if a text is too long
+        self._identity = Identity(self.local_address, user, password, info)
+        settings.setdefault("listener", Listener(f"smartbus {self.local_address}"))
+        self._links = tuple(
+            BusLink(
+                *server,
+                index=index,
+                identity=self._identity,
+                owner=self,
+                pulse=pulse or Pulse(),
+                packet_limit=limit,
+                connect_timeout=connect_timeout,
+                **settings,
+            )
+            for index, server in enumerate([(host, port)] if backup is None else [(host, port), backup])
+        )
         self._messages = Emitter(self, self.Signals.MESSAGE_RECEIVED, "message")
+        self._notice_numbers = itertools.count(1)
+        self._ping_numbers = itertools.count(1)
+        self._begin()
         super().__init__(name=name, connect_timeout=connect_timeout)
 
-    def _let_go(self) -> None:
-        super()._let_go()
+    def _begin(self) -> None:
+        """Start without links, calls and pings."""
         self.access_point = UNKNOWN_UNIT
         self._uplinks = Uplinks()
-        self._carrier: BusLink | Pair = self._links[0] if len(self._links) == 1 else Pair(self._links, self._uplinks)
-        tell = functools.partial(emit, self)
-        self._calls = CallTable(f"smartbus {self.local_address}", tell)
-        self._peers = PeerTable(tell)
-        self._pings.let_go()
+        self._pair = Pair(self._links, self._uplinks) if len(self._links) > 1 else None
+        self._calls = CallTable(f"smartbus {self.local_address}", functools.partial(emit, self))
+        self._peers = PeerTable(functools.partial(emit, self))
+        self._pings = PingTable()
 
     # -- state -----------------------------------------------------------------------------------------------------
 
     @property
     def address(self) -> str:
-        """The servers, and who we are on the bus."""
+        """The servers, and the address of this client on the bus."""
         return f"{' or '.join(link.address for link in self._links)} as {self.local_address}"
 
     @property
     def unit_id(self) -> int:
-        """Our unit."""
+        """The unit id of this client."""
         return self.local_address.unit
 
     @property
     def client_id(self) -> int:
-        """Our id in the unit."""
+        """The id of this client in its unit."""
         return self.local_address.client
 
     @property
     def client_type(self) -> int:
-        """Our type."""
+        """The type of this client."""
         return self.local_address.type
 
     @property
@@ -141,111 +187,161 @@ class SmartBusClient(Requests, Incoming, Connection):
 
     @property
     def active_server(self) -> str | None:
-        """The address of the server that is used; ``None`` without a link."""
+        """The address of the server in use; ``None`` without a link."""
         up = self._uplinks.up
         return up[0].address if up else None
 
     @property
     def user(self) -> str:
-        """The user name we register with."""
+        """The user name of the registration."""
         return self._identity.user
 
     @property
     def info(self) -> str:
-        """What we say of ourselves to other clients."""
+        """The description that other clients get of this one."""
         return self._identity.info
 
     @property
     def peers(self) -> list[Peer]:
-        """The other clients that are known, by address. Those that were on the bus before us answer one by one."""
+        """The other clients that are known, sorted by address. Those that came first report one by one."""
         return self._peers.all
 
     @property
     def connected(self) -> bool:
-        """Whether a server has let us in."""
+        """Whether a server has accepted the registration."""
         return self._uplinks.usable
 
     @property
     def traffic(self) -> Traffic:
-        """What went over all links so far."""
+        """The bytes and messages of all links so far."""
         return functools.reduce(Traffic.plus, (link.traffic for link in self._links))
 
-    def text(self, packet: Packet) -> str:
-        """Return the data of a packet as text: cp936 from flow servers, else in ``encoding``."""
-        return decode_text(packet.data, "cp936" if packet.source.type == ClientType.IPSC else self.encoding)
+    # -- sending ---------------------------------------------------------------------------------------------------
 
-    # -- how Connection drives it ----------------------------------------------------------------------------------
+    def send(
+        self, cmd: int, cmd_type: int, dst_unit: int, dst_client: int, dst_type: int, data: bytes | str = b""
+    ) -> None:
+        """Send data to a client, or to all clients with a client id of 255.
 
-    def try_connect(self, deadline: Deadline | None = None) -> bool:
-        """Make one attempt to register; return whether it succeeded. A failure is told as ``CONNECT_FAILED``."""
-        connected = super().try_connect(deadline)
-        error = self.last_error
-        if not connected and not isinstance(error, Cancelled):
-            code = code_of(error)
-            emit(self, BusSignals.CONNECT_FAILED, code=code, meaning=meaning(code), reason=error)
-        return connected
+        Args:
+            cmd: 0 to 255; applications choose its meaning.
+            cmd_type: 1 to 255; see :class:`~cnx.clients.smartbus.CmdType`.
+            dst_unit: 0 to 47, except the client's own; 255 is every unit.
+            dst_client: 0 to 255.
+            dst_type: 0 to 255.
+            data: bytes, or text to encode in ``encoding``; less than 256 MiB.
+        """
+        checked_byte("command", cmd)
+        checked_byte("command type", cmd_type, CMD_TYPES)
+        self._post(bytes(self._packet(cmd, cmd_type, (dst_unit, dst_client, dst_type), data)))
 
-    def establish(self, deadline: Deadline) -> None:
-        """Register at the server, or at one of both, once the end of the last link has been told."""
-        self._uplinks.begin(deadline, self.name, lambda: any(link.is_inside() for link in self._links))
-        self._carrier.establish(deadline)
+    def send_ping(self, dst_unit: int, dst_client: int, dst_type: int, data: bytes | str = b"") -> None:
+        """Send a ping without waiting; the answer is emitted as ``MESSAGE_RECEIVED``."""
+        self._post(bytes(self._packet(SystemCmd.PING, CmdType.SYSTEM, (dst_unit, dst_client, dst_type), data)))
 
-    def announce(self) -> None:
-        """Tell that we are registered, unless there is a reason to end already."""
-        self._carrier.announce()
-        self.last_error = self._uplinks.reason
+    def ping(
+        self, dst_unit: int, dst_client: int, dst_type: int, data: bytes | str = b"", *, timeout: float = 10.0
+    ) -> float:
+        """Send a ping, wait for its answer, and return the seconds between them.
 
-    def is_inside(self) -> bool:
-        """Whether the calling thread is attempting to connect or telling a signal, so that others wait for it."""
-        return super().is_inside() or any(link.is_inside() for link in self._links)
+        Args:
+            dst_unit, dst_client, dst_type: the destination; a server has client id 0 and type 1.
+            data: what the answer repeats, and is recognised by; a serial number if empty.
+            timeout: seconds to wait for the answer.
 
-    def release(self, reason: BaseException, timeout: float) -> None:
-        """Close the links and fail what is under way."""
-        end = monotonic() + timeout
-        self._uplinks.close(reason)
-        self._carrier.release(reason, timeout)
-        if timeout:
-            self._calls.close(max(0.0, end - monotonic()))
+        Raises:
+            TimedOut: no answer came in time.
+            ConnectionLost, NotConnected: the link ended meanwhile.
+            RuntimeError: a handler called it on the thread that would receive the answer.
+        """
+        checked_seconds(timeout)
+        packet = self._packet(SystemCmd.PING, CmdType.SYSTEM, (dst_unit, dst_client, dst_type), data)
+        if not packet.data:
+            packet = packet._replace(data=next(self._ping_numbers).to_bytes(8, "little"))
+        ping = self._pings.start(packet.data)
+        try:
+            self._post(bytes(packet))
+            self._wait_for_answer(ping, timeout)
+        finally:
+            if ping.seconds is None:
+                self._pings.drop(ping)
+        if ping.seconds is not None:
+            return ping.seconds
+        if ping.lost:
+            raise ConnectionLost(f"the link was lost before {packet.destination} answered a ping")
+        raise TimedOut(f"{packet.destination} did not answer a ping within {timeout:g} s")
 
-    def wait_ended(self, timeout: float) -> None:
-        """Wait until the ends of both links were told."""
-        end = monotonic() + timeout
-        for link in self._links:
-            link.wait_ended(max(0.0, end - monotonic()))
+    def invoke_flow(
+        self,
+        server: int,
+        process: int,
+        project: str,
+        flow: str,
+        parameters: Iterable[Any] = (),
+        need_return: bool = True,
+        timeout: float = 30.0,
+    ) -> FlowCall:
+        """Call a flow, and return the call, whose methods wait for its results.
 
-    def dispose(self) -> None:
-        """Disconnect for good; the same as :meth:`teardown`."""
-        self.teardown()
+        Args:
+            server: unit id of the flow server, 0 to 15.
+            process: index of its process, 0 to 255.
+            project, flow: their ids, at most 31 bytes each in UTF-8.
+            parameters: a list of JSON values; their JSON text has at most 8001 bytes.
+            need_return: whether the flow returns values.
+            timeout: seconds to wait for the values. The wait for the acknowledgement is as long, but at least 1 s and
+                at most 5 s.
 
-    # -- how the links report --------------------------------------------------------------------------------------
+        Raises:
+            LimitExceeded: 3000 calls are in progress.
+        """
+        destination = flow_server(server, process)
+        call = FlowCall(self._calls.next_id(), project, flow, checked_seconds(timeout), need_return)
+        mode = WITH_RETURN if need_return else WITHOUT_RETURN
+        message = InvokeFlow(project, flow, call.invoke_id, dump_values(parameters), mode)
+        request = bytes(message.packet(self.local_address, destination))
+        # Before it is sent: the vendor's library does it afterwards, and loses answers that are faster than that.
+        self._calls.add(call)
+        try:
+            self._post(request)
+        except BaseException:
+            self._calls.drop(call)
+            raise
+        return call
 
-    def on_link_up(self, sender: BusLink) -> None:
-        """Take a link that is registered into use, or let it go if it comes too late."""
-        first = self._uplinks.add(sender)
-        if first is None:
-            sender.release(self._uplinks.reason or Cancelled("the client is disconnected"), 0.0)
-        elif first:
-            self._uplinks.tell(lambda: emit(self, self.Signals.CONNECTED))
-        else:
-            self._uplinks.wait_told()
+    def notify(self, server: int, process: int, project: str, title: str, text: str, *, expires: float = 60.0) -> int:
+        """Send a notice to a flow server, which does not answer; return the number of the notice.
 
-    def on_link_down(self, link: BusLink, reason: BaseException) -> None:
-        """Go on with the other link, or tell the end."""
-        if self._uplinks.remove(link, reason):
-            self._uplinks.tell_end(lambda: self._end(reason))
+        Args:
+            server, process: as for :meth:`invoke_flow`.
+            project: id of the project, at most 31 bytes in UTF-8, may be empty.
+            title: 1 to 101 bytes in UTF-8.
+            text: 1 to 15999 bytes in cp936.
+            expires: seconds after which the notice is useless.
+        """
+        milliseconds = round(checked_seconds(expires) * 1000)
+        number = positive(next(self._notice_numbers))
+        notice = Notify(project, title, text, number, milliseconds)
+        self._post(bytes(notice.packet(self.local_address, flow_server(server, process))))
+        return number
 
-    def _end(self, reason: BaseException) -> None:
-        lost = Cancelled if isinstance(reason, Cancelled) else ConnectionLost
-        self._calls.fail_all(lost(f"the link was lost with a flow call under way: {reason}"))
-        self._pings.end_all()
-        self._peers.clear()
-        self._carrier.release(reason, 0.0)
-        self.tell_end(reason)
-
-    def _await(self, ping: Ping, timeout: float) -> None:
-        self._carrier.wait_for(ping, timeout)
+    def _packet(self, cmd: int, cmd_type: int, destination: tuple[int, int, int], data: bytes | str) -> Packet:
+        """Return the packet that carries ``data``; raises ValueError, TypeError."""
+        address = checked_address(*destination)
+        if address.unit == self.local_address.unit:
+            raise ValueError(f"unit {address.unit} is this client's own; a client cannot send to its own unit")
+        if address.unit not in DESTINATION_UNITS and address.unit != BROADCAST:
+            raise ValueError(f"the unit id of a destination must be 0 to 47, or 255 for all, not {address.unit}")
+        if isinstance(data, str):
+            data = data.encode(self.encoding)
+        elif not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"data must be bytes or text, not {type(data).__name__}")
+        if len(data) > PAYLOAD_LIMIT:
+            raise LimitExceeded(f"a packet carries at most {PAYLOAD_LIMIT} bytes of data, not {len(data)}")
+        return Packet(cmd, cmd_type, self.local_address, address, bytes(data))
 
     def _post(self, packet: bytes) -> None:
+        """Send a packet over the active link, or over the other one if the active link has just ended."""
         for link in self._uplinks.up:
             try:
                 link.write(packet)
@@ -255,20 +351,165 @@ class SmartBusClient(Requests, Incoming, Connection):
                 return
         raise NotConnected(f"{self.name} is not registered at any server{because(self.last_error)}")
 
+    def _wait_for_answer(self, ping: Ping, timeout: float) -> None:
+        """Wait until a ping is answered, its link is lost, or ``timeout`` seconds are over."""
+        if self._pair is None:
+            try:
+                self._links[0].wait_for(lambda: ping.seconds, timeout=timeout)
+            except TimedOut:
+                return
+        elif any(link.is_current_thread() for link in self._links):
+            raise RuntimeError(f"a handler of {self.name} must not wait for an answer that its own thread would read")
+        else:
+            ping.wait(timeout)  # the answer may come over either link
 
-def checked_identity(unit_id: int, client_id: int, client_type: int) -> Address:
-    """Return the address of a network client, or raise ValueError or TypeError."""
-    return Address(
-        checked_byte("network client's unit id", unit_id, CLIENT_UNITS),
-        checked_byte("client id", client_id),
-        checked_byte("network client's type", client_type, range(2, 256)),
-    )
+    # -- receiving -------------------------------------------------------------------------------------------------
+
+    def text(self, packet: Packet) -> str:
+        """Return the data of a packet as text: in cp936 from flow servers, otherwise in ``encoding``."""
+        return decode_text(packet.data, "cp936" if packet.source.type == ClientType.IPSC else self.encoding)
+
+    def on_packet(self, link: BusLink, packet: Packet) -> None:
+        """Take a packet from a link: handle the commands of the bus, and emit the rest as data."""
+        if packet.cmd_type != CmdType.SYSTEM:
+            self._messages.emit(packet)
+            return
+        match packet.cmd:
+            case SystemCmd.PING_ACK:
+                if self._pings.on_ack(packet.data):
+                    link.notify()  # the thread that waits for it need not be the one that has read it
+                else:
+                    self._messages.emit(packet)
+            case SystemCmd.PING:
+                answer = packet._replace(cmd=SystemCmd.PING_ACK, source=self.local_address, destination=packet.source)
+                self._answer(link, answer)
+                self._messages.emit(packet)
+            case SystemCmd.INVOKE_FLOW_ACK:
+                self._calls.on_ack(FlowAck.parse(packet.data))
+            case SystemCmd.INVOKE_FLOW_RET:
+                self._calls.on_return(FlowReturn.parse(packet.data))
+            case SystemCmd.GLOBAL_CONNECT | SystemCmd.GLOBAL_CONNECT_EXISTING:
+                self._on_presence(link, packet)
+            case _:
+                self._messages.emit(packet)
+
+    def _on_presence(self, link: BusLink, packet: Packet) -> None:
+        """Note another client, and introduce this one to a newcomer, as the vendor's library does."""
+        notice = GlobalConnect.parse(packet.data)
+        if notice.address == self.local_address:
+            return
+        self._peers.on_notice(notice)
+        is_newcomer = packet.cmd == SystemCmd.GLOBAL_CONNECT and notice.status == Presence.NEW
+        if is_newcomer and notice.address.unit != self.local_address.unit:
+            answer = GlobalConnectExisting(
+                self.local_address, self.access_point, Presence.EXISTING, self._identity.info
+            )
+            self._answer(link, answer.packet(self.local_address, notice.address))
+
+    def _answer(self, link: BusLink, packet: Packet) -> None:
+        """Send an answer that nothing depends on; the end of a link is reported elsewhere."""
+        try:
+            link.send(packet)
+        except (ConnectionError, TimeoutError) as error:
+            log.info("%s: no answer to %s: %s", self.local_address, packet.destination, error)
+
+    # -- connecting and disconnecting ------------------------------------------------------------------------------
+
+    def establish(self, deadline: Deadline) -> None:
+        """Register at the server, or at one of the two, once the end of the last link was emitted."""
+        self._uplinks.begin(deadline, self.name, self._is_thread_of_link)
+        if self._pair is None:
+            self._links[0].establish(deadline)
+        else:
+            self._pair.establish(deadline)
+
+    def announce(self) -> None:
+        """Emit ``CONNECTED``; raise the reason if the link has ended already.
+
+        Each link of a pair does it in :meth:`on_link_up`, while :meth:`establish` waits for that.
+        """
+        if self._pair is None:
+            self._links[0].announce()
+        if self._uplinks.reason is not None:
+            raise as_failure(self._uplinks.reason)
+
+    def release(self, reason: BaseException, timeout: float) -> None:
+        """Close the links, and fail the calls in progress."""
+        end = monotonic() + timeout
+        self._uplinks.close(reason)
+        self._release_links(reason, timeout)
+        if timeout:
+            self._calls.close(max(0.0, end - monotonic()))
+
+    def wait_ended(self, deadline: Deadline) -> bool:
+        """Wait until the end of every link that has ended was emitted; return whether it was."""
+        ended = [link.wait_ended(deadline) for link in self._links]
+        return all(ended)
+
+    def is_current_thread(self) -> bool:
+        """Return whether the calling thread makes an attempt to connect, or emits a signal of this client."""
+        return super().is_current_thread() or self._is_thread_of_link()
+
+    def on_connect_failed(self, reason: BaseException) -> None:
+        """Emit ``CONNECT_FAILED``, unless the attempt was cancelled."""
+        if not isinstance(reason, Cancelled):
+            code = code_of(reason)
+            emit(self, BusSignals.CONNECT_FAILED, code=code, meaning=meaning(code), reason=reason)
+
+    def after_fork(self) -> None:
+        """Start anew in a forked child process, where the threads of the links and calls do not exist."""
+        self._begin()
+
+    def dispose(self) -> None:
+        """Disconnect for good; the same as :meth:`teardown`."""
+        self.teardown()
+
+    def on_link_up(self, link: BusLink) -> bool:
+        """Take a registered link into use; return ``False`` if it comes too late, and close it."""
+        first = self._uplinks.add(link)
+        if first is None:
+            link.release(self._uplinks.reason or Cancelled("the client is disconnected"), 0.0)
+            return False
+        if first:
+            self._uplinks.announce(lambda: emit(self, self.Signals.CONNECTED))
+        else:
+            self._uplinks.wait_announced()
+        return True
+
+    def on_link_down(self, link: BusLink, reason: BaseException) -> None:
+        """Continue with the other link, or emit the end if this was the last one."""
+        if self._uplinks.remove(link, reason):
+            self._uplinks.end(lambda: self._end(reason))
+
+    def _end(self, reason: BaseException) -> None:
+        """Fail what is in progress, and emit the end."""
+        error = Cancelled if isinstance(reason, Cancelled) else ConnectionLost
+        self._calls.fail_all(error(f"the link was lost with a flow call in progress: {reason}"))
+        self._pings.end_all()
+        self._peers.clear()
+        self._release_links(reason, 0.0)
+        self.emit_end(reason)
+
+    def _release_links(self, reason: BaseException, timeout: float) -> None:
+        if self._pair is None:
+            self._links[0].release(reason, timeout)
+        else:
+            self._pair.release(reason, timeout)
+
+    def _is_thread_of_link(self) -> bool:
+        return any(link.is_current_thread() for link in self._links)
 
 
-def checked_encoding(encoding: str) -> str:
-    """Return ``encoding`` if it is known."""
-    try:
-        codecs.lookup(encoding)
-    except (LookupError, TypeError) as error:
-        raise ValueError(f"unknown encoding {encoding!r}") from error
-    return encoding
+def flow_server(server: int, process: int) -> Address:
+    """Return the address of a process of a flow server; raises ValueError, TypeError."""
+    unit = checked_byte("flow server's unit id", server, SERVER_UNITS)
+    return Address(unit, checked_byte("process index", process), ClientType.IPSC)
+
+
+def checked_seconds(timeout: float) -> float:
+    """Return ``timeout`` if it is a number of seconds above 0 and at most 2,000,000; raises ValueError, TypeError."""
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout must be a number of seconds, not {timeout!r}")
+    if not 0 < timeout <= LONGEST:  # false for NaN, too
+        raise ValueError(f"timeout must be above 0 and at most {LONGEST:,} s, not {timeout!r}")
+    return float(timeout)

@@ -1,4 +1,4 @@
-"""What a SmartBus client tells, and the errors with which it refuses or is refused."""
+"""The signals of a SmartBus client, and the errors of a registration and of a flow."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from cnx.clients.smartbus.protocol.codes import Code, meaning
 from cnx.errors import AccessDenied, ConnectError, DeviceError
 from cnx.signals.subscriptions import Signal
 
-__all__ = ["AlreadyConnected", "BusSignals", "FlowFailed", "RegistrationRefused"]
+__all__ = ["AlreadyConnected", "BusSignals", "FlowFailed", "RegistrationRefused", "code_of", "refusal"]
 
 RETRY_AFTER = 2.0
+"""Seconds after which a client with the ids of another one may try again, as the vendor's library does."""
 
 
 class BusSignals(Signal):
-    """Signals of a SmartBus client beyond those of every connection."""
+    """The signals of a SmartBus client, in addition to those of every connection."""
 
     CONNECT_FAILED = "connect-failed"
-    """An attempt failed. ``code``, its English ``meaning``, and ``reason``: the exception."""
+    """An attempt to connect failed. ``code``, its English ``meaning``, and ``reason``: the exception."""
     FLOW_ACKNOWLEDGED = "flow-acknowledged"
-    """``call``, ``ack`` (1 started, -25 no answer in time, else the code of an error) and ``message``."""
+    """``call``, ``ack`` (1: started; -25: no answer in time; otherwise an error code) and ``message``."""
     FLOW_RESPONDED = "flow-responded"
     """A flow returned. ``call`` and ``values``."""
     FLOW_TIMED_OUT = "flow-timed-out"
@@ -25,16 +26,16 @@ class BusSignals(Signal):
     FLOW_FAILED = "flow-failed"
     """A flow did not start, or its call was lost with the link. ``call`` and ``error``."""
     PEER_CONNECTED = "peer-connected"
-    """Another client came to the bus, or turned out to be there. ``peer``."""
+    """Another client joined the bus, or was already there. ``peer``."""
     PEER_DISCONNECTED = "peer-disconnected"
     """Another client left the bus. ``peer``."""
 
 
 class RegistrationRefused(AccessDenied):
-    """The server refused this client; a new attempt would be refused too.
+    """The server refused to register this client, and would refuse it again.
 
     Attributes:
-        code: why.
+        code: the error code of the bus; see :func:`~cnx.clients.smartbus.meaning`.
     """
 
     def __init__(self, message: str, code: int) -> None:
@@ -46,7 +47,7 @@ class RegistrationRefused(AccessDenied):
 
 
 class AlreadyConnected(ConnectError):
-    """The server knows a client with these ids that it takes for alive; it may be our own last link."""
+    """A client with these ids is registered already; it may be this client's own last link."""
 
     code = Code.ALREADY_CONNECTED
     retry_after = RETRY_AFTER
@@ -56,7 +57,7 @@ class FlowFailed(DeviceError):
     """The server did not start a flow.
 
     Attributes:
-        code: why.
+        code: the error code of the bus; see :func:`~cnx.clients.smartbus.meaning`.
     """
 
     def __init__(self, message: str, code: int) -> None:
@@ -67,16 +68,16 @@ class FlowFailed(DeviceError):
         return type(self), (str(self), self.code)
 
 
-def refusal(address: str, who: str, code: int) -> ConnectError:
-    """Return the error for a registration that was answered with ``code``."""
-    text = f"{address} refused the registration of {who}: {meaning(code)} ({code})"
+def refusal(address: str, client: str, code: int) -> ConnectError:
+    """Return the error for a registration of ``client`` that the server at ``address`` answered with ``code``."""
+    text = f"{address} refused the registration of {client}: {meaning(code)} ({code})"
     if code == Code.ALREADY_CONNECTED:
         return AlreadyConnected(
-            f"{text}; another client has these ids, or the server has not noticed the last one's end"
+            f"{text}; another client has these ids, or the server has not noticed the end of the last link"
         )
     return RegistrationRefused(f"{text}; check user, password and ids", code)
 
 
-def code_of(error: BaseException | None) -> int:
-    """Return the code of the bus for an error of an attempt to connect."""
+def code_of(error: BaseException) -> int:
+    """Return the error code of the bus for a failed attempt to connect."""
     return getattr(error, "code", Code.CANNOT_CONNECT)

@@ -1,35 +1,56 @@
-"""One link from a SmartBus client to one server: registration, heartbeats, silence limit."""
+"""A link of a SmartBus client to one server: registration, heartbeats and the silence limit."""
 
 from __future__ import annotations
 
 import logging
 import math
 import os
+import ssl
 import time
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol, TypedDict
+
+from typing_extensions import Unpack
 
 from cnx.clients.smartbus.client.events import refusal
-from cnx.clients.smartbus.client.peers import Ping, PingTable
 from cnx.clients.smartbus.protocol.codes import ClientType, CmdType, InternalCmd
 from cnx.clients.smartbus.protocol.messages import Heartbeat, Register, RegisterAck
 from cnx.clients.smartbus.protocol.packets import BROADCAST, UNKNOWN_UNIT, Address, Packet, PacketFraming
 from cnx.connections.sockets import SocketConnection
 from cnx.deadline import Deadline
-from cnx.errors import Cancelled, ConnectionLost, TimedOut
+from cnx.errors import Cancelled, ConnectionLost, LimitExceeded, ProtocolError, TimedOut
+from cnx.link.listener import Listener
 from cnx.signals.subscriptions import subscribe_weakly
+from cnx.transports.sockets import SocketOptions
 
-__all__ = ["BusLink", "Identity", "Pulse"]
+__all__ = ["BusLink", "Identity", "LinkSettings", "Pulse"]
 
 log = logging.getLogger(__name__)
+
 REGISTRATION_TIMEOUT = 10.0
+"""Seconds that a server has to answer a registration; the vendor's library waits for ever."""
 WRITE_TIMEOUT = 10.0
-NOBODY = Address(0, 0, 0)
+"""Seconds that a server has to accept a packet."""
+OVERHEAD = 64
+"""Bytes that count for a packet that is kept, beside its data."""
+NO_ADDRESS = Address(0, 0, 0)
+"""The destination of a registration, before the address of the server is known."""
+
+
+class LinkSettings(TypedDict, total=False):
+    """The settings of each link of a client; see :class:`~cnx.SocketConnection`."""
+
+    tls: bool | ssl.SSLContext | None
+    server_hostname: str | None
+    options: SocketOptions | None
+    listener: Listener | None
+    record: int
+    record_to: str | os.PathLike[str] | None
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a client says of itself when it registers."""
+    """The data of a client that its registration carries."""
 
     address: Address
     user: str = ""
@@ -43,7 +64,7 @@ class Pulse:
 
     Attributes:
         heartbeat: between two heartbeats.
-        silence: without a byte, after which the link is given up.
+        silence: without a byte from the server, after which the link ends.
         reconnect_delay: from a loss to the next attempt, at least.
     """
 
@@ -53,30 +74,36 @@ class Pulse:
 
     def __post_init__(self) -> None:
         if not 0 < self.heartbeat <= self.silence < math.inf or not 0 <= self.reconnect_delay < math.inf:
-            raise ValueError(f"0 < heartbeat <= silence and 0 <= reconnect_delay, in seconds, do not hold for {self}")
+            raise ValueError(
+                f"{self} must have 0 < heartbeat <= silence and 0 <= reconnect_delay, each a finite number of seconds"
+            )
 
 
 class Owner(Protocol):
-    """The client that a link belongs to."""
+    """The client that a link belongs to.
+
+    Attributes:
+        access_point: unit id of the server that it was last registered at.
+    """
 
     access_point: int
 
     def on_packet(self, link: BusLink, packet: Packet) -> None: ...
-    def on_link_up(self, sender: BusLink) -> None: ...
+    def on_link_up(self, link: BusLink) -> bool: ...
     def on_link_down(self, link: BusLink, reason: BaseException) -> None: ...
 
 
 class BusLink(SocketConnection):
-    """A TCP connection that is registered when it is connected.
+    """A TCP connection that is connected when the server has accepted the registration.
 
     Args:
         host, port: the server.
         index: 0 for the master, 1 for the backup.
-        identity: who we are.
-        owner: the client.
-        pings: those that are waited for.
-        pulse: heartbeat and silence limit.
-        limit: the largest packet to accept, in bytes.
+        identity: the data to register with.
+        owner: the client, which gets the packets.
+        pulse: heartbeat interval, silence limit and reconnect delay.
+        packet_limit: the largest packet to accept, in bytes.
+        connect_timeout: seconds for one attempt, registration included; ``None`` for no limit.
         **settings: see :class:`~cnx.SocketConnection`.
     """
 
@@ -84,51 +111,69 @@ class BusLink(SocketConnection):
         self,
         host: str,
         port: int,
+        *,
         index: int,
         identity: Identity,
         owner: Owner,
-        pings: PingTable,
         pulse: Pulse,
-        limit: int,
-        **settings: Any,
+        packet_limit: int,
+        connect_timeout: float | None,
+        **settings: Unpack[LinkSettings],
     ) -> None:
-        super().__init__(host, port, framing=PacketFraming(limit), timeout=WRITE_TIMEOUT, **settings)
+        super().__init__(
+            host,
+            port,
+            framing=PacketFraming(packet_limit),
+            timeout=WRITE_TIMEOUT,
+            connect_timeout=connect_timeout,
+            **settings,
+        )
         self.access_point = UNKNOWN_UNIT
         self.secrets = (identity.password.encode(),)
         self._index = index
         self._identity = identity
         self._owner = owner
-        self.pings = pings
         self._pulse = pulse
-        self._beats = self._quiet_beats = self._heard = 0
-        self._free_at = 0.0
-        subscribe_weakly(self, self.Signals.CONNECTED, owner.on_link_up)
+        self._packet_limit = packet_limit
+        self._early: list[Packet] = []  # packets that arrived before the registration was answered
+        self._early_size = 0  # their bytes, about
+        self._beats = 0  # heartbeats sent on this link
+        self._quiet_beats = 0  # heartbeats sent since the server was last heard
+        self._received_then = 0  # bytes received by the last heartbeat
+        self._free_at = 0.0  # when the next attempt may begin
+        subscribe_weakly(self, self.Signals.CONNECTED, self._on_connected)
 
     def establish(self, deadline: Deadline) -> None:
-        """Connect, but not at once after a loss: a server that drops its clients is not to be flooded."""
+        """Connect, after a pause if the last link was lost: a server that drops its clients must not be flooded."""
         wait = self._free_at - time.monotonic()
         if wait > 0:
             deadline.pause(wait)
         super().establish(deadline)
 
     def prepare(self, deadline: Deadline) -> None:
-        """Register and begin to send heartbeats.
+        """Register, and start the heartbeats.
 
         Raises:
-            AlreadyConnected, RegistrationRefused: the server answered so.
-            TimedOut: it did not answer within 10 s.
+            AlreadyConnected, RegistrationRefused: the server refused the registration.
+            TimedOut: the server did not answer within 10 s.
         """
-        who = self._identity
+        self._early, self._early_size = [], 0
+        identity = self._identity
         register = Register(
-            self._index, who.user, who.password, who.info, os.getpid(), access_point=self._owner.access_point
+            self._index,
+            identity.user,
+            identity.password,
+            identity.info,
+            os.getpid(),
+            access_point=self._owner.access_point,
         )
-        self.send(register.packet(who.address, NOBODY), timeout=deadline.remaining())
+        self.send(register.packet(identity.address, NO_ADDRESS), timeout=deadline.remaining())
         self._accept(self._await_acknowledgement(deadline))
-        self._beats = self._quiet_beats = self._heard = 0
-        self.schedule(self._pulse.heartbeat, self.beat)
+        self._beats = self._quiet_beats = self._received_then = 0
+        self.schedule(self._pulse.heartbeat, self._beat)
 
     def on_message(self, packet: Packet) -> None:
-        """Take what belongs to the link and give the rest to the client."""
+        """Handle the packets between a client and its server, and pass the others on to the client."""
         if packet.cmd_type != CmdType.INTERNAL:
             self._owner.on_packet(self, packet)
         elif packet.cmd == InternalCmd.REGISTER_ACK:
@@ -137,42 +182,25 @@ class BusLink(SocketConnection):
             log.debug("%s: ignoring internal command %d", self.name, packet.cmd)
 
     def on_disconnected(self, reason: BaseException) -> None:
-        """Tell the client."""
+        """Report the end to the client."""
         if not isinstance(reason, Cancelled):
             self._free_at = time.monotonic() + self._pulse.reconnect_delay
         self._owner.on_link_down(self, reason)
 
-    def wait_for(self, ping: Ping, timeout: float) -> None:
-        """Wait for an answer; where nobody else reads, the calling thread does, so that none has to hand it over."""
-        try:
-            self._current().take(lambda: ping.seconds, timeout, keep=False)
-        except TimedOut:
+    def _on_connected(self) -> None:
+        """Report the link to the client, which emits CONNECTED, and then pass on what arrived early."""
+        early, self._early = self._early, []
+        if not self._owner.on_link_up(self):
             return
-
-    def notify(self) -> None:
-        """Let everybody in :meth:`wait_for` look again."""
-        link = self._link
-        if link is not None:
-            link.notify()
-
-    def beat(self) -> None:
-        """Send one heartbeat, or give the link up when the server was silent for too long."""
-        received = self.traffic.bytes_received
-        # Counted in beats and not in time: a handler that took long is not a silent server.
-        self._quiet_beats = 0 if received != self._heard else self._quiet_beats + 1
-        self._heard = received
-        if self._quiet_beats * self._pulse.heartbeat >= self._pulse.silence:
-            self.raise_alarm(ConnectionLost(f"{self.address} was silent for {self._pulse.silence:g} s"))
-            return
-        beat = Heartbeat(self._beats, sent=int(time.time()))
-        self._beats += 1
-        destination = Address(self.access_point, BROADCAST, ClientType.NODE)
-        try:
-            self.send(beat.packet(self._identity.address, destination), timeout=self._pulse.heartbeat)
-        except TimedOut:
-            log.debug("%s: no room for a heartbeat", self.name)
+        for packet in early:
+            try:
+                self.on_message(packet)
+            except ProtocolError as error:
+                self.raise_alarm(error)
+                return
 
     def _await_acknowledgement(self, deadline: Deadline) -> Packet:
+        """Return the answer of the server to the registration, and keep the packets before it for later."""
         limit = Deadline(REGISTRATION_TIMEOUT)
         while True:
             left = limit.remaining()
@@ -183,11 +211,22 @@ class BusLink(SocketConnection):
                 raise TimedOut(
                     f"{self.address} did not answer the registration in time; is it a SmartBus server?"
                 ) from None
-            if (packet.cmd_type, packet.cmd) == (CmdType.INTERNAL, InternalCmd.REGISTER_ACK):
+            if packet.cmd_type != CmdType.INTERNAL:
+                self._keep(packet)
+            elif packet.cmd == InternalCmd.REGISTER_ACK:
                 return packet
-            self.on_message(packet)
+
+    def _keep(self, packet: Packet) -> None:
+        """Keep a packet until CONNECTED was emitted; raises LimitExceeded."""
+        self._early.append(packet)
+        self._early_size += len(packet.data) + OVERHEAD
+        if self._early_size > self._packet_limit:
+            raise LimitExceeded(
+                f"{self.address} sent more than {self._packet_limit} bytes before it answered the registration"
+            )
 
     def _accept(self, packet: Packet) -> None:
+        """Note the unit id of the server; raises AlreadyConnected, RegistrationRefused."""
         result = RegisterAck.parse(packet.data).result
         if result:
             raise refusal(self.address, str(self._identity.address), result)
@@ -195,7 +234,25 @@ class BusLink(SocketConnection):
         self._owner.access_point = packet.source.unit
 
     def _on_second_acknowledgement(self, packet: Packet) -> None:
+        """Take a new access point, or end the link if the server no longer accepts the client."""
         try:
             self._accept(packet)
         except ConnectionError as error:
             self.raise_alarm(error)
+
+    def _beat(self) -> None:
+        """Send one heartbeat, or end the link if the server was silent for too long."""
+        received = self.traffic.bytes_received
+        # Counted in heartbeats, not in time: a handler that takes long does not mean that the server is silent.
+        self._quiet_beats = 0 if received != self._received_then else self._quiet_beats + 1
+        self._received_then = received
+        if self._quiet_beats * self._pulse.heartbeat >= self._pulse.silence:
+            self.raise_alarm(ConnectionLost(f"{self.address} was silent for {self._pulse.silence:g} s"))
+            return
+        beat = Heartbeat(self._beats, sent=int(time.time()))
+        self._beats += 1
+        destination = Address(self.access_point, BROADCAST, ClientType.NODE)
+        try:
+            self.send(beat.packet(self._identity.address, destination), timeout=self._pulse.heartbeat)
+        except TimedOut:
+            log.debug("%s: the server accepts no heartbeat", self.name)

@@ -1,8 +1,7 @@
-"""Who else is on the bus, and pings to them."""
+"""The other clients on the bus, and the pings that wait for an answer."""
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 from collections.abc import Callable
@@ -13,21 +12,24 @@ from cnx.clients.smartbus.client.events import BusSignals
 from cnx.clients.smartbus.protocol.codes import Presence
 from cnx.clients.smartbus.protocol.messages import GlobalConnect
 from cnx.clients.smartbus.protocol.packets import Address
+from cnx.threads.condition import Gate
 
-__all__ = ["Peer", "PeerTable", "PingTable"]
+__all__ = ["Peer", "PeerTable", "Ping", "PingTable"]
 
 log = logging.getLogger(__name__)
+
 PEERS_LIMIT = 10_000
+"""How many other clients are remembered, so that a faulty server cannot fill the memory."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """Another client.
+    """Another client on the bus.
 
     Attributes:
         address: its unit, client id and type.
         access_point: unit id of the server it is registered at.
-        info: what it says of itself.
+        info: its description of itself.
     """
 
     address: Address
@@ -36,57 +38,57 @@ class Peer:
 
 
 class PeerTable:
-    """The other clients that are known to be on the bus. Thread-safe; one thread at a time hands in notices.
+    """The other clients that are known to be on the bus. Thread-safe, but one thread at a time may call ``on_notice``.
 
     Args:
-        tell: gets an event and its arguments.
+        emit: emits a signal with its arguments.
     """
 
-    def __init__(self, tell: Callable[..., None]) -> None:
-        self._tell = tell
+    def __init__(self, emit: Callable[..., None]) -> None:
+        self._emit = emit
         self._lock = threading.Lock()
         self._peers: dict[Address, Peer] = {}
 
     @property
     def all(self) -> list[Peer]:
-        """The peers, by address."""
+        """The peers, sorted by address."""
         with self._lock:
             return sorted(self._peers.values(), key=lambda peer: peer.address)
 
     def on_notice(self, notice: GlobalConnect) -> None:
-        """Take a notice, and tell what it changes."""
+        """Note that a client came, is there or left; emit it if that is news."""
         peer = Peer(notice.address, notice.access_point, notice.info)
         if notice.status == Presence.GONE:
             with self._lock:
                 self._peers.pop(peer.address, None)
-            self._tell(BusSignals.PEER_DISCONNECTED, peer=peer)
+            self._emit(BusSignals.PEER_DISCONNECTED, peer=peer)
         elif self._add(peer) or notice.status == Presence.NEW:
-            self._tell(BusSignals.PEER_CONNECTED, peer=peer)
+            self._emit(BusSignals.PEER_CONNECTED, peer=peer)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all peers."""
         with self._lock:
             self._peers.clear()
 
     def _add(self, peer: Peer) -> bool:
-        """Note a peer, and return whether that is news."""
+        """Note a peer; return whether it was unknown or has changed."""
         with self._lock:
             known = self._peers.get(peer.address)
             full = known is None and len(self._peers) >= PEERS_LIMIT
             if not full:
                 self._peers[peer.address] = peer
         if full:
-            log.warning("%d clients on the bus are known; %s is left out", PEERS_LIMIT, peer.address)
+            log.warning("%d other clients are known; %s is ignored", PEERS_LIMIT, peer.address)
         return known != peer and not full
 
 
 class Ping:
-    """A ping that is waited for.
+    """A ping that waits for its answer.
 
     Attributes:
-        payload: what it repeats.
-        seconds: the round trip; ``None`` without an answer.
-        lost: the link ended first.
+        payload: the data that the answer repeats.
+        seconds: the round trip time; ``None`` without an answer.
+        lost: the link ended before an answer came.
     """
 
     def __init__(self, payload: bytes) -> None:
@@ -94,49 +96,39 @@ class Ping:
         self.seconds: float | None = None
         self.lost = False
         self._sent = perf_counter()
-        self._under_way = threading.Lock()
-        self._under_way.acquire()
+        self._over = Gate()
 
     def on_ack(self) -> None:
         """Note that the answer came just now."""
         self.seconds = perf_counter() - self._sent
-        self._under_way.release()
+        self._over.open()
 
     def on_lost(self) -> None:
         """Note that no answer will come."""
         self.lost = True
-        self._under_way.release()
+        self._over.open()
 
     def wait(self, timeout: float) -> None:
-        """Wait until it is answered or lost."""
-        self._under_way.acquire(timeout=timeout)
+        """Wait until it is answered or lost, at most ``timeout`` seconds."""
+        self._over.wait(timeout)
 
 
 class PingTable:
-    """The pings that are waited for, by what they carry. Thread-safe."""
+    """The pings that wait for an answer, by their data. Thread-safe."""
 
     def __init__(self) -> None:
-        self._numbers = itertools.count(1)
-        self.let_go()
-
-    def let_go(self) -> None:
-        """Begin without pings, also in a forked child process, where the threads that wait do not exist."""
         self._lock = threading.Lock()
         self._waiting: dict[bytes, list[Ping]] = {}
 
-    def next_payload(self) -> bytes:
-        """Return data that no other ping of ours has."""
-        return next(self._numbers).to_bytes(8, "little")
-
     def start(self, payload: bytes) -> Ping:
-        """Wait for an answer with ``payload``."""
+        """Return a new ping with this data; call it before the ping is sent."""
         ping = Ping(payload)
         with self._lock:
             self._waiting.setdefault(payload, []).append(ping)
         return ping
 
     def drop(self, ping: Ping) -> None:
-        """Wait no more."""
+        """Stop waiting for the answer."""
         with self._lock:
             pings = self._waiting.get(ping.payload, [])
             if ping in pings:
@@ -144,20 +136,20 @@ class PingTable:
             if not pings:
                 self._waiting.pop(ping.payload, None)
 
-    def on_ack(self, payload: bytes) -> Ping | None:
-        """Take an answer; return the ping that it answers, if one was waited for."""
+    def on_ack(self, payload: bytes) -> bool:
+        """Take an answer for the oldest ping with this data; return ``False`` if there is none."""
         with self._lock:
             pings = self._waiting.get(payload)
             if not pings:
-                return None
+                return False
             ping = pings.pop(0)
             if not pings:
                 del self._waiting[payload]
         ping.on_ack()
-        return ping
+        return True
 
     def end_all(self) -> None:
-        """Let all who wait know that no answer will come."""
+        """Let all pings know that no answer will come."""
         with self._lock:
             lost = [ping for pings in self._waiting.values() for ping in pings]
             self._waiting.clear()

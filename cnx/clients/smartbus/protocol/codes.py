@@ -1,7 +1,7 @@
-"""Numbers of the SmartBus protocol: command types, commands, client types, states and error codes.
+"""The numbers of the SmartBus protocol: command types, commands, client types, presence and error codes.
 
 Source: the constants of the header ``smartbus.h`` as the public Python package
-``hesong-ipsc-busnetcli`` declares them, and what its library ``libbusnetcli.so`` 1.0.1.0465 does.
+``hesong-ipsc-busnetcli`` declares them, and the behaviour of its library ``libbusnetcli.so`` 1.0.1.0465.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ["ClientType", "CmdType", "Code", "InternalCmd", "Presence", "SystemCm
 
 
 class CmdType(enum.IntEnum):
-    """What kind of packet it is; values above 5 are free for applications."""
+    """The kind of a packet; applications choose the meaning of values above 5."""
 
     INTERNAL = 0
     SYSTEM = 1
@@ -32,7 +32,7 @@ class InternalCmd(enum.IntEnum):
 
 
 class SystemCmd(enum.IntEnum):
-    """Commands that the bus gives a meaning, of type ``CmdType.SYSTEM``; others are data."""
+    """Commands of type ``CmdType.SYSTEM`` that the bus defines; others are data."""
 
     PING = 7
     PING_ACK = 8
@@ -45,7 +45,7 @@ class SystemCmd(enum.IntEnum):
 
 
 class ClientType(enum.IntEnum):
-    """Types of clients that the bus itself knows; applications take numbers above 8."""
+    """The client types that the bus defines; applications use numbers above 8."""
 
     NULL = 0
     NODE = 1
@@ -56,7 +56,7 @@ class ClientType(enum.IntEnum):
 
 
 class Presence(enum.IntEnum):
-    """What a global connect notice says of a client."""
+    """What a global connect notice reports of a client."""
 
     GONE = 0
     NEW = 1
@@ -95,7 +95,7 @@ MEANINGS = {
 
 
 class Code(enum.IntEnum):
-    """The error codes that have a name here; :func:`meaning` knows the English of all."""
+    """The error codes that cnx uses; :func:`meaning` describes all of them."""
 
     OK = 0
     ARGUMENT = -1
@@ -117,5 +117,5 @@ class Code(enum.IntEnum):
 
 
 def meaning(code: int) -> str:
-    """Return the English meaning of an error code; unknown ones are said to be so."""
+    """Return the English meaning of an error code, also of an unknown one."""
     return MEANINGS.get(code, f"unknown code {code}")

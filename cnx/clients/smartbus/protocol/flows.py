@@ -1,4 +1,4 @@
-"""Messages about flows: calls, their acknowledgement and return, and notices.
+"""Messages to and from flows: calls, acknowledgements, returns and notices.
 
 Source: the packets that the library ``libbusnetcli.so`` 1.0.1.0465 of the public package
 ``hesong-ipsc-busnetcli`` sends and accepts; the encodings are those of its Python wrapper.
@@ -23,25 +23,30 @@ PARAMETERS_LIMIT = 8001
 NOTICE_LIMIT = 15999
 """The longest text of a notice, in bytes."""
 ANSWER_LIMIT = 0x0FFFFFF0
+"""The longest text of an answer, in bytes; with its header it fits into a packet."""
 CHANNEL = -1
+"""The event channel, which the library always sends as -1."""
 STARTED = 1
+"""The acknowledgement of a flow that has started."""
 WITH_RETURN = 0
+"""The mode of a call that returns values."""
 WITHOUT_RETURN = 1
+"""The mode of a call that returns nothing."""
 
 
 def dump_values(values: Iterable[Any]) -> str:
     """Return ``values`` as the text of a JSON array in ASCII.
 
     Raises:
-        TypeError, ValueError: a value has no JSON.
+        TypeError, ValueError: a value cannot be written as JSON.
     """
     if isinstance(values, (str, bytes, dict)):
-        raise TypeError(f"values are a list or tuple, not {type(values).__name__}; put a single one into a list")
+        raise TypeError(f"values must be a list or tuple, not {type(values).__name__}; put a single value into a list")
     return json.dumps(list(values), allow_nan=False)
 
 
 def load_values(text: str) -> list[Any]:
-    """Return the values of a JSON array; an empty text has none.
+    """Return the values of a JSON array; an empty text counts as an empty array.
 
     Raises:
         InvalidJson: it is not JSON, or not an array.
@@ -49,29 +54,29 @@ def load_values(text: str) -> list[Any]:
     try:
         values = json.loads(text) if text.strip() else []
     except (ValueError, RecursionError):
-        raise InvalidJson(f"values of a flow are a JSON array, not {text[:80]!r}", text) from None
+        raise InvalidJson(f"values of a flow must be a JSON array, not {text[:80]!r}", text) from None
     if not isinstance(values, list):
-        raise InvalidJson(f"values of a flow are a JSON array, not {text[:80]!r}", text)
+        raise InvalidJson(f"values of a flow must be a JSON array, not {text[:80]!r}", text)
     return values
 
 
 def _tail(data: bytes) -> bytes:
-    # Receivers want a terminated string and one byte more.
+    # The library expects a terminated string and one more byte.
     return data + b"\0\0"
 
 
 def _need(payload: bytes, size: int, what: str) -> None:
     if len(payload) < size:
-        raise ProtocolError(f"{what} carries at least {size} bytes, not {len(payload)}")
+        raise ProtocolError(f"{what} must carry at least {size} bytes, not {len(payload)}")
 
 
 @dataclass(frozen=True)
 class InvokeFlow(Message):
-    """A client calls a flow of a server. The time-out of the call is not transmitted.
+    """A client calls a flow of a server. The timeout of the call is not transmitted.
 
     Attributes:
         project, flow: their ids, at most 31 bytes each in UTF-8.
-        invoke_id: what the answers are matched by.
+        invoke_id: the number by which the answers are matched.
         parameters: the text of a JSON array, at most 8001 bytes.
         mode: 0 with return, 1 without.
     """
@@ -107,7 +112,14 @@ class InvokeFlow(Message):
 
 @dataclass(frozen=True)
 class FlowAck(Message):
-    """Was the flow started? ``ack`` 1 says so, less than 1 is the code of an error that ``message`` explains."""
+    """The server has started a flow, or failed to.
+
+    Attributes:
+        project: id of the project, as the server sends it.
+        invoke_id: the number of the call.
+        ack: 1 if the flow has started, otherwise an error code.
+        message: explains the error.
+    """
 
     cmd_type = CmdType.SYSTEM
     cmd = SystemCmd.INVOKE_FLOW_ACK
@@ -132,7 +144,7 @@ class FlowAck(Message):
 
     @classmethod
     def parse(cls, payload: bytes) -> FlowAck:
-        """Return the acknowledgement; the lengths are not trusted, the text ends at its NUL."""
+        """Return the acknowledgement. The text ends at its NUL; the length field is ignored, as in the library."""
         _need(payload, cls.LAYOUT.size + 2, "the acknowledgement of a flow")
         fields = cls.LAYOUT.unpack(payload)
         message = decode_text(payload[cls.LAYOUT.size :], "cp936")
@@ -141,7 +153,13 @@ class FlowAck(Message):
 
 @dataclass(frozen=True)
 class FlowReturn(Message):
-    """What a flow returned: ``text`` is a JSON array. There is no code: a return is a success."""
+    """The values that a flow returned. There is no error code: a return is a success.
+
+    Attributes:
+        project: id of the project, as the server sends it.
+        invoke_id: the number of the call.
+        text: a JSON array.
+    """
 
     cmd_type = CmdType.SYSTEM
     cmd = SystemCmd.INVOKE_FLOW_RET
@@ -160,7 +178,7 @@ class FlowReturn(Message):
 
     @classmethod
     def parse(cls, payload: bytes) -> FlowReturn:
-        """Return the answer; the length is not trusted, the text ends at its NUL."""
+        """Return the answer. The text ends at its NUL; the length field is ignored, as in the library."""
         _need(payload, cls.LAYOUT.size + 2, "the return of a flow")
         fields = cls.LAYOUT.unpack(payload)
         return cls(fields["project"], fields["invoke_id"], decode_text(payload[cls.LAYOUT.size :], "cp936"))
@@ -174,7 +192,7 @@ class Notify(Message):
         project: id of the project, at most 31 bytes, may be empty.
         title: 1 to 101 bytes in UTF-8.
         text: 1 to 15999 bytes in cp936.
-        invoke_id: a number for each notice of a client.
+        invoke_id: the number of the notice, unique for each client.
         expires: time to live in milliseconds.
     """
 

@@ -1,4 +1,4 @@
-"""Fixed parts of packets as data: named fields, packed, little endian."""
+"""The fixed parts of messages as tables of named fields, little endian and without padding."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["Layout", "Text", "decode_text", "encode_text"]
 
 
 def decode_text(data: bytes, encoding: str = "utf-8") -> str:
-    """Return the text before the first NUL.
+    """Return the text before the first NUL; what follows it may be stale memory of the peer.
 
-    Peers disagree on encodings, so UTF-8 and cp936 are tried after ``encoding``; bytes that are text in
-    none of them are shown as ``\\xNN`` rather than lost. What follows a NUL may be stale memory of the peer.
+    Peers use different encodings, so UTF-8 and cp936 are tried after ``encoding``. Bytes that are text in none of them
+    are shown as ``\\xNN``.
     """
     text = data.partition(b"\0")[0]
     for candidate in (encoding, "utf-8", "cp936"):
@@ -27,14 +27,14 @@ def decode_text(data: bytes, encoding: str = "utf-8") -> str:
 
 
 def encode_text(name: str, text: str, limit: int, encoding: str = "utf-8", minimum: int = 0) -> bytes:
-    """Return ``text`` as bytes, ``minimum`` to ``limit`` of them.
+    """Return ``text`` as ``minimum`` to ``limit`` bytes, without a terminating NUL.
 
     Raises:
         TypeError: it is not a ``str``.
         ValueError: it is too long or too short, contains a NUL, or has characters outside ``encoding``.
     """
     if not isinstance(text, str):
-        raise TypeError(f"{name} is text (str), not {type(text).__name__}")
+        raise TypeError(f"{name} must be text (str), not {type(text).__name__}")
     data = text.encode(encoding)
     if b"\0" in data:
         raise ValueError(f"{name} must not contain a NUL character, which would end it")
@@ -44,7 +44,7 @@ def encode_text(name: str, text: str, limit: int, encoding: str = "utf-8", minim
 
 
 class Text:
-    """A field of text with its terminating NUL in ``size`` bytes."""
+    """A text field of ``size`` bytes, including the terminating NUL."""
 
     __slots__ = ("encoding", "size")
 
@@ -54,7 +54,7 @@ class Text:
 
 
 class Layout:
-    """Names and formats of consecutive fields: characters of :mod:`struct`, or :class:`Text`."""
+    """The names and formats of consecutive fields: each a character of :mod:`struct`, or a :class:`Text`."""
 
     def __init__(self, **fields: str | Text) -> None:
         self.fields = fields
@@ -79,7 +79,7 @@ class Layout:
             ProtocolError: there are fewer bytes than the fields need.
         """
         if len(data) - offset < self.size:
-            raise ProtocolError(f"{self.size} bytes are needed for {', '.join(self.fields)}; got {len(data) - offset}")
+            raise ProtocolError(f"{', '.join(self.fields)} need {self.size} bytes, not {len(data) - offset}")
         values = self._struct.unpack_from(data, offset)
         return {
             name: decode_text(value, field.encoding) if isinstance(field, Text) else value
@@ -92,5 +92,5 @@ class Layout:
             yield encode_text(name, value, field.size - 1, field.encoding) if isinstance(field, Text) else value
 
     def _shown(self, values: dict[str, Any]) -> dict[str, Any]:
-        # Texts stay out: one of them may be a password.
+        # without texts, as one of them may be a password
         return {name: values[name] for name, field in self.fields.items() if not isinstance(field, Text)}

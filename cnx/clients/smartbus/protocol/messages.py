@@ -1,4 +1,4 @@
-"""Messages about the link and about who is on the bus: registration, heartbeats, global connects.
+"""Messages of the link and of presence: registration, heartbeats and global connects.
 
 Source: the packets that the library ``libbusnetcli.so`` 1.0.1.0465 of the public package
 ``hesong-ipsc-busnetcli`` sends and accepts, and its type information.
@@ -26,15 +26,14 @@ __all__ = [
 ]
 
 VERSION = "1.0.1.0465"
-"""The library version that a client announces: the one whose protocol this is."""
-
+"""The library version that a client reports: the one with this protocol."""
 
 HeartbeatKind = TypeVar("HeartbeatKind", bound="Heartbeat")
 GlobalConnectKind = TypeVar("GlobalConnectKind", bound="GlobalConnect")
 
 
 class Message(ABC):
-    """The payload of a packet whose meaning is known.
+    """The data of a packet that the bus defines.
 
     Each class also has ``parse(payload)``, which raises :class:`~cnx.errors.ProtocolError` when the bytes are too few.
     """
@@ -55,7 +54,7 @@ NODE = Layout(
     used="?", connected="?", unit="i", access_point="i", network_client="?",
     master_ip=Text(64), master_port="i", backup_ip=Text(64), backup_port="i", clients="B",
 )  # fmt: skip
-# The pointer is what a 64-bit library leaks of its memory; zero is sent.
+# The library sends a pointer of its own memory here, which makes the size differ between platforms; cnx sends zero.
 NODE_CLIENT = Layout(used="?", connected="?", client="i", type="i", info=Text(256), pointer="q", description=Text(64))
 NODE_CLIENTS = 16
 NODE_SIZE = NODE.size + NODE_CLIENTS * NODE_CLIENT.size
@@ -78,12 +77,13 @@ def _signed(unit: int) -> int:
 
 @dataclass(frozen=True)
 class Register(Message):
-    """A client asks to be let in; the first packet on a link.
+    """A client registers; the first packet on a link.
 
     Attributes:
         link: 0 on the link to the master, 1 on the one to the backup server.
         user, password, info: at most 63, 127 and 255 bytes in UTF-8.
         process: the process id.
+        version: the library version that the client reports.
         access_point: unit id of the server that the client was last registered at.
     """
 
@@ -108,7 +108,7 @@ class Register(Message):
 
     @classmethod
     def parse(cls, payload: bytes) -> Register:
-        """Return the request; the node is skipped, since its size differs between platforms."""
+        """Return the registration. The node is skipped, as its size differs between platforms."""
         return cls(**cls.LAYOUT.unpack(payload))
 
     def packet(self, source: Address, destination: Address) -> Packet:
@@ -119,7 +119,7 @@ class Register(Message):
 
 @dataclass(frozen=True)
 class RegisterAck(Message):
-    """The server's answer: ``result`` 0 lets in, anything else refuses."""
+    """The server's answer to a registration: ``result`` 0 accepts it, any other error code refuses it."""
 
     cmd_type = CmdType.INTERNAL
     cmd = InternalCmd.REGISTER_ACK
@@ -128,22 +128,23 @@ class RegisterAck(Message):
     result: int = 0
 
     def payload(self) -> bytes:
-        """Return the result and an empty node, as long as the original's."""
+        """Return the result and an empty node of the size that the library sends."""
         return self.LAYOUT.pack(result=self.result).ljust(self.LAYOUT.size + NODE_SIZE, b"\0")
 
     @classmethod
     def parse(cls, payload: bytes) -> RegisterAck:
-        """Return the answer; nothing after the result is looked at."""
+        """Return the answer; what follows the result is ignored, as in the library."""
         return cls(**cls.LAYOUT.unpack(payload))
 
 
 @dataclass(frozen=True)
 class Heartbeat(Message):
-    """A sign of life from a client.
+    """A heartbeat of a client.
 
     Attributes:
-        count: 0 for the first on a link, then one more each.
-        sent, returned: Unix times in seconds.
+        count: 0 for the first one on a link, increased by one for each.
+        resent: how often it was sent again; always 0.
+        sent, returned: Unix times in seconds; ``returned`` is set by the server.
     """
 
     cmd_type = CmdType.INTERNAL
@@ -161,9 +162,9 @@ class Heartbeat(Message):
 
     @classmethod
     def parse(cls: type[HeartbeatKind], payload: bytes) -> HeartbeatKind:
-        """Return the heartbeat; only the count has to be there."""
+        """Return the heartbeat; the fields after the count may be missing, as in the library."""
         if len(payload) < 4:
-            raise ProtocolError(f"a heartbeat carries at least 4 bytes, not {len(payload)}")
+            raise ProtocolError(f"a heartbeat must carry at least 4 bytes, not {len(payload)}")
         return cls(**cls.LAYOUT.unpack(payload.ljust(cls.LAYOUT.size, b"\0")))
 
 
@@ -175,13 +176,13 @@ class HeartbeatAck(Heartbeat):
 
 @dataclass(frozen=True)
 class GlobalConnect(Message):
-    """A client came, went or is there. The payload is a packet of its own, with a second header.
+    """A client came, left or is there. The data is a packet of its own, with a second header.
 
     Attributes:
         address: the client concerned.
         access_point: unit id of the server it is registered at.
-        status: a :class:`Presence`; others are kept as they came.
-        info: what it said of itself, at most 255 bytes in UTF-8.
+        status: a :class:`Presence`; unknown values are kept.
+        info: its description of itself, at most 255 bytes in UTF-8.
     """
 
     cmd_type = CmdType.SYSTEM
@@ -203,17 +204,17 @@ class GlobalConnect(Message):
 
     @classmethod
     def parse(cls: type[GlobalConnectKind], payload: bytes) -> GlobalConnectKind:
-        """Return the notice; the inner header is not looked at."""
+        """Return the notice; the inner header is ignored, as in the library."""
         if len(payload) != HEADER.size + cls.LAYOUT.size:
             raise ProtocolError(
-                f"a global connect has {HEADER.size + cls.LAYOUT.size} bytes of data, not {len(payload)}"
+                f"a global connect must carry {HEADER.size + cls.LAYOUT.size} bytes, not {len(payload)}"
             )
         fields = cls.LAYOUT.unpack(payload, HEADER.size)
         address = Address(fields["unit"], fields["client"], fields["type"])
         return cls(address, fields["access_point"], fields["status"], fields["info"])
 
     def packet(self, source: Address, destination: Address) -> Packet:
-        """Return the packet with its inner header, which is never padded."""
+        """Return the packet with its inner header, whose sizes include no padding."""
         body = self.payload()
         size = HEADER.size + len(body)
         inner = bytes(Packet(self.cmd, self.cmd_type, source, destination, body))[: HEADER.size]
@@ -222,6 +223,6 @@ class GlobalConnect(Message):
 
 
 class GlobalConnectExisting(GlobalConnect):
-    """A client's answer to a newcomer: I am here too."""
+    """A client's answer to a newcomer, by which the newcomer learns of the client."""
 
     cmd = SystemCmd.GLOBAL_CONNECT_EXISTING

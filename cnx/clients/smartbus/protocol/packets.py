@@ -1,4 +1,4 @@
-"""SmartBus packets: the header of 20 bytes, addresses, padding and framing.
+"""SmartBus packets: addresses, the header of 20 bytes, padding and framing.
 
 Source: the layout of ``SMARTBUS_PACKET_HEAD`` in ``smartbus.h``, and the packets that the library
 ``libbusnetcli.so`` 1.0.1.0465 of the public package ``hesong-ipsc-busnetcli`` sends and accepts.
@@ -17,22 +17,30 @@ from cnx.framing import Framing, checked_limit
 __all__ = ["BROADCAST", "UNKNOWN_UNIT", "Address", "Packet", "PacketFraming"]
 
 FLAG = 0x5B15
+"""The first two bytes of every packet, little endian."""
 HEADER = struct.Struct("<HBBBBBBBB2xii")
+"""Flag, command and its type; type, unit and client of source and destination; sizes of packet and data.
+
+The header file declares the sizes as ``long``, but they have 4 bytes on the wire. Two reserved bytes are sent as zero.
+"""
 BROADCAST = 0xFF
-"""The client id (or unit id) that means every one."""
+"""The client id, or unit id, that means all of them."""
 UNKNOWN_UNIT = 0xFF
-"""The unit id of a server that has not told its own yet; -1 as a signed byte."""
+"""The unit id of a server before the registration; -1 as a signed byte."""
 CLIENT_UNITS = range(16, 48)
-"""Unit ids of network clients; 0 to 15 are servers."""
+"""Unit ids of network clients."""
 SERVER_UNITS = range(16)
+"""Unit ids of servers."""
+DESTINATION_UNITS = range(48)
+"""Unit ids to which a packet can be sent."""
 PAYLOAD_LIMIT = 0x0FFFFFFF
-"""The largest payload that the bus carries, in bytes."""
+"""The most data that a packet carries, in bytes; the library refuses 256 MiB and more."""
 PACKET_LIMIT = 16 * 1024 * 1024
-"""The largest packet that is taken from a peer unless told otherwise, in bytes."""
+"""The largest packet that is accepted by default, in bytes."""
 
 
 class Address(NamedTuple):
-    """Who is meant on the bus: one byte each."""
+    """The address of a client or server on the bus: unit id, client id and client type, one byte each."""
 
     unit: int
     client: int
@@ -55,18 +63,16 @@ def checked_address(unit: int, client: int, client_type: int) -> Address:
 
 
 def checked_byte(name: str, value: int, allowed: range = range(256)) -> int:
-    """Return ``value`` if it is an integer in ``allowed``."""
-    if type(value) is int and value in allowed:  # nearly always
-        return value
+    """Return ``value`` if it is an integer in ``allowed``; raises ValueError, TypeError."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"a {name} is an int, not {value!r}")
+        raise TypeError(f"{name} must be an int, not {value!r}")
     if value not in allowed:
-        raise ValueError(f"a {name} is {allowed[0]} to {allowed[-1]} here, not {value}")
+        raise ValueError(f"{name} must be {allowed[0]} to {allowed[-1]}, not {value}")
     return value
 
 
 class Packet(NamedTuple):
-    """What travels on the bus; also the packet information that comes with received data."""
+    """A packet: a command, its source and destination, and data."""
 
     cmd: int
     cmd_type: int
@@ -75,13 +81,13 @@ class Packet(NamedTuple):
     data: bytes = b""
 
     def text(self, encoding: str = "utf-8") -> str:
-        """Return the data as text: up to the first NUL, in ``encoding`` or else UTF-8 or cp936."""
+        """Return the data up to the first NUL as text, in ``encoding``, or else in UTF-8 or cp936."""
         return decode_text(self.data, encoding)
 
     def __bytes__(self) -> bytes:
         data = self.data
         size = len(data)
-        # Not alignment: a payload of n bytes is followed by n mod 4 more, except in internal packets.
+        # This is no alignment: n bytes of data are followed by n mod 4 bytes of padding, except in internal packets.
         padding = size & 3 if self.cmd_type else 0
         source, destination = self.source, self.destination
         header = HEADER.pack(
@@ -92,7 +98,9 @@ class Packet(NamedTuple):
 
 
 class PacketFraming(Framing):
-    """Cuts a stream into :class:`Packet` objects and is strict about it.
+    """Cuts a stream into packets, and refuses a stream that breaks the rules.
+
+    The library goes on after some malformed packets, hangs after others, and reads past the end of its buffer.
 
     Args:
         limit: the largest packet to accept with its header, in bytes.
@@ -102,7 +110,7 @@ class PacketFraming(Framing):
         self.limit = checked_limit(limit)
 
     def take(self, buffer: ReceiveBuffer) -> Packet | None:
-        """Remove and return the next packet.
+        """Remove and return the next packet; ``None`` if it is incomplete.
 
         Raises:
             ProtocolError: no header begins here, or its two sizes contradict each other.
@@ -133,7 +141,7 @@ class PacketFraming(Framing):
             try:
                 self._check(header[0], header[9], header[10])
             except (ProtocolError, LimitExceeded):
-                break  # It stays in the buffer and is reported when it is the first.
+                break  # it stays in the buffer, and is reported when it is the first one
             if len(data) - start < header[9]:
                 break
             packets.append(_packet(header, data, start))
@@ -145,7 +153,7 @@ class PacketFraming(Framing):
     def _check(self, flag: int, packet_size: int, data_size: int) -> None:
         if flag != FLAG:
             raise ProtocolError(
-                f"a packet begins with 0x{FLAG:04X}, not 0x{flag:04X}; the peer does not speak SmartBus"
+                f"a packet must begin with 0x{FLAG:04X}, not 0x{flag:04X}; the peer does not speak SmartBus"
             )
         if not 0 <= data_size <= packet_size - HEADER.size:
             raise ProtocolError(f"a packet of {packet_size} bytes cannot carry {data_size} bytes of data")

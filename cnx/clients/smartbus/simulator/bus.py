@@ -1,4 +1,4 @@
-"""Who is on the bus, and through which servers: shared by a master and its backup."""
+"""The clients on a bus and their links, shared by a master and its backup server."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from cnx.errors import CnxError
 __all__ = ["Attachment", "Bus", "Refused"]
 
 CLIENTS_PER_UNIT = 16
+"""How many clients a unit may have, as many as one process can have with the vendor's library."""
 
 
 class Refused(CnxError):
-    """A client is not let in; ``code`` says why."""
+    """A registration is refused; ``code`` is the error code."""
 
     def __init__(self, code: int) -> None:
         super().__init__(f"refused with code {code}")
@@ -29,9 +30,9 @@ class Attachment:
 
     Attributes:
         address: the client.
-        info: what it said of itself.
+        info: its description of itself.
         server: unit id of the server.
-        outbox: where packets for it go.
+        outbox: the packets that wait to be sent to it.
     """
 
     address: Address
@@ -43,20 +44,20 @@ class Attachment:
 class Bus:
     """The clients of one server, or of a master and its backup. Thread-safe.
 
-    A client may be attached to each server once; what is sent to it goes over the link it made first.
+    A client may be attached to each server once. Packets for it go over its oldest link.
     """
 
     def __init__(self) -> None:
         self.servers: set[int] = set()
         self._lock = threading.Lock()
-        # Replaced, never changed: readers need no lock.
+        # replaced and never changed, so reading it needs no lock
         self._attached: dict[tuple[int, int], tuple[Attachment, ...]] = {}
 
     def attach(self, attachment: Attachment) -> bool:
-        """Let a client in, and return whether it was not there yet.
+        """Add the link of a client; return whether it is the first link of that client.
 
         Raises:
-            Refused: these ids are connected already, or the unit has too many clients.
+            Refused: these ids are registered already, or the unit has too many clients.
         """
         unit, client, _ = attachment.address
         with self._lock:
@@ -69,7 +70,7 @@ class Bus:
         return not others
 
     def detach(self, attachment: Attachment) -> bool:
-        """Let a link go, and return whether it was the last of its client."""
+        """Remove a link; return whether it was the last one of its client."""
         key = attachment.address[:2]
         with self._lock:
             attached = dict(self._attached)
@@ -85,10 +86,9 @@ class Bus:
         return [attachments[0].address for attachments in self._attached.values()]
 
     def recipients(self, source: Address, destination: Address) -> list[Attachment]:
-        """Return where a packet has to go: the links of the clients it is for.
+        """Return the links over which a packet has to be sent: one for each client that it is for.
 
-        A client id, or a unit id, of 255 means every one but the sender; a client type has to be the
-        client's own, or 0.
+        A client id, or a unit id, of 255 means all but the sender. The client type must be the client's own, or 0.
         """
         if destination.client != BROADCAST:
             found = self._attached.get(destination[:2])
@@ -103,10 +103,10 @@ class Bus:
         ]
 
     def others(self, address: Address) -> list[Attachment]:
-        """Return the links of all clients but the one at ``address``."""
+        """Return one link of each client except the one at ``address``."""
         return self.recipients(address, Address(BROADCAST, BROADCAST, ClientType.NULL))
 
 
 def fits(attachment: Attachment, destination: Address) -> bool:
-    """Return whether the client has the type that a packet is for."""
+    """Return whether the client has the type of the destination."""
     return destination.type in (attachment.address.type, ClientType.NULL)

@@ -1,4 +1,4 @@
-"""Flows of a simulated bus: Python functions that clients call by project and name."""
+"""The flows of a simulated bus: Python functions that clients call by project and name."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ __all__ = ["Flow", "FlowRunner"]
 
 log = logging.getLogger(__name__)
 RUNNING_LIMIT = 256
-# The original client notes a call only after it has sent it; answers that are faster than that are lost.
+"""How many calls may run at a time."""
 DELAY = 0.005
+"""Seconds before the first answer; the vendor's library loses answers that are faster than its own bookkeeping."""
 
 
 @dataclass(frozen=True)
 class Flow:
-    """One flow and how it answers.
+    """A flow, and how it answers a call.
 
     Attributes:
-        function: called with the parameters on a thread of its own. A list or tuple is what the flow
-            returns, anything else is a single value, ``None`` is no value. A function that raises has
-            crashed: the protocol has no word for that, so the caller's time runs out.
-            ``None`` instead of a function is a flow that starts and never returns.
-        ack: 1, or the code of the error with which it does not start; ``None`` answers nothing at all.
+        function: called with the parameters on a thread of its own. The flow returns the items of a list or tuple,
+            nothing for ``None``, and any other result as a single value. If the function raises, the flow does not
+            return and the call times out, as the protocol has no message for that. ``None`` instead of a function is a
+            flow that starts and never returns.
+        ack: 1, or the error code with which it fails to start; ``None`` sends no acknowledgement.
         message: explains ``ack``.
     """
 
@@ -52,7 +53,7 @@ class FlowRunner:
     """Runs flows, each call on a thread of its own. Thread-safe.
 
     Args:
-        flows: by project and name; may be changed at any time.
+        flows: by project and name; they may be changed at any time.
     """
 
     def __init__(self, flows: Mapping[tuple[str, str], Flow]) -> None:
@@ -62,7 +63,7 @@ class FlowRunner:
         self._stopped = threading.Event()
 
     def start(self, call: InvokeFlow, reply: Callable[[Message], object]) -> None:
-        """Run the flow that ``call`` names and hand each answer to ``reply``, on another thread."""
+        """Run the flow that ``call`` names on a thread of its own, and pass each answer to ``reply``."""
         thread = threading.Thread(
             target=self._run, args=(call, reply), name=f"cnx flow {call.project}/{call.flow}", daemon=True
         )
@@ -76,7 +77,7 @@ class FlowRunner:
             thread.start()
 
     def stop(self, timeout: float) -> None:
-        """Wait up to ``timeout`` seconds for the functions that run; their answers are dropped."""
+        """Wait at most ``timeout`` seconds for the running functions; their answers are dropped."""
         self._stopped.set()
         expiry = time.monotonic() + timeout
         with self._lock:
@@ -84,14 +85,14 @@ class FlowRunner:
         for thread in running:
             thread.join(max(0.0, expiry - time.monotonic()))
             if thread.is_alive():
-                log.warning("%s still runs; it is left behind", thread.name)
+                log.warning("%s is still running", thread.name)
 
     def _run(self, call: InvokeFlow, reply: Callable[[Message], object]) -> None:
         try:
             if not self._stopped.wait(DELAY):
                 self._answer(call, reply)
         except Exception:
-            log.exception("flow %s/%s crashed; its caller gets no return", call.project, call.flow)
+            log.exception("flow %s/%s failed; its caller gets no return", call.project, call.flow)
         finally:
             with self._lock:
                 self._running.discard(threading.current_thread())

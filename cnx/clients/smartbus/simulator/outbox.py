@@ -1,4 +1,4 @@
-"""What waits to be sent to one client of the bus."""
+"""The packets that wait to be sent to one client of the bus."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ __all__ = ["Outbox", "Sender"]
 
 log = logging.getLogger(__name__)
 SIZE = 4 * 1024 * 1024
+"""Bytes that may wait for one client."""
 BATCH = 256 * 1024
+"""Bytes after which a write takes no further packet."""
 PATIENCE = 10.0
+"""Seconds after which a client that accepts nothing is disconnected."""
 
 
 class Sender(Protocol):
-    """The session that an outbox empties into."""
+    """The session that an outbox writes to."""
 
     address: str
 
@@ -25,15 +28,15 @@ class Sender(Protocol):
 
 
 class Outbox:
-    """A bounded queue of packets with a thread that writes them, so that a slow client holds up nobody at once.
+    """A bounded queue of packets, and a thread that writes them, so that a slow client does not block others.
 
-    When it is full, whoever puts more waits (back-pressure); a client that takes nothing for ``patience``
-    seconds is cut off. Thread-safe.
+    While it is full, :meth:`put` waits (back-pressure). A client that accepts nothing for ``patience`` seconds is
+    disconnected. Thread-safe.
 
     Args:
         session: where the bytes go.
         first: bytes to send before all others.
-        size: bytes that may wait; a packet larger than that waits alone.
+        size: bytes that may wait; a larger packet is accepted while the queue is empty.
         patience: seconds.
     """
 
@@ -49,11 +52,11 @@ class Outbox:
         self._thread = threading.Thread(target=self._run, name=f"cnx outbox {session.address}", daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread that writes."""
         self._thread.start()
 
     def put(self, packet: bytes) -> bool:
-        """Queue ``packet``; return whether the client can still get it. Waits while the queue is full."""
+        """Queue ``packet``, waiting while the queue is full; return ``False`` if the client is gone or disconnected."""
         with self._changed:
             if self._waiting and self._waiting + len(packet) > self._size:
                 self._changed.wait_for(lambda: self._closed or self._has_room(packet), self._patience)
@@ -64,12 +67,12 @@ class Outbox:
                 return True
             stuck = not self._closed
         if stuck:
-            log.warning("%s takes nothing for %g s; it is cut off", self._session.address, self._patience)
+            log.warning("%s accepted nothing for %g s and is disconnected", self._session.address, self._patience)
             self._session.reset()
         return False
 
     def reply(self, packet: bytes) -> None:
-        """Send ``packet`` at once if nothing waits; for the thread of the client itself, which holds up nobody else."""
+        """Send ``packet`` at once if nothing waits, otherwise queue it. Only for the thread that serves this client."""
         with self._changed:
             busy = self._writing or self._packets or self._closed
             self._writing = self._writing or not busy
@@ -82,7 +85,7 @@ class Outbox:
             self._stop_writing()
 
     def close(self, timeout: float) -> None:
-        """Drop what waits and end the thread within ``timeout`` seconds, once the session is closed."""
+        """Drop what waits, and wait at most ``timeout`` seconds for the end of the thread. Close the session before."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -108,9 +111,9 @@ class Outbox:
             self._session.reset()
 
     def _next_batch(self) -> bytes:
-        """Return what waits, up to a bound; empty at the end."""
+        """Wait for packets, and return about 256 KiB of them; ``b""`` when the outbox is closed."""
         with self._changed:
-            # Woken by put() and close(); the owner closes the outbox at the end of its session.
+            # put() and close() notify; the owner closes the outbox at the end of its session
             while (not self._packets or self._writing) and not self._closed:
                 self._changed.wait()
             batch: list[bytes] = []

@@ -1,4 +1,4 @@
-"""A SmartBus server: registration, routing, notices, heartbeats, flows. Good enough to run an office on."""
+"""A SmartBus server: registration, heartbeats, routing, presence, flows and notices."""
 
 from __future__ import annotations
 
@@ -39,26 +39,29 @@ __all__ = ["Bus", "BusServer", "Flow"]
 
 log = logging.getLogger(__name__)
 REGISTRATION_TIMEOUT = 10.0
+"""Seconds within which a new link has to register."""
 SILENCE = 15.0
-# The original client sends 900 heartbeats a second; it wants an answer every 15 s.
+"""Seconds of silence after which a link ends, as in the vendor's library."""
 ACK_INTERVAL = 0.5
+"""Seconds between acknowledgements: the library sends 900 heartbeats a second, and needs an answer every 15 s."""
 LINGER = 1.0
+"""Seconds to wait for a refused client to close the link, and for the last packets of a client."""
 
 
 class BusServer(Simulator):
-    """One server of a bus. ``listen_tcp()``, then ``start()`` or a ``with`` block.
+    """A simulated server of a bus. Call ``listen_tcp()``, then ``start()``, or use a ``with`` block.
 
-    Two servers that share a :class:`Bus` are a master and its backup: give the second one ``bus=master.bus``,
-    another unit id, and the same users and flows.
+    Two servers that share a :class:`Bus` are a master and its backup: pass ``bus=master.bus`` to the second one, with
+    another unit id and the same users and flows.
 
     Args:
         unit: unit id of the server, 0 to 15.
-        users: passwords by user name; ``None`` lets everybody in.
-        flows: by project and name; :meth:`flow` adds to it.
-        bus: the bus to serve, a new one by default.
-        silence: seconds without a byte after which a client is given up.
+        users: passwords by user name; ``None`` accepts every client.
+        flows: by project and name; :meth:`flow` adds one.
+        bus: the bus to serve; a new one by default.
+        silence: seconds without a byte after which a client is disconnected.
         limit: the largest packet to accept, in bytes.
-        max_sessions: clients at a time.
+        max_sessions: links at a time.
     """
 
     def __init__(
@@ -78,14 +81,14 @@ class BusServer(Simulator):
         self.flows = {} if flows is None else flows
         self.bus = Bus() if bus is None else bus
         if unit in self.bus.servers:
-            raise ValueError(f"unit {unit} serves this bus already; a backup needs a unit id of its own")
+            raise ValueError(f"unit {unit} serves this bus already; a backup server needs another unit id")
         self.bus.servers.add(unit)
         self.silence = silence
         self._framing = PacketFraming(limit)
         self._runner = FlowRunner(self.flows)
 
     def flow(self, project: str, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Make the decorated function a flow of ``project``."""
+        """Return a decorator that makes a function a flow of ``project``."""
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             self.flows[project, name] = Flow(function)
@@ -94,31 +97,31 @@ class BusServer(Simulator):
         return register
 
     def on_notify(self, source: Address, notice: Notify) -> None:
-        """Called for every notice to this server, on the thread of its sender; override it."""
+        """Handle a notice to this server; called on the thread that serves its sender. Override it."""
         log.info("notice from %s: %s: %s", source, notice.title, notice.text)
 
     def on_data(self, packet: Packet) -> None:
-        """Called for every data packet to this server itself, on the thread of its sender; override it."""
+        """Handle a data packet to this server itself; called on the thread that serves its sender. Override it."""
         log.info("data from %s: %d bytes", packet.source, len(packet.data))
 
     def start(self) -> None:
-        """Take clients."""
+        """Accept clients."""
         if not self.running:
             self._runner = FlowRunner(self.flows)
         super().start()
 
     def on_stop(self) -> None:
-        """Wait a moment for the flows that run."""
+        """Wait at most a second for the running flows."""
         self._runner.stop(1.0)
 
     def serve(self, session: Session) -> None:
-        """Register one client and route what it sends until it goes."""
+        """Register a client, and route its packets until it leaves."""
         try:
             self._serve(session)
         except (ProtocolError, LimitExceeded) as error:
-            log.warning("%s: closing %s, which broke the protocol: %s", self.name, session.address, error)
+            log.warning("%s: disconnecting %s, which broke the protocol: %s", self.name, session.address, error)
         except TimedOut:
-            log.warning("%s: closing %s, which was silent for too long", self.name, session.address)
+            log.warning("%s: disconnecting %s, which was silent for too long", self.name, session.address)
 
     def _serve(self, session: Session) -> None:
         packets = self._packets(session)
@@ -126,7 +129,7 @@ class BusServer(Simulator):
         if first is None:
             return
         if (first.cmd_type, first.cmd) != (CmdType.INTERNAL, InternalCmd.REGISTER):
-            raise ProtocolError(f"the first packet is a registration, not {first.cmd_type}/{first.cmd}")
+            raise ProtocolError(f"the first packet must be a registration, not {first.cmd_type}/{first.cmd}")
         try:
             attachment = self._register(session, first.source, Register.parse(first.data))
         except Refused as refusal:
@@ -154,7 +157,7 @@ class BusServer(Simulator):
                 timeout = self.silence
 
     def _register(self, session: Session, address: Address, register: Register) -> Attachment:
-        """Let a client in and tell the others, or raise Refused."""
+        """Add a client to the bus, and notify the other clients; raises Refused."""
         self._check(address, register)
         outbox = Outbox(session, bytes(RegisterAck(Code.OK).packet(self.address, address)))
         attachment = Attachment(address, register.info, self.address.unit, outbox)
@@ -178,7 +181,7 @@ class BusServer(Simulator):
 
     def _refuse(self, session: Session, address: Address, code: int) -> None:
         session.write(bytes(RegisterAck(code).packet(self.address, address)))
-        # The client closes when it has read the answer; closing first could take the answer from it.
+        # The client closes the link when it has read the answer. If the server closed first, the answer could be lost.
         with suppress(TimedOut):
             session.read(timeout=LINGER)
 
@@ -199,25 +202,25 @@ class BusServer(Simulator):
         attachment.outbox.reply(bytes(ack.packet(self.address, attachment.address)))
 
     def _forward(self, sender: Attachment, packet: Packet) -> None:
-        """Route a packet under the address that its sender registered, whatever it claims."""
+        """Route a packet, with the address that its sender registered as the source."""
         packet = packet._replace(source=sender.address)
         if packet.destination.unit in self.bus.servers:
             self._handle(sender, packet)
         elif not self._route(packet):
-            log.debug("%s: nobody at %s for %s", self.name, packet.destination, packet.source)
+            log.debug("%s: no client at %s for a packet from %s", self.name, packet.destination, packet.source)
             if (packet.cmd_type, packet.cmd) == (CmdType.SYSTEM, SystemCmd.INVOKE_FLOW):
                 call = InvokeFlow.parse(packet.data)
                 self._answer(packet, FlowAck(call.project, call.invoke_id, Code.NO_NODE, "no such server"))
 
     def _route(self, packet: Packet) -> bool:
-        """Send a packet to whom it is for, and return whether there was anybody."""
+        """Send a packet to its recipients; return whether there was one that could be sent to."""
         recipients = self.bus.recipients(packet.source, packet.destination)
         data = bytes(packet)
         delivered = [recipient.outbox.put(data) for recipient in recipients]
         return any(delivered)
 
     def _handle(self, sender: Attachment, packet: Packet) -> None:
-        """Deal with what is for a server of this bus."""
+        """Handle a packet to a server of this bus."""
         command = packet.cmd if packet.cmd_type == CmdType.SYSTEM else None
         if command == SystemCmd.PING:
             answer = Packet(SystemCmd.PING_ACK, CmdType.SYSTEM, packet.destination, packet.source, packet.data)
