@@ -1,4 +1,4 @@
-"""``cnx tecoroute``: PLCs behind the TecoRoute service on the command line."""
+"""``cnx tecoroute``: PLCs behind the TecoRoute service."""
 
 from __future__ import annotations
 
@@ -30,26 +30,46 @@ def tecoroute() -> None:
 
 
 @tecoroute.command()
-@click.option("-m", "--mode", type=click.Choice(["udp"]), required=True, help="Be a UDP port for EPSNET programs.")
+@click.option(
+    "-m", "--mode", type=click.Choice(["udp"]), required=True, help="udp: open a UDP port for EPSNET programs."
+)
 @click.option("-H", "--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("-P", "--port", type=click.IntRange(0, 65535), default=61682, show_default=True, help="Port; 0: any.")
-@click.option("--allow", multiple=True, metavar="NETWORK", help="Who may send, such as 10.1.0.0/16; all if omitted.")
+@click.option(
+    "-P",
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=61682,
+    show_default=True,
+    help="Port to listen on; 0: any free one.",
+)
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="NETWORK",
+    help="Address or network that may send, such as 10.1.0.0/16; repeatable; all if omitted.",
+)
 @click.option("-u", "--username", required=True, help="User of the service.")
 @click.option(
     "-S", "--password-file", type=click.File(encoding="utf-8"), help="File with the password; - for standard input."
 )
-@click.option("-s", "--password", help="The password; everybody on this machine can see it here.")
+@click.option("-s", "--password", help="The password; other users of this machine can see it.")
 @click.option("-l", "--plc", required=True, help="Name of the PLC.")
-@click.option("-a", "--application", default="Mosaic", show_default=True, help="Application that the user may use.")
-@click.option("--tecoroute-host", default="route.tecomat.com", show_default=True, help="Host of the service.")
-@click.option("--tecoroute-port", type=click.IntRange(1, 65535), default=61682, show_default=True)
-@click.option("--latency-threshold", type=float, default=0.8, show_default=True, help="Seconds of a slow answer.")
 @click.option(
-    "--latency-count", type=int, default=2, show_default=True, help="Slow answers in a row that are too many."
+    "-a", "--application", default="Mosaic", show_default=True, help="Application that is enabled for the user."
 )
-@click.option("--once", is_flag=True, help="End when the tunnel cannot be brought up or is lost.")
-@click.option("--persist", is_flag=True, help="Try again ten minutes after user or PLC were refused.")
-@click.option("--lenient", is_flag=True, help="Do not look at the HTTP status in the login.")
+@click.option("--tecoroute-host", default="route.tecomat.com", show_default=True, help="Host of the service.")
+@click.option(
+    "--tecoroute-port", type=click.IntRange(1, 65535), default=61682, show_default=True, help="Port of the service."
+)
+@click.option(
+    "--latency-threshold", type=float, default=0.8, show_default=True, help="Seconds from which an answer is slow."
+)
+@click.option(
+    "--latency-count", type=int, default=2, show_default=True, help="Slow answers in a row that end the link."
+)
+@click.option("--once", is_flag=True, help="End when the tunnel cannot be connected or is lost.")
+@click.option("--persist", is_flag=True, help="Try again ten minutes after the service refused user or PLC.")
+@click.option("--lenient", is_flag=True, help="Ignore the HTTP status in the login.")
 def connect(
     mode: str,
     host: str,
@@ -75,7 +95,7 @@ def connect(
 
 
 def find_password(password: str | None, file: TextIO | None) -> str:
-    """Return the password from wherever it was given; a file's last line end is no part of it."""
+    """Return the password from the option, the file, the environment or a prompt."""
     if password is not None and file is not None:
         raise click.UsageError("give --password or --password-file, not both")
     if password is not None:
@@ -90,18 +110,18 @@ def find_password(password: str | None, file: TextIO | None) -> str:
 
 
 def read_password(file: TextIO) -> str:
-    """Return the content of a password file without its line end; raises UsageError for what can be no password."""
+    """Return the content of a password file without its last line end; raises UsageError if it is not a password."""
     try:
         content = file.read(PASSWORD_LIMIT + 1)
     except UnicodeDecodeError:
-        raise click.UsageError(f"the password file {file.name} is no text in UTF-8") from None
+        raise click.UsageError(f"the password file {file.name} is not text in UTF-8") from None
     if len(content) > PASSWORD_LIMIT:
         raise click.UsageError(f"the password file {file.name} has more than {PASSWORD_LIMIT} characters")
     return content.removesuffix("\n").removesuffix("\r")
 
 
 def serve(udp: UdpConnector, once: bool) -> None:
-    """Run a UDP connector until a signal comes or it ends by itself; raises why."""
+    """Run a UDP connector until a signal arrives or it ends by itself; raises the error that ended it."""
     failures: list[BaseException] = []
     with stop_signal() as stop:
 
@@ -120,38 +140,58 @@ def serve(udp: UdpConnector, once: bool) -> None:
         runner = threading.Thread(target=run, name="cnx tecoroute", daemon=True)
         runner.start()
         stop.wait()
-        while runner.is_alive():  # a signal may come before run() has begun
+        while runner.is_alive():  # the signal may have arrived before run() began, which then does not see this close()
             udp.close()
             runner.join(0.1)
     if failures:
         raise failures[0]
     counts = udp.statistics
-    say(f"closed; {counts.received} datagrams came, {counts.forwarded} were forwarded, {counts.answered} answered")
+    say(f"closed; {counts.received} datagrams received, {counts.forwarded} forwarded, {counts.answered} answered")
 
 
 def report(new: State, reason: BaseException | None) -> None:
-    """Say that the tunnel is being brought up again."""
+    """Print that the tunnel is being connected again."""
     if new is State.RECOVERING:
         say(f"trying again, after: {reason}")
 
 
 def say(text: str) -> None:
-    """Say something that is not the result."""
+    """Print a line with the time to standard error."""
     click.echo(f"{stamp()} {text}", err=True)
 
 
 @click.command("tecoroute")
 @click.option(
-    "--tcp", metavar="HOST:PORT", default="127.0.0.1:61682", show_default=True, help="Port 0 takes a free one."
+    "--tcp",
+    metavar="HOST:PORT",
+    default="127.0.0.1:61682",
+    show_default=True,
+    help="Where to listen; port 0: any free one.",
 )
 @click.option(
-    "--user", "users", multiple=True, metavar="NAME:PASSWORD", default=["BroukPytlik:ferda1"], show_default=True
+    "--user",
+    "users",
+    multiple=True,
+    metavar="NAME:PASSWORD",
+    default=["BroukPytlik:ferda1"],
+    show_default=True,
+    help="A user; repeatable.",
 )
-@click.option("--plc", "plcs", multiple=True, default=["AB_1234=echo"], metavar="NAME[=MODEL]", help="A PLC.")
-@click.option("--keepalive", type=click.Choice(list(KEEPALIVES)), default="none", show_default=True)
-@click.option("--delay", type=click.FloatRange(0, 3600), default=0.0, show_default=True, help="Seconds to an answer.")
-@click.option("--serial", is_flag=True, help="Work on one request after the other, not side by side.")
-@click.option("--fault", "faults", multiple=True, metavar="WHERE=FAULT", help="Spoil an answer.")
+@click.option(
+    "--plc", "plcs", multiple=True, default=["AB_1234=echo"], metavar="NAME[=MODEL]", help="A PLC; repeatable."
+)
+@click.option(
+    "--keepalive", type=click.Choice(list(KEEPALIVES)), default="none", show_default=True, help="Answer to a keepalive."
+)
+@click.option(
+    "--delay",
+    type=click.FloatRange(0, 3600),
+    default=0.0,
+    show_default=True,
+    help="Seconds from a request to its answer.",
+)
+@click.option("--serial", is_flag=True, help="Handle one request after the other instead of all at the same time.")
+@click.option("--fault", "faults", multiple=True, metavar="WHERE=FAULT", help="Send a faulty answer; repeatable.")
 def simulate_tecoroute(
     tcp: str,
     users: tuple[str, ...],
@@ -164,7 +204,7 @@ def simulate_tecoroute(
     """Run a TecoRoute service with PLCs behind it.
 
     Models of PLCs: echo, acknowledge, silent. WHERE is /INDEX.XML, /IAM.TXT, /PLC.TXT or the number of a data request
-    of a connection; an unknown FAULT lists those that there are.
+    of a connection. An unknown FAULT prints the list of faults.
     """
     try:
         accounts = Accounts(dict(pair(user, ":") for user in users), dict(map(parse_plc, plcs)))
@@ -183,7 +223,7 @@ def simulate_tecoroute(
 
 
 def pair(text: str, separator: str) -> tuple[str, str]:
-    """Return what stands before and after a separator; raises ValueError."""
+    """Return the text before and after a separator; raises ValueError."""
     first, found, second = text.partition(separator)
     if not first or not found:
         raise ValueError(f"{text!r} has no {separator!r}")
@@ -194,13 +234,13 @@ def parse_plc(text: str) -> tuple[str, Model]:
     """Return name and model of a PLC; raises ValueError."""
     name, _, model = text.partition("=")
     if (model or "echo") not in MODELS:
-        raise ValueError(f"{model!r} is no model of a PLC; there are {', '.join(MODELS)}")
+        raise ValueError(f"{model!r} is not a model of a PLC; the models are {', '.join(MODELS)}")
     return name, MODELS[model or "echo"]
 
 
 def parse_fault(text: str) -> tuple[str | int, str]:
-    """Return what to spoil, and how; raises ValueError."""
+    """Return which answer is faulty, and the name of the fault; raises ValueError."""
     where, fault = pair(text, "=")
     if fault not in FAULTS:
-        raise ValueError(f"{fault!r} is no fault; there are {', '.join(FAULTS)}")
+        raise ValueError(f"{fault!r} is not a fault; the faults are {', '.join(FAULTS)}")
     return int(where) if where.isdecimal() else where, fault

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import cnx
 from cnx.clients.tecoroute import Connector, Pace, TecorouteSimulator
 from cnx.clients.tecoroute.protocol.session import decode
 from cnx.clients.tecoroute.simulator.service import MODELS, Accounts
+from cnx.transports.transport import Transport
 
 PATIENCE = 10.0
 """Seconds that a test waits for what has to happen; far more than it takes."""
@@ -65,6 +67,45 @@ def epsnet(number: int, payload: bytes = b"\xe5") -> bytes:
     """Return an EPSNET datagram with this message id."""
     frames = payload
     return number.to_bytes(2, "big") + b"\x02\x00" + len(frames).to_bytes(2, "big") + frames + bytes(len(frames) % 2)
+
+
+class HookedTransport(Transport):
+    """A transport from which nothing arrives, and whose writes call a function."""
+
+    address = "the hooked transport"
+
+    def __init__(self, on_write: Callable[[bytes], int]) -> None:
+        self._on_write = on_write
+        self._over = threading.Event()
+
+    def read(self, size: int, timeout: float | None) -> bytes:
+        """Wait for the end."""
+        if not self._over.wait(timeout):
+            raise cnx.TimedOut("nothing arrived")
+        raise cnx.PeerClosed("the transport was shut down")
+
+    def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
+        """Call the function, which returns how many bytes were sent."""
+        return self._on_write(bytes(data))
+
+    def shutdown(self) -> None:
+        """Wake the reader."""
+        self._over.set()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class HookedConnection(cnx.StreamConnection):
+    """A connection whose writes call a function that returns how many bytes were sent."""
+
+    def __init__(self, on_write: Callable[[bytes], int]) -> None:
+        super().__init__()
+        self._on_write = on_write
+
+    def open_transport(self, deadline: cnx.Deadline) -> Transport:
+        """Return a new transport."""
+        return HookedTransport(self._on_write)
 
 
 class Caller(threading.Thread):

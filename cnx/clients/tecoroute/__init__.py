@@ -1,4 +1,4 @@
-"""Tecomat PLCs through the TecoRoute service: a client, a UDP port for other programs, a simulator."""
+"""Tecomat PLCs behind the TecoRoute service: a client, a UDP port for other programs, and a simulator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cnx.clients.tecoroute.client.errors import (
     ConnectorResponseError,
     ConnectorUserError,
 )
-from cnx.clients.tecoroute.client.pace import OPENINGS, Pace
+from cnx.clients.tecoroute.client.policy import OPENINGS, Pace
 from cnx.clients.tecoroute.client.statistics import Statistics, UdpStatistics
 from cnx.clients.tecoroute.client.udp import UdpConnector
 from cnx.clients.tecoroute.protocol.epsnet import Datagram, Frame, set_clock

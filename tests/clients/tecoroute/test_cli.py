@@ -52,7 +52,7 @@ def test_forwards_until_a_signal(number: signal.Signals, tmp_path: Path) -> None
             command.send(number)
             code, _, messages = command.end()
     assert code == 0
-    assert "1 datagrams came, 1 were forwarded, 1 answered" in messages
+    assert "1 datagrams received, 1 forwarded, 1 answered" in messages
 
 
 def test_ends_during_the_login() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,14 +19,17 @@ from cnx.clients.tecoroute import (
 )
 from cnx.clients.tecoroute.client import session as client_session
 from cnx.clients.tecoroute.client import window as client_window
-from cnx.clients.tecoroute.client.rules import Rules
+from cnx.clients.tecoroute.client.policy import Rules
 from cnx.clients.tecoroute.client.session import Session
 from cnx.clients.tecoroute.client.window import Pending
+from cnx.clients.tecoroute.protocol.session import decode
 from cnx.clients.tecoroute.simulator.service import MODELS, Accounts
 from cnx.faults import delay, faults, merge, split
 from tests.helpers.tecoroute_service import (
+    LOGIN_REQUESTS,
     PATIENCE,
     Caller,
+    HookedConnection,
     connected,
     epsnet,
     manual_service,
@@ -35,6 +37,7 @@ from tests.helpers.tecoroute_service import (
 )
 
 DATAGRAM_RECEIVED = Connector.PlcSignals.DATAGRAM_RECEIVED
+RULES = Rules(1.0, 1, 1, 1.0, None)
 
 
 def test_requests_are_pipelined() -> None:
@@ -335,30 +338,68 @@ def test_senders_of_many_threads() -> None:
         assert connector.statistics.received == 400
 
 
-class BrokenLink:
-    """A link whose next write fails, after so many bytes; ``before`` says that it ended just before."""
+@pytest.mark.parametrize("taken", [0, 5])
+def test_message_that_broke_off_may_have_been_sent(taken: int) -> None:
+    """A message whose write failed may have been sent, whether or not the number of its bytes is known."""
 
-    def __init__(self, sent: int, *, before: bool) -> None:
-        self.transport = SimpleNamespace(address="the broken link")
-        self.sent = 0
-        self.reason: BaseException | None = None
-        self._will_send = sent
-        self._before = before
+    def write(data: bytes) -> int:
+        if not taken:
+            raise cnx.ConnectionLost("the transport broke") from BrokenPipeError()
+        connection.raise_alarm("another thread has ended the link meanwhile")
+        return taken
 
-    def write(self, data: bytes, timeout: float | None) -> None:
-        """Fail."""
-        self.reason = cnx.ConnectionLost("the peer is gone")
-        self.sent += self._will_send
-        if self._before or self._will_send:
-            raise cnx.ConnectionLost("not connected") from self.reason
-        raise self.reason
+    with HookedConnection(write) as connection:
+        session = Session(connection, RULES, Statistics())
+        with pytest.raises(ConnectorConnectionError, match="cannot be sent") as caught:
+            session.send(b"a message", Pending(), PATIENCE)
+    assert caught.value.maybe_sent
 
 
-@pytest.mark.parametrize(("sent", "before", "maybe_sent"), [(0, True, False), (0, False, True), (10, False, True)])
-def test_message_that_may_have_been_sent(sent: int, before: bool, maybe_sent: bool) -> None:
-    """A message that broke off is told from one that was refused before it began."""
-    link: Any = BrokenLink(sent, before=before)
-    session = Session(link, Rules(1.0, 1, 1, 1.0, None), Statistics())
+@pytest.mark.parametrize("ended", [False, True])
+def test_message_that_was_refused_was_not_sent(ended: bool) -> None:
+    """A message that was refused because the link had ended, or because there is none yet, was not sent."""
+    sent: list[bytes] = []
+
+    def write(data: bytes) -> int:
+        sent.append(data)
+        return len(data)
+
+    connection = HookedConnection(write)
+    if ended:
+        connection.connect().raise_alarm("it is over")
+    session = Session(connection, RULES, Statistics())
     with pytest.raises(ConnectorConnectionError, match="cannot be sent") as caught:
-        session.send(b"x", Pending(), 1.0)
-    assert caught.value.maybe_sent is maybe_sent
+        session.send(b"a message", Pending(), PATIENCE)
+    assert not caught.value.maybe_sent
+    assert not sent
+    connection.teardown()
+
+
+def test_request_of_an_ended_session_does_not_reach_the_next_link() -> None:
+    """A thread that has its turn to send when its link ends is waited for before the next link can be used."""
+    simulator = manual_service()
+    with connected(simulator) as connector:
+        claimed, go_on = threading.Event(), threading.Event()
+        session = connector._last_session()
+        write = session._write
+
+        def write_late(request: bytes, timeout: float | None) -> None:
+            claimed.set()
+            assert go_on.wait(PATIENCE)
+            write(request, timeout)
+
+        session._write = write_late  # type: ignore[method-assign]  # as if the thread got no time before it writes
+        sender = Caller(connector.send, epsnet(1))
+        assert claimed.wait(PATIENCE)
+        connector.disconnect()
+        connecting = Caller(connector.connect)
+        logins = 2 * LOGIN_REQUESTS
+        assert simulator.record.wait_for(lambda requests: len(requests) == logins, PATIENCE)
+        go_on.set()
+        with pytest.raises(ConnectorConnectionError) as caught:
+            sender.outcome()
+        assert not caught.value.maybe_sent
+        connecting.outcome()
+        connector.send(epsnet(2))
+        assert simulator.record.wait_for(lambda requests: len(requests) > logins, PATIENCE)
+        assert [decode(request.body) for request in simulator.record.snapshot("/DATA.BIN")] == [epsnet(2)]

@@ -6,7 +6,7 @@ import pytest
 
 import cnx
 from cnx.clients.tecoroute import Connector, ConnectorLatencyError, TecorouteSimulator
-from cnx.clients.tecoroute.client.latency import Latency
+from cnx.clients.tecoroute.client.policy import Latency
 from tests.helpers.tecoroute_service import PATIENCE, connected, epsnet, manual_service, wait_for_data
 
 
@@ -159,7 +159,7 @@ def test_keepalive_comes_after_ten_seconds_without_a_request() -> None:
     """A keepalive is due when so much time has passed since the last request, and not before."""
     with connected(TecorouteSimulator()) as connector:
         assert connector._rules.keepalive_interval == 10.0
-        session = connector._up()
+        session = connector._last_session()
         connector.request(epsnet(1), PATIENCE)
         connector._look_after()
         assert connector.statistics.keepalives == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import weakref
 
@@ -15,7 +16,7 @@ from cnx.clients.tecoroute import (
     TecorouteSimulator,
 )
 from cnx.clients.tecoroute.simulator.service import Accounts
-from cnx.testing import NewThreads
+from cnx.testing import NewThreads, wait_until
 from tests.helpers.tecoroute_service import (
     LOGIN_REQUESTS,
     PATIENCE,
@@ -240,13 +241,15 @@ def test_many_connections() -> None:
             connector.teardown()
 
 
-def test_no_cycle_keeps_a_connector() -> None:
-    """A connector that nobody uses any more is gone at once, without the garbage collector."""
+def test_forgotten_connector_ends() -> None:
+    """The garbage collector warns of a connector that nobody uses any more, and ends its link."""
     simulator = TecorouteSimulator()
     with simulator:
         connector = connector_to(simulator).connect()
         connector.request(epsnet(1), PATIENCE)
-        connector.teardown()
         gone = weakref.ref(connector)
         del connector
+        with pytest.warns(ResourceWarning, match="was not disconnected"):
+            gc.collect()
         assert gone() is None
+        wait_until(lambda: not simulator.sessions, "the end of the link")

@@ -8,8 +8,6 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -24,7 +22,7 @@ from cnx.clients.tecoroute import (
     TecorouteSimulator,
 )
 from cnx.clients.tecoroute.client import window as client_window
-from cnx.clients.tecoroute.client.rules import Rules
+from cnx.clients.tecoroute.client.policy import Rules
 from cnx.clients.tecoroute.client.session import Session
 from cnx.clients.tecoroute.client.window import Pending
 from cnx.deadline import Deadline
@@ -33,6 +31,7 @@ from tests.helpers.tecoroute_service import (
     AT_ONCE,
     PATIENCE,
     Caller,
+    HookedConnection,
     Interrupted,
     alarm,
     connected,
@@ -215,33 +214,20 @@ def test_interrupted_request_loses_its_place(monkeypatch: pytest.MonkeyPatch) ->
         assert wait_for_data(simulator, 2)[-1] == epsnet(2)
 
 
-class InterruptedLink:
-    """A link whose write is interrupted by something that sends on the same connector."""
-
-    reason = None
-    sent = 0
-    transport = SimpleNamespace(address="nowhere")
-    then: Callable[[], object]
-
-    def write(self, data: bytes, timeout: float | None) -> None:
-        """Be interrupted."""
-        self.then()
-
-
 def test_signal_handler_that_sends() -> None:
-    """What interrupts a thread that sends is refused, as it would wait for itself; the sender goes on."""
-    link: Any = InterruptedLink()
-    session = Session(link, Rules(1.0, 1, 10, 1.0, None), Statistics())
+    """A send that interrupts a thread which sends is refused, as it would wait for itself; the sender goes on."""
     refused: list[RuntimeError] = []
 
-    def handler() -> None:
+    def write(data: bytes) -> int:
         with pytest.raises(RuntimeError, match="interrupts") as caught:
             session.send(b"y", Pending(), None)
         refused.append(caught.value)
+        return len(data)
 
-    link.then = handler
-    for _ in range(2):
-        Caller(session.send, b"x", Pending(), PATIENCE).outcome()
+    with HookedConnection(write) as connection:
+        session = Session(connection, Rules(1.0, 1, 10, 1.0, None), Statistics())
+        for _ in range(2):
+            Caller(session.send, b"x", Pending(), PATIENCE).outcome()
     assert len(refused) == 2
 
 

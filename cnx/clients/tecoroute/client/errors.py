@@ -1,13 +1,13 @@
-"""What goes wrong between a program, the TecoRoute service and a PLC; part of the tree in :mod:`cnx.errors`.
+"""Errors of the TecoRoute client; part of the tree in :mod:`cnx.errors`.
 
 ::
 
     ConnectorError .............. CnxError
     ├── ConnectorRefusal ........ AccessDenied                  the service refused a login step
-    │   ├── ConnectorUserError                                  ... for the user, the password or the application
-    │   └── ConnectorPlcError                                   ... for the PLC
+    │   ├── ConnectorUserError                                  ... because of the user, password or application
+    │   └── ConnectorPlcError                                   ... because of the PLC
     ├── ConnectorConnectionError  ConnectError, ConnectionLost  the service cannot be reached, or the link ended
-    │   └── ConnectorNotConnected NotConnected                  ... because it was asked to, or there was none
+    │   └── ConnectorNotConnected NotConnected                  ... on request, or there was none
     ├── ConnectorLatencyError ... ConnectionLost                the service answered too slowly, or not at all
     └── ConnectorResponseError .. DeviceError                   the service answered a request with an error
 """
@@ -29,18 +29,18 @@ __all__ = [
 ]
 
 REFUSED_PAUSE = 600.0
-"""Seconds before a refused user or PLC is tried again; the package ``tecoroute-manager`` keeps this pause."""
+"""Seconds before a refused user or PLC is tried again, as in ``_manager.py`` of the package ``tecoroute-manager``."""
 
 
 class ConnectorError(CnxError):
-    """Root of the errors of a connector."""
+    """Base class of the errors of a connector."""
 
 
 class ConnectorRefusal(ConnectorError, AccessDenied):
-    """The service refused a login step; a manager gives up, or waits 600 s if it is told to persist.
+    """The service refused a login step; a manager gives up or, with ``persist=True``, waits 600 s.
 
     Attributes:
-        error_code: what the service said.
+        error_code: the answer of the service, without trailing white space.
     """
 
     retry_after = REFUSED_PAUSE
@@ -58,29 +58,29 @@ class ConnectorUserError(ConnectorRefusal):
 
 
 class ConnectorPlcError(ConnectorRefusal):
-    """The service refused the PLC: there is none of that name, it is offline, or the user may not use it."""
+    """The service refused the PLC: it does not exist, is off line, or the user has no right to it."""
 
 
 class ConnectorConnectionError(ConnectorError, ConnectError, ConnectionLost):
-    """The service cannot be reached, does not behave like one, or the link with it ended.
+    """The service cannot be reached, is not a TecoRoute service, or the link with it ended.
 
     Attributes:
-        maybe_sent: it ended while a message was written, so that one may have been sent.
+        maybe_sent: the link ended while a message was being written, which may therefore have been sent.
     """
 
     maybe_sent: bool = False
 
 
 class ConnectorNotConnected(ConnectorConnectionError, NotConnected):
-    """There is no link: not yet, or not any more since it was asked to end."""
+    """There is no link: it is not connected yet, or was disconnected on request."""
 
 
 class ConnectorLatencyError(ConnectorError, ConnectionLost):
-    """The service answered too slowly several times in a row, or not at all for too long; the link was ended."""
+    """The service answered too slowly several times in a row, or not at all for too long, so the link was ended."""
 
 
 class ConnectorResponseError(ConnectorError, DeviceError):
-    """The service answered a request with an error instead of data; the link goes on.
+    """The service answered a request with an error instead of data; the link stays up.
 
     Attributes:
         status: the HTTP status.
@@ -95,7 +95,7 @@ class ConnectorResponseError(ConnectorError, DeviceError):
 
 
 def raise_if_ended(address: str, reason: BaseException | None) -> None:
-    """Raise the error for whoever uses a link that ended; ``reason`` is ``None`` while it has not."""
+    """Raise the error for a call on a link that has ended with ``reason``; do nothing if ``reason`` is ``None``."""
     if reason is None:
         return
     kind: type[ConnectorError] = ConnectorConnectionError
@@ -103,5 +103,6 @@ def raise_if_ended(address: str, reason: BaseException | None) -> None:
         kind = ConnectorLatencyError
     elif isinstance(reason, (Cancelled, NotConnected)):
         kind = ConnectorNotConnected
+    # Repeat no reason that says only this, or the message would grow each time an error is used as the next reason.
     why = "" if isinstance(reason, ConnectorError) and " is not connected" in str(reason) else f": {reason}"
-    raise kind(f"{address} is not connected{why}") from reason  # which does not grow with every alarm raised with it
+    raise kind(f"{address} is not connected{why}") from reason

@@ -1,4 +1,4 @@
-"""The login: who talks to which PLC, for which application, and how the service takes it."""
+"""The three steps of the login."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["Credentials", "log_in"]
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who talks to which PLC; shown without the password.
+    """User, password, PLC and application; shown without the password.
 
     Raises:
-        ValueError, TypeError: one of them cannot be.
+        ValueError, TypeError: a value is invalid.
     """
 
     username: str
@@ -41,45 +41,45 @@ def log_in(
     strict: bool,
     hide: Callable[[bytes], object] = lambda secret: None,
 ) -> None:
-    """Take the three steps of the login.
+    """Log in, in three steps: application and user, password proof, PLC.
 
     Args:
-        credentials: who.
+        credentials: user, password, PLC and application.
         ask: sends the request of a step and returns the answer.
-        strict: only answers with HTTP status 200 are good; otherwise the status does not matter.
-        hide: is told what must not be shown, before it is sent.
+        strict: a step succeeds only with HTTP status 200; if false, the status does not matter.
+        hide: called with the password proof before that is sent; it must not be shown.
 
     Raises:
         ConnectorUserError, ConnectorPlcError: the service refused.
-        ConnectorConnectionError: the service has trouble, or is no such service.
+        ConnectorConnectionError: the service is in trouble, or is not a TecoRoute service.
         ProtocolError: an answer is not text.
     """
-    who = credentials
-    salt = ask("INDEX.XML", protocol.index_request(who.application, hidden(who.username)))
+    salt = ask("INDEX.XML", protocol.index_request(credentials.application, hidden(credentials.username)))
     if strict and salt.status != 200:
         raise ConnectorConnectionError(f"the service answered INDEX.XML with {shown(salt)}")
-    proof = protocol.password_proof(protocol.text_of(salt), who.password)
+    proof = protocol.password_proof(protocol.text_of(salt), credentials.password)
     hide(proof)
-    prove(who, ask("IAM.TXT", protocol.user_request(proof)), strict=strict)
-    plc = hidden(who.plc)
-    choose(who, plc, ask("PLC.TXT", protocol.plc_request(plc)), strict=strict)
+    check_user(credentials, ask("IAM.TXT", protocol.user_request(proof)), strict=strict)
+    plc = hidden(credentials.plc)
+    check_plc(credentials, plc, ask("PLC.TXT", protocol.plc_request(plc)), strict=strict)
 
 
-def prove(who: Credentials, answer: Response, *, strict: bool) -> None:
+def check_user(credentials: Credentials, answer: Response, *, strict: bool) -> None:
     """Raise if the service did not accept the user."""
     refusal = protocol.user_refusal(answer, strict=strict)
     if refusal is None:
         return
+    # An error page of the service is no refusal: all known refusals contain an underscore.
     if answer.status >= 500 and "_" not in refusal:
         raise ConnectorConnectionError(f"the service answered IAM.TXT with {shown(answer)}")
     raise ConnectorUserError(
-        f"the service refused user {who.username!r} for application {who.application!r}: {shorten(refusal)}; "
-        "check user name, password and application",
+        f"the service refused user {credentials.username!r} for application {credentials.application!r}: "
+        f"{shorten(refusal)}; check user name, password and application",
         refusal,
     )
 
 
-def choose(who: Credentials, plc: bytes, answer: Response, *, strict: bool) -> None:
+def check_plc(credentials: Credentials, plc: bytes, answer: Response, *, strict: bool) -> None:
     """Raise if the service did not accept the PLC."""
     refusal = protocol.plc_refusal(answer, plc, strict=strict)
     if refusal is None:
@@ -87,17 +87,17 @@ def choose(who: Credentials, plc: bytes, answer: Response, *, strict: bool) -> N
     if strict and answer.status >= 500:
         raise ConnectorConnectionError(f"the service answered PLC.TXT with {shown(answer)}")
     raise ConnectorPlcError(
-        f"the service refused PLC {who.plc!r} for user {who.username!r}: {shorten(refusal)}; "
+        f"the service refused PLC {credentials.plc!r} for user {credentials.username!r}: {shorten(refusal)}; "
         "check its name, that it is on line, and that the user may use it",
         refusal,
     )
 
 
 def hidden(name: str) -> bytes:
-    """Return a name as it travels, different each time."""
+    """Return a name obfuscated for the wire, different each time."""
     return protocol.secret(name, secrets.randbelow(256))
 
 
 def shown(answer: Response) -> str:
-    """Return an answer for a message."""
+    """Return an answer as text for an error message."""
     return f"HTTP status {answer.status}: {shorten(answer.body)}"

@@ -1,4 +1,4 @@
-"""One login, from its success to the end of its link: what was sent, what came, and who waits for it."""
+"""One session: from a successful login to the end of its link, with the requests that wait for answers."""
 
 from __future__ import annotations
 
@@ -10,33 +10,32 @@ from time import monotonic
 from typing import NamedTuple
 
 from cnx.clients.tecoroute.client.errors import ConnectorConnectionError, ConnectorResponseError, raise_if_ended
-from cnx.clients.tecoroute.client.latency import Latency
-from cnx.clients.tecoroute.client.rules import Rules
+from cnx.clients.tecoroute.client.policy import Latency, Rules
 from cnx.clients.tecoroute.client.statistics import Statistics
 from cnx.clients.tecoroute.client.window import ANSWER_TIMEOUT, Pending, Window
 from cnx.clients.tecoroute.protocol.http import Response
 from cnx.clients.tecoroute.protocol.session import decode
+from cnx.connections.stream import StreamConnection
 from cnx.deadline import Deadline
-from cnx.errors import Cancelled, LimitExceeded, TimedOut
+from cnx.errors import Cancelled, CnxError, LimitExceeded, NotConnected, TimedOut
 from cnx.framing import shorten
-from cnx.link.link import Link
-from cnx.threads.condition import Monitor
+from cnx.threads.condition import Condition
 
-__all__ = ["News", "Session"]
+__all__ = ["Accepted", "Session"]
 
 log = logging.getLogger(__name__)
 
 UNREAD_LIMIT = 1000
-"""Datagrams that may wait to be received."""
+"""Number of datagrams that may wait to be received."""
 
 
-class News(NamedTuple):
-    """What an answer brought.
+class Accepted(NamedTuple):
+    """What an answer contained.
 
     Attributes:
-        datagram: from the PLC, if no thread waits for it.
+        datagram: from the PLC, unless a thread waits for it.
         pending: the request that was answered, if it is known.
-        seconds: how long the service took, if it was measured.
+        seconds: how long the service took, if that was measured.
     """
 
     datagram: bytes | None
@@ -45,50 +44,61 @@ class News(NamedTuple):
 
 
 class Session:
-    """What the threads share that use one link. Thread-safe.
+    """What the threads that use one link share: the turn to send, the outstanding requests, received datagrams.
+
+    Thread-safe. One thread at a time sends: it claims the turn and a place for the answer together, so that requests
+    are in the window in the order in which they are sent.
 
     Args:
-        link: where requests go; those of this session can go nowhere else.
-        rules: when there is no room for a request, and when the service is too slow.
-        statistics: what to count in.
+        connection: sends the requests. A later link of it belongs to another session.
+        rules: how many requests may be outstanding, and when the service is too slow.
+        statistics: counters to update.
 
     Attributes:
-        reason: why it ended; ``None`` while it has not.
+        reason: why it ended, after everything that the link brought was handled; ``None`` before that.
+        last_sent: when the last request was sent.
     """
 
-    def __init__(self, link: Link, rules: Rules, statistics: Statistics) -> None:
-        self.link = link
+    def __init__(self, connection: StreamConnection, rules: Rules, statistics: Statistics) -> None:
         self.latency = Latency(rules.latency_threshold, rules.latency_count)
         self.reason: BaseException | None = None
         self.last_sent = monotonic()
+        self._connection = connection  # a cycle, which the garbage collector ends
         self._window = Window(rules.max_outstanding, True if statistics.keepalive_answers else None)
         self._statistics = statistics
         self._unread: deque[bytes] = deque()
-        self._changed = Monitor()
-        self._sender = 0  # ident of the thread whose turn to write it is
+        self._changed = Condition()
+        self._ending: BaseException | None = None  # why nothing can be sent any more
+        self._sender = 0  # ident of the thread that sends
 
     @property
     def address(self) -> str:
-        """Where its link leads to."""
-        return self.link.transport.address
+        """Address of the service."""
+        return self._connection.address
 
-    # -- for those who send ----------------------------------------------------------------------------------------
+    # -- for threads that send -------------------------------------------------------------------------------------
 
     def send(self, request: bytes, pending: Pending, timeout: float | None) -> None:
-        """Send a request when it is its turn and there is room for it.
+        """Send a request as soon as no other one is being sent and there is room for its answer.
+
+        Args:
+            request: the bytes to send.
+            pending: stands for the request until it is answered.
+            timeout: seconds; ``None`` for no limit.
 
         Raises:
             TimedOut: there was no room in time, or the service did not take it; nothing was sent.
             LimitExceeded: too many datagrams wait to be received, or there is no room and the calling thread is the
-                one that brings the answers.
-            RuntimeError: the same thread is to wait for the answer, or was interrupted while it sends.
+                one that receives the answers.
+            RuntimeError: the calling thread is to wait for an answer that only it can receive, or a signal handler
+                called it while the same thread was sending.
             ConnectorError: the link has ended.
         """
         if pending.awaited:
             self._refuse_to_wait()
         me = get_ident()
         if self._sender == me:
-            raise RuntimeError("what interrupts a thread that sends must not send on the same connector")
+            raise RuntimeError("a signal handler that interrupts a thread that sends must not send on its connector")
         try:
             with self._changed.lock:
                 claimed = self._claim(pending)
@@ -100,7 +110,7 @@ class Session:
                 self._window.discard(pending)
             raise
         finally:
-            if self._sender == me:  # nothing is called here: an interrupt must not leave it behind
+            if self._sender == me:  # without a call before it, so that an interrupt cannot leave the turn taken
                 self._sender = 0
                 self._changed.notify()
         self._statistics.count_sent(pending.keepalive)
@@ -116,15 +126,15 @@ class Session:
 
     def _claim(self, pending: Pending) -> bool:
         """Take the turn and a place for the answer if both are free; the lock is held."""
-        raise_if_ended(self.address, self.reason or self.link.reason)
+        raise_if_ended(self.address, self.reason or self._ending)
         if len(self._unread) >= UNREAD_LIMIT and not pending.keepalive:
             raise LimitExceeded(f"{UNREAD_LIMIT} datagrams from {self.address} wait to be received; nothing was sent")
         now = monotonic()
         if self._sender:
             return False
         if not self._window.has_room(now):
-            if self.link.is_inside():
-                raise LimitExceeded(f"{self._window.size} requests wait for answers, which come on this very thread")
+            if self._connection.is_current_thread():
+                raise LimitExceeded(f"{self._window.size} requests wait for answers that only this thread can receive")
             return False
         self._sender = get_ident()
         self._note_sent(pending, now)
@@ -138,28 +148,30 @@ class Session:
         self.last_sent = now
 
     def _patience(self, deadline: Deadline) -> float:
-        """Return how long to wait for a change: until the deadline, or until a place becomes free by itself."""
+        """Return how long to wait for a change: until the deadline, or until a request loses its place."""
         left = deadline.remaining()
         with self._changed.lock:
             full = not self._sender and len(self._window) >= self._window.size
             expiry = max(0.0, self._window.next_expiry - monotonic()) if full else math.inf
-        return min(math.inf if left is None else left, expiry, ANSWER_TIMEOUT)  # it may have become full meanwhile
+        return min(math.inf if left is None else left, expiry, ANSWER_TIMEOUT)  # the window may become full meanwhile
 
     def _write(self, request: bytes, timeout: float | None) -> None:
-        link = self.link
-        before = link.sent
+        connection = self._connection
+        before = connection.traffic.bytes_sent
         try:
-            link.write(request, timeout)
+            connection.write(request, timeout=math.inf if timeout is None else timeout)
         except ConnectionError as error:
             lost = ConnectorConnectionError(f"the message cannot be sent: {error}")
-            refused = error.__cause__ is link.reason and link.sent == before  # the link had ended already
-            lost.maybe_sent = not refused
+            # If the link had ended already, write() raises from the reason of that. If the write itself broke, the
+            # cause is an error of the operating system, and a part of the message may have been sent.
+            refused = isinstance(error, NotConnected) or isinstance(error.__cause__, CnxError)
+            lost.maybe_sent = not refused or connection.traffic.bytes_sent != before
             raise lost from error
 
-    # -- for the thread that brings the answers --------------------------------------------------------------------
+    # -- for the thread that receives the answers ------------------------------------------------------------------
 
-    def accept(self, response: Response) -> News:
-        """Note an answer."""
+    def accept(self, response: Response) -> Accepted:
+        """Find the request that an answer belongs to, and count the answer."""
         now = monotonic()
         with self._changed.lock:
             seconds = self.latency.received(now)
@@ -170,7 +182,7 @@ class Session:
             else:
                 datagram, pending = self._note_datagram(decode(response.body), now)
         self._changed.notify()
-        return News(datagram, pending, seconds)
+        return Accepted(datagram, pending, seconds)
 
     def keep(self, datagram: bytes) -> None:
         """Keep a datagram until it is received."""
@@ -180,7 +192,7 @@ class Session:
                 self._unread.append(datagram)
         if full:
             self._statistics.dropped += 1
-            log.warning("a datagram from %s was dropped, as %d others wait to be received", self.address, UNREAD_LIMIT)
+            log.warning("a datagram from %s was dropped: %d others wait to be received", self.address, UNREAD_LIMIT)
         self._changed.notify()
 
     def _note_error(self, response: Response) -> Pending | None:
@@ -211,21 +223,21 @@ class Session:
         pending.answer = datagram
         return None, pending
 
-    # -- for those who wait ----------------------------------------------------------------------------------------
+    # -- for threads that wait -------------------------------------------------------------------------------------
 
     def ask(self, request: bytes, pending: Pending, timeout: float | None) -> bytes:
-        """Send a request and return the answer; if it comes too late, it is only counted.
+        """Send a request and return the answer; an answer that arrives too late is only counted.
 
         Raises:
             TimedOut: there was no room, or no answer, in time.
-            RuntimeError: the calling thread is the one that would bring the answer.
+            RuntimeError: the calling thread is the one that would receive the answer.
             ConnectorError: the service answered with an error, or the link ended.
         """
         deadline = Deadline(timeout)
         try:
             self.send(request, pending, timeout)
             return self._wait_for_answer(pending, deadline)
-        finally:  # also when it is interrupted: a request that nobody waits for must not keep its place for ever
+        finally:  # also after an interrupt: a request that no thread waits for must not keep its place for ever
             with self._changed.lock:
                 if pending.answer is None:
                     pending.error = pending.error or TimedOut("it was given up")
@@ -242,11 +254,11 @@ class Session:
             raise pending.error
 
     def receive(self, timeout: float | None) -> bytes:
-        """Return the next datagram that nobody waits for; those that came before the end can still be had.
+        """Return the next kept datagram; those that arrived before the end of the link can still be received.
 
         Raises:
-            TimedOut: none came in time.
-            RuntimeError: the calling thread is the one that brings them, and there is none.
+            TimedOut: none arrived in time.
+            RuntimeError: there is none, and the calling thread is the one that receives them.
             ConnectorError: the link ended.
         """
         with self._changed.lock:
@@ -262,7 +274,7 @@ class Session:
         """Wait for the end of the link.
 
         Raises:
-            ConnectorError: it was not asked for.
+            ConnectorError: the link was lost.
         """
         self._refuse_to_wait()
         self._changed.wait_for(lambda: self.reason, None)
@@ -277,22 +289,40 @@ class Session:
         return ()
 
     def _refuse_to_wait(self) -> None:
-        if self.link.is_inside():
-            raise RuntimeError("a handler must not wait for what comes on the very thread that it runs on")
+        if self._connection.is_current_thread():
+            raise RuntimeError("a handler must not wait for what only its own thread can receive")
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def end(self, reason: BaseException) -> None:
-        """End the session, and wake whoever waits; the first reason counts."""
+        """End the session, and wake all threads that wait; the first reason counts."""
         self.reason = self.reason or reason
         self._changed.notify()
 
-    def wake_senders(self) -> None:
-        """Let those who wait to send see that the link ends, which is told only after what came before."""
+    def refuse_requests(self, reason: BaseException) -> None:
+        """Send nothing any more, and wake the threads that wait to send.
+
+        The session itself ends later, after everything that arrived before the end of the link was handled.
+        """
+        self._ending = self._ending or reason
         self._changed.notify()
 
+    def wait_for_sender(self, deadline: Deadline) -> None:
+        """Wait until no thread sends a request of this session, which has ended.
+
+        Raises:
+            ConnectorConnectionError: a signal handler called it while the same thread was sending.
+            TimedOut, Cancelled: the deadline ended.
+        """
+        if self._sender == get_ident():
+            raise ConnectorConnectionError("a signal handler that interrupts a thread that sends must not connect")
+        with deadline.waking(self._changed.notify):
+            self._changed.wait_for(lambda: not self._sender or deadline.cancelled, deadline.remaining())
+        if self._sender:
+            deadline.check(f"waiting for a request that {self.address} was sent before")
+
     def drop_unread(self) -> int:
-        """Drop what was not received, as another session begins; return how many datagrams that were."""
+        """Drop the datagrams that were not received, because another session begins; return how many they were."""
         with self._changed.lock:
             dropped = len(self._unread)
             self._unread.clear()

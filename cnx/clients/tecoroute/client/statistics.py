@@ -1,4 +1,4 @@
-"""What a connector counts."""
+"""Counters of connectors."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ __all__ = ["Statistics", "UdpStatistics"]
 
 @dataclass
 class Statistics:
-    """What a connector did so far, over all its links.
+    """Counters of a connector, over all its links.
 
     Attributes:
         sent: datagrams to the PLC.
         received: datagrams from the PLC.
-        keepalives: requests that only kept the session alive.
+        keepalives: requests without data.
         keepalive_answers: answers to those.
-        errors: answers that were an error of the service.
+        errors: answers with an HTTP status other than 200.
         empty: answers without data, to requests with data.
-        late: answers to requests that nobody waited for any more.
-        dropped: datagrams that nobody received.
+        late: answers that arrived after their request was given up.
+        dropped: datagrams from the PLC that were not received.
     """
 
     sent: int = 0
@@ -41,18 +41,18 @@ class Statistics:
 
 @dataclass
 class UdpStatistics:
-    """What a UDP connector did so far.
+    """Counters of a UDP connector.
 
     Attributes:
         received: datagrams from programs.
-        forwarded: those that were sent to the PLC.
-        answered: answers that went back.
+        forwarded: datagrams sent to the PLC.
+        answered: answers sent back to programs.
         refused: datagrams from addresses that are not allowed.
-        expired: datagrams that could not be forwarded soon enough.
-        overflowed: datagrams for which there was no room while the tunnel was down.
+        expired: datagrams that could not be forwarded in time.
+        overflowed: datagrams dropped because too many were held while the tunnel was down.
         lost: datagrams that were being forwarded when the tunnel broke.
-        undelivered: answers that the system did not take.
-        unmatched: datagrams from the PLC that nobody had asked for.
+        undelivered: answers that the system refused to send.
+        unmatched: datagrams from the PLC that answer no request.
     """
 
     received: int = 0

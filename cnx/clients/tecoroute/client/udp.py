@@ -7,52 +7,53 @@ from collections import deque
 from collections.abc import Iterable
 from time import monotonic
 from types import TracebackType
-from typing import Any
 
-from cnx.clients.tecoroute.client.connector import Connector
+from typing_extensions import Unpack
+
+from cnx.clients.tecoroute.client.connector import Connector, ConnectorSettings
 from cnx.clients.tecoroute.client.errors import ConnectorConnectionError, ConnectorError
 from cnx.clients.tecoroute.client.statistics import UdpStatistics
 from cnx.clients.tecoroute.client.udp_port import Address, Allowed, UdpPort
-from cnx.connections.sockets import checked_host
 from cnx.deadline import checked_timeout
 from cnx.errors import Cancelled, LimitExceeded, TimedOut
 from cnx.manager.backoff import Backoff
 from cnx.manager.lifecycle import State
 from cnx.manager.manager import ConnectionManager
 from cnx.signals.subscriptions import subscribe_weakly
-from cnx.threads.condition import Monitor
+from cnx.threads.condition import Condition
 from cnx.threads.locks import Lock
+from cnx.transports.resolver import checked_host
 
 __all__ = ["UdpConnector"]
 
 HELD_LIMIT = 100
-"""Datagrams that are held while the tunnel is down."""
+"""Number of datagrams that are held while the tunnel is down."""
 
 ENDED = (State.DISCONNECTED, State.TORNDOWN)
 
 
 class UdpConnector:
-    """A UDP port for any number of programs at once; the answer to a datagram goes back to its sender. Thread-safe.
+    """A UDP port for any number of programs; each answer goes back to the program that asked. Thread-safe.
 
-    Datagrams go to the PLC as they are. The port stays open while the tunnel is down, and the tunnel is brought up
-    again; datagrams that come meanwhile are held for a moment. An answer is matched as :meth:`Connector.request`
-    does it. ::
+    Datagrams are passed on to the PLC unchanged. While the tunnel (the connection through the service) is down, the
+    port stays open, the tunnel is connected again, and datagrams are held for a moment. Answers are matched as by
+    :meth:`Connector.request`. ::
 
         with UdpConnector(username="BroukPytlik", password="ferda1", plc="AB_1234") as udp:
             udp.manager.wait_until("connected", 10.0)
 
     Args:
-        host: address to listen on; with other than loopback addresses everybody who is allowed and reaches it can talk
-            to the PLC with your rights.
-        port: 0 to 65535; 0 for any free one, see :attr:`address`.
+        host: address to listen on. On a non-loopback address, every machine that can reach it and is allowed can use
+            the PLC with your rights.
+        port: 0 to 65535; 0 for any free port, see :attr:`address`.
         username, password, plc: as for :class:`Connector`.
         allow: the addresses and networks that may send, such as ``["192.168.1.0/24"]``; ``None`` for all.
-        expire_after: seconds for which a datagram that cannot be forwarded is held.
+        expire_after: seconds to hold a datagram that cannot be forwarded yet.
         backoff, persist: as for :class:`~cnx.manager.manager.ConnectionManager`.
         **settings: as for :class:`Connector`.
 
     Raises:
-        ValueError, TypeError: an argument cannot be; nothing was opened.
+        ValueError, TypeError: an argument is invalid; nothing was opened.
     """
 
     def __init__(
@@ -67,11 +68,11 @@ class UdpConnector:
         expire_after: float = 2.0,
         backoff: Backoff | None = None,
         persist: bool = False,
-        **settings: Any,
+        **settings: Unpack[ConnectorSettings],
     ) -> None:
         self._host = checked_host(host)
         if not isinstance(port, int) or not 0 <= port <= 65535:
-            raise ValueError(f"a UDP port is a number from 0 (any free one) to 65535, not {port!r}")
+            raise ValueError(f"port must be between 0 (any free one) and 65535, not {port!r}")
         self._port_number = port
         self._allowed = Allowed(allow)
         self._expire_after = checked_timeout(expire_after, "expire_after") or 0.0
@@ -80,8 +81,8 @@ class UdpConnector:
         self.statistics = UdpStatistics()
         self._held: deque[tuple[float, bytes, Address]] = deque()
         self._port: UdpPort | None = None
-        self._opening = Lock()  # one at a time opens; close() does not wait for that
-        self._changed = Monitor()  # guards the two below
+        self._opening = Lock()  # held by the thread that opens; close() does not wait for it
+        self._changed = Condition()  # guards the next one and the port
         self._closings = 0
         for signal, method in (
             (self.connector.Signals.CONNECTED, self._on_connected),
@@ -96,12 +97,12 @@ class UdpConnector:
 
     @property
     def name(self) -> str:
-        """What the connector is called."""
+        """Name of the connector."""
         return self.connector.name
 
     @property
     def address(self) -> str:
-        """Where it listens, or will listen."""
+        """Host and port where it listens or will listen."""
         port = self._port
         host, number = (self._host, self._port_number) if port is None else port.address[:2]
         return f"[{host}]:{number}" if ":" in str(host) else f"{host}:{number}"
@@ -112,15 +113,15 @@ class UdpConnector:
         return self._port is not None
 
     def open(self) -> None:
-        """Open the port, and bring the tunnel up from now on; does not wait for it. Without effect when it is open.
+        """Open the port and start to connect the tunnel, without waiting for it; do nothing if the port is open.
 
         Raises:
-            ConnectorConnectionError: the port cannot be had; nothing was connected.
+            ConnectorConnectionError: the port cannot be opened; nothing was connected.
         """
         self._open(self._closings)
 
     def close(self) -> None:
-        """Close the tunnel and the port, also while they are being opened. Returns in bounded time, from any thread."""
+        """Close the tunnel and the port, even while they are being opened. Returns in bounded time, from any thread."""
         with self._changed.lock:
             self._closings += 1
             port, self._port = self._port, None
@@ -132,14 +133,14 @@ class UdpConnector:
             self._held.clear()
 
     def run(self, *, once: bool = False) -> None:
-        """Open, and return when :meth:`close` was called.
+        """Open the port, and return after :meth:`close` was called.
 
         Args:
-            once: end as soon as the tunnel cannot be brought up or is lost, instead of trying again.
+            once: end as soon as the tunnel cannot be connected or is lost, instead of trying again.
 
         Raises:
-            ConnectorConnectionError: the port cannot be had, or is open already and it is to run once.
-            ConnectorError: the tunnel cannot be brought up, and trying again is pointless or not wanted.
+            ConnectorConnectionError: the port cannot be opened, or it is open already and ``once`` is given.
+            ConnectorError: the tunnel cannot be connected, and trying again is pointless or not wanted.
         """
         closings = self._closings
         if once:
@@ -170,7 +171,7 @@ class UdpConnector:
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _open(self, closings: int) -> None:
-        """Open the port and have the tunnel brought up, unless that was done, or close() is called meanwhile."""
+        """Open the port and start to connect the tunnel, unless it is open or close() is called meanwhile."""
         with self._opening:
             if self._port is not None:
                 return
@@ -205,18 +206,18 @@ class UdpConnector:
         self._allowed.warn_if_open(str(port.address[0]))
 
     def _wait_until_ended(self, closings: int) -> None:
-        """Wait for close(), or raise why the manager has given up."""
+        """Wait for close(), or raise the reason why the manager has given up."""
         self._changed.wait_for(lambda: self._closings != closings or self.manager.state in ENDED, None)
         reason = self.manager.reason
         if reason is not None and self._closings == closings and not isinstance(reason, Cancelled):
             raise reason
 
     def _on_state(self) -> None:
-        """Let run() see whether the manager has given up."""
+        """Let run() check whether the manager has given up."""
         self._changed.notify()
 
     def _on_connected(self) -> None:
-        """Have what is held forwarded; or end a tunnel that came up while close() was called."""
+        """Forward the held datagrams, or end a tunnel that was connected while close() was called."""
         port = self._port
         if port is None:
             self.connector.disconnect()
@@ -224,11 +225,11 @@ class UdpConnector:
             port.poke()
 
     def _on_unmatched(self, datagram: bytes) -> None:
-        """Count what the PLC says to nobody."""
+        """Count a datagram of the PLC that answers no request."""
         self.statistics.unmatched += 1
 
     def _on_datagrams(self, datagrams: list[tuple[bytes, Address]]) -> None:
-        """Take what programs sent, on the port's thread; forward it and what was held."""
+        """Forward new and held datagrams of programs; runs on the thread of the port."""
         expires = monotonic() + self._expire_after
         for datagram, address in datagrams:
             self.statistics.received += 1
@@ -242,7 +243,7 @@ class UdpConnector:
             self.statistics.overflowed += 1
 
     def _forward_held(self) -> None:
-        """Forward in order what is young enough, until the tunnel is down."""
+        """Forward held datagrams in order, unless they are too old, until the tunnel is down."""
         while self._held:
             expires, datagram, address = self._held[0]
             left = expires - monotonic()
@@ -253,7 +254,7 @@ class UdpConnector:
             self._held.popleft()
 
     def _forward(self, datagram: bytes, address: Address, patience: float) -> bool:
-        """Forward a datagram; return whether it is dealt with, so ``False`` if the tunnel is down."""
+        """Forward a datagram; return ``False`` if it has to be held longer, as the tunnel is down."""
         port, statistics = self._port, self.statistics
         if port is None:
             return False
@@ -270,7 +271,7 @@ class UdpConnector:
         return True
 
     def _on_answer(self, port: UdpPort, address: Address, datagram: bytes) -> None:
-        """Send an answer back, on the thread that brings it."""
+        """Send an answer back to its program; runs on the thread that received it."""
         if port.send(datagram, address):
             self.statistics.answered += 1
         else:

@@ -1,4 +1,4 @@
-"""A UDP port whose datagrams are handed to one function, on a thread of its own."""
+"""A UDP port that passes its datagrams to one function, on a thread of its own."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Allowed:
     """The addresses that may use a port.
 
     Args:
-        networks: addresses and networks such as ``"192.168.1.0/24"``; ``None`` for everybody.
+        networks: addresses and networks such as ``"192.168.1.0/24"``; ``None`` for all.
 
     Raises:
-        ValueError: one of them is no network.
+        ValueError: an entry is not a network.
     """
 
     def __init__(self, networks: Iterable[str] | None) -> None:
@@ -46,9 +46,9 @@ class Allowed:
         return any(host in network for network in self._networks)
 
     def warn_if_open(self, host: str) -> None:
-        """Log a warning if everybody on a network may use a port at ``host``."""
+        """Log a warning if every machine that can reach ``host`` may use the port."""
         if self._networks is None and not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
-            log.warning("the UDP port is open on %s for everybody who reaches it, with your rights on the PLC", host)
+            log.warning("every machine that can reach the UDP port on %s can use it, with your rights on the PLC", host)
 
 
 class UdpPort:
@@ -57,24 +57,24 @@ class UdpPort:
     Args:
         host: address or name to listen on.
         port: 0 to 65535; 0 for any free one.
-        on_datagrams: called on the port's thread with new datagrams and their senders; also with an empty list,
-            after :meth:`poke`.
+        on_datagrams: called on the port's thread with new datagrams and their senders, and after :meth:`poke` with an
+            empty list.
     """
 
     def __init__(self, host: str, port: int, on_datagrams: Callable[[list[tuple[bytes, Address]]], None]) -> None:
         self._where = host, port
         self._on_datagrams = on_datagrams
         self._sockets: list[socket.socket] = []
-        self._lock = Lock()  # guards the two below: whether thread or close() has to close the sockets
+        self._lock = Lock()  # guards the next two, which decide whether the thread or close() closes the sockets
         self._closing = False
         self._running = False
         self._thread: threading.Thread | None = None
 
     def open(self) -> None:
-        """Open it, once; whoever is interrupted in this has to close it.
+        """Open the port, once. If the call is interrupted, the caller has to close it.
 
         Raises:
-            ConnectorConnectionError: the port cannot be had.
+            ConnectorConnectionError: the port cannot be opened.
         """
         self._sockets.append(bind(*self._where))
         self.address: Address = self._sockets[0].getsockname()
@@ -87,7 +87,7 @@ class UdpPort:
         self._thread.start()
 
     def send(self, datagram: bytes, address: Address) -> bool:
-        """Send a datagram without waiting; return whether the system took it."""
+        """Send a datagram without waiting; return whether the system accepted it."""
         try:
             self._socket.sendto(datagram, address)
         except OSError as error:
@@ -96,12 +96,12 @@ class UdpPort:
         return True
 
     def poke(self) -> None:
-        """Have the function called soon."""
-        with contextlib.suppress(OSError):  # full, so it is about to be called; or closed
+        """Call the function soon, on the thread of the port."""
+        with contextlib.suppress(OSError):  # the socket is full, so the function is about to be called; or closed
             self._waker.send(b"x")
 
     def close(self) -> None:
-        """Close the port and end the thread; waits for it at most 2 s, and not for itself."""
+        """Close the port and end the thread; wait at most 2 s for that, unless called on the thread itself."""
         with self._lock:
             self._closing = True
             running = self._running
@@ -112,7 +112,7 @@ class UdpPort:
                 sock.close()
         thread = self._thread
         if thread is not None and threading.current_thread() is not thread:
-            with contextlib.suppress(RuntimeError):  # its start was interrupted; it sees that it has nothing to do
+            with contextlib.suppress(RuntimeError):  # its start was interrupted; if it runs, it ends at once
                 thread.join(JOIN_TIMEOUT)
 
     def _run(self) -> None:
@@ -133,7 +133,7 @@ class UdpPort:
                 try:
                     self._on_datagrams(datagrams)
                 except Exception:
-                    log.exception("UDP %s: datagrams were not handled", self.address)
+                    log.exception("UDP %s: handling datagrams failed", self.address)
 
     def _receive(self) -> list[tuple[bytes, Address]]:
         datagrams: list[tuple[bytes, Address]] = []
@@ -141,8 +141,8 @@ class UdpPort:
             while len(datagrams) < BATCH:
                 datagrams.append(self._socket.recvfrom(LARGEST))
         except (BlockingIOError, ConnectionError):
-            pass  # no more; or about an answer that was refused
-        except OSError as error:  # the network is down, or the system has no memory: the port has to stay
+            pass  # there are no more; or an answer sent before was refused
+        except OSError as error:  # the network is down, or memory is short: the port has to stay open
             log.warning("UDP %s: nothing can be received at the moment: %s", self.address, error)
         return datagrams
 
@@ -162,6 +162,6 @@ def bind(host: str, port: int) -> socket.socket:
         sock.setblocking(False)
     except OSError as error:
         sock.close()
-        text = f"cannot listen on {where}: {error.strerror}; choose another port, or end the program that has it"
+        text = f"cannot listen on {where}: {error.strerror}; choose another port, or end the program that uses it"
         raise ConnectorConnectionError(text) from error
     return sock

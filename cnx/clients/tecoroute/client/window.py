@@ -1,4 +1,4 @@
-"""Requests that wait for their answers, and which answer belongs to which. No clock: callers say what time it is."""
+"""Requests that wait for their answers, and which answer belongs to which. No clock: callers pass the time."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from cnx.clients.tecoroute.protocol.epsnet import message_id
 __all__ = ["Pending", "Window"]
 
 ANSWER_TIMEOUT = 10.0
-"""Seconds after which a message does not hold its place for an answer any more."""
+"""Seconds after which a request loses its place among the outstanding ones."""
 
 REPEATED_AFTER = 1.0
-"""Seconds after which who uses a message id again has given up the request before."""
+"""Seconds after which a program that uses a message id again has given up its earlier request."""
 
 KEEPALIVE_TIMEOUT = 2.0
-"""Seconds after which a keepalive counts as one that is not answered."""
+"""Seconds after which a keepalive counts as unanswered."""
 
 
 @dataclass(eq=False)
 class Pending:
-    """A request on its way.
+    """A request that waits for its answer.
 
     Attributes:
         identity: message id of its datagram; ``None`` without one.
         keepalive: it carries no datagram.
         awaited: a thread waits for the answer.
-        on_answer: who is called with the answer.
-        asker: who asked, where several share the connector.
+        on_answer: called with the answer.
+        asker: identifies the program that asked, if several share the connector.
         sent: when it was sent.
         expires: when it loses its place.
         answer: the answer, if it is awaited.
-        error: why there will be none, or nobody waits for it any more.
-        doubtful: an answer that may have been its own went to an older request, which had been given up.
+        error: why there will be no answer, or why no thread waits for it any more.
+        doubtful: an answer that may have belonged to it went to an older request, which had been given up.
     """
 
     identity: bytes | None = None
@@ -50,19 +50,19 @@ class Pending:
 
 
 class Window:
-    """The requests on their way, the oldest first.
+    """The outstanding requests, oldest first.
 
-    The service is not known to answer every request, nor in their order. So an answer belongs to the request with
-    its message id, the oldest one if there are several; where it has none, to the oldest request without one. Some
-    programs use one message id for all requests, so a lost answer must not shift all later ones: requests that have
-    lost their places come last, and so does one that its asker has repeated, or that was given up together with
-    another one, of which only one was answered.
+    It is not known whether the service answers every request, or in order. So an answer belongs to the oldest request
+    with its message id or, if it has none, to the oldest request without one. Some programs use the same message id
+    for all requests, and then a lost answer must not shift all later ones. Requests that have lost their places are
+    therefore considered last. A request that the same program has repeated is forgotten, and so is one of two that
+    were given up together, of which only one was answered.
 
-    Whether keepalives are answered is found out: a service that did not answer one is not expected to answer the next.
+    Whether keepalives are answered is learned: a service that left one unanswered is not expected to answer the next.
 
     Args:
-        size: how many requests there may be.
-        keepalives_answered: what is known of the service from before; ``None`` for nothing.
+        size: number of requests that may be outstanding.
+        keepalives_answered: whether the service answers keepalives, from earlier links; ``None`` if not known.
     """
 
     def __init__(self, size: int, keepalives_answered: bool | None = None) -> None:
@@ -75,14 +75,14 @@ class Window:
         return len(self._pending)
 
     def add(self, pending: Pending, now: float) -> None:
-        """Note a request that is about to be sent."""
+        """Add a request that is about to be sent."""
         self._keepalive_last = pending.keepalive
         pending.sent = now
         if pending.asker is not None and pending.identity is not None:
             self._forget_repeated(pending)
         if pending.keepalive:
             pending.expires = now + KEEPALIVE_TIMEOUT
-        elif not pending.awaited:  # one that is awaited keeps its place as long as somebody waits
+        elif not pending.awaited:  # an awaited one keeps its place as long as its thread waits
             pending.expires = now + ANSWER_TIMEOUT
         if not pending.keepalive or self.keepalives_answered is not False:
             self._pending.append(pending)
@@ -93,13 +93,13 @@ class Window:
             self._pending.remove(pending)
 
     def give_up(self, pending: Pending, now: float) -> None:
-        """Note that nobody waits for the answer to a request any more; a late one is still told from others."""
+        """Note that no thread waits for an answer any more; a late answer is still recognised."""
         if pending.doubtful:
             self.discard(pending)
         pending.expires = now + ANSWER_TIMEOUT
 
     def has_room(self, now: float) -> bool:
-        """Whether there is a place for one more request."""
+        """Return whether there is a place for one more request."""
         if len(self._pending) >= self.size:
             self._forget_expired(now)
         return len(self._pending) < self.size
@@ -117,7 +117,7 @@ class Window:
         pending = self._take_oldest_with(identity, now)
         if pending is not None:
             return self._noted(pending)
-        if identity is None and self._keepalive_last:  # nothing else asked for it: the answer came late
+        if identity is None and self._keepalive_last:  # nothing else was sent since, so it is the late answer
             return self._noted(Pending(keepalive=True))
         return None
 
@@ -151,14 +151,14 @@ class Window:
         return found
 
     def _doubt_next(self, identity: bytes | None) -> None:
-        """Note that an answer went to a request that had been given up, and may have been meant for the next one."""
+        """Mark the next request with this id: an answer that may have belonged to it went to one that was given up."""
         for pending in self._pending:
             if pending.identity == identity and pending.error is None:
                 pending.doubtful = True
                 return
 
     def _forget_repeated(self, pending: Pending) -> None:
-        """Forget the requests that the asker of ``pending`` has given up."""
+        """Forget the requests that the program behind ``pending`` repeats with it, and so has given up."""
         for other in [other for other in self._pending if other.identity == pending.identity]:
             if other.asker == pending.asker and pending.sent - other.sent >= REPEATED_AFTER:
                 self._pending.remove(other)

@@ -1,9 +1,10 @@
 """EPSNET, the protocol of Tecomat PLCs: the header of its UDP form and the frame with data.
 
-What is known is little: a header, one frame, the short acknowledgement and one service (setting the clock). The
-sources are the MIT-licensed tool dpavlis/tecomat_foxtrot_plc_rtc, made from a network capture (it cites Teco's
-manual TXV 004 69.01), and the change log of Teco's PLCComS. A tunnel needs none of it but the message id, which an
-answer repeats: the widths of the header's fields follow from two captured datagrams.
+Little is known: a header, one kind of frame, the short acknowledgement and one service (set the clock). The sources
+are the tool dpavlis/tecomat_foxtrot_plc_rtc (MIT licence; made from a network capture, cites Teco's manual TXV 004
+69.01, chapters 5.4 and 5.6.2, which is not public) and ``Zmeny.txt``, the change log of Teco's PLCComS. The widths of
+the header's fields are inferred from two captured datagrams. A tunnel needs only the message id, which an answer
+repeats.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ DATA_LIMIT = 255 - ADDRESSES
 
 @dataclass(frozen=True)
 class Datagram:
-    """One EPSNET datagram: what travels in one UDP packet, or in one message of a TecoRoute tunnel.
+    """One EPSNET datagram: the content of one UDP packet, or of one message of a TecoRoute tunnel.
 
     Attributes:
         message_id: two bytes that the answer repeats.
@@ -44,9 +45,9 @@ class Datagram:
 
     def __post_init__(self) -> None:
         if len(self.message_id) != 2:
-            raise ValueError(f"a message id has two bytes, not {self.message_id!r}")
+            raise ValueError(f"a message id must have two bytes, not {self.message_id!r}")
         if len(self.frames) > 0xFFFF:
-            raise ValueError(f"the frames of a datagram have at most 65535 bytes, not {len(self.frames)}")
+            raise ValueError(f"the frames of a datagram must have at most 65535 bytes, not {len(self.frames)}")
 
     def encode(self) -> bytes:
         """Return the bytes: header, frames, and a zero byte where the length would be odd."""
@@ -58,7 +59,7 @@ class Datagram:
         """Return the datagram in ``data``, with or without the padding byte.
 
         Raises:
-            ProtocolError: the length in the header is not that of the rest.
+            ProtocolError: the length in the header does not match the data.
         """
         size = int.from_bytes(data[4:6], "big")
         padding = len(data) - HEADER_SIZE - size
@@ -87,16 +88,16 @@ class Frame:
         """Return the bytes.
 
         Raises:
-            ValueError: a number does not fit a byte, or there are too many data.
+            ValueError: a number does not fit into a byte, or there is too much data.
         """
         if len(self.data) > DATA_LIMIT:
-            raise ValueError(f"a frame has at most {DATA_LIMIT} data bytes, not {len(self.data)}")
+            raise ValueError(f"a frame must have at most {DATA_LIMIT} data bytes, not {len(self.data)}")
         payload = bytes((self.destination, self.source, self.function)) + self.data
         return bytes((START, len(payload), len(payload), START)) + payload + bytes((checksum(payload), END))
 
     @classmethod
     def decode(cls, data: bytes) -> Frame:
-        """Return the frame that ``data`` is, all of it.
+        """Return the frame that ``data`` consists of.
 
         Raises:
             ProtocolError: delimiters, lengths or the checksum are wrong.
@@ -122,7 +123,7 @@ def message_id(data: bytes) -> bytes | None:
 
 
 def acknowledgement(request: bytes) -> bytes:
-    """Return the datagram with which a PLC acknowledges the datagram ``request``.
+    """Return the datagram with which a PLC acknowledges ``request``.
 
     Raises:
         ProtocolError: ``request`` is not EPSNET.
@@ -137,6 +138,6 @@ def set_clock(when: datetime, message_id: bytes = b"\x02\x01") -> bytes:
     The PLC answers with an acknowledgement.
     """
     if not 2000 <= when.year <= 2255:
-        raise ValueError(f"the clock of a PLC knows the years 2000 to 2255, not {when.year}")
+        raise ValueError(f"the year must be between 2000 and 2255, not {when.year}")
     clock = (when.year - 2000, when.month, when.day, when.hour, when.minute, when.second, when.isoweekday())
     return Datagram(message_id, Frame(0x63, bytes((SET_CLOCK, *clock))).encode()).encode()

@@ -1,7 +1,7 @@
-"""HTTP/1.1 messages on the one connection of a TecoRoute session, as far as it needs them.
+"""HTTP/1.1 messages, as far as a TecoRoute session uses them.
 
-The readers are strict where a doubt would mix up messages (a length beside chunks, two lengths, no length at all)
-and lenient where it would not (line ends of LF alone, HTTP/1.0, no header fields, chunks of any size).
+The readers are strict where an ambiguity could mix up messages (a length as well as chunks, two lengths, no length at
+all) and lenient elsewhere (LF as line end, HTTP/1.0, no header fields, chunks of any size).
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Response:
 
     Attributes:
         status: the HTTP status.
-        body: what it carries.
-        behind: the first bytes that stood behind it when it was complete, up to seven; empty if nothing did.
+        body: content.
+        behind: up to seven bytes that had arrived after it when it was complete.
     """
 
     status: int
@@ -52,7 +52,7 @@ class Response:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it does not hold the beginning of the next answer, as one does that was cut short."""
+        """Whether it does not contain the beginning of the next answer, as an answer does that was cut short."""
         if START.startswith(self.behind):
             return True
         taken = range(1, len(START))
@@ -78,7 +78,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Head:
-    """What stands before a body: the start line, the header fields by lower-case name, and the size of it all."""
+    """What precedes a body: the start line, the header fields by lower-case name, and the size of both in bytes."""
 
     start: str
     fields: dict[str, str]
@@ -86,12 +86,12 @@ class Head:
 
     @property
     def has_body(self) -> bool:
-        """Whether the fields say that a body follows, and how its end is found."""
+        """Whether the fields announce a body."""
         return "content-length" in self.fields or "transfer-encoding" in self.fields
 
 
 class ResponseReader(Framing):
-    """Cuts the service's answers out of the stream; interim answers (1xx) are skipped."""
+    """Splits a stream into answers of the service; interim answers (1xx) are skipped."""
 
     limit = WIRE_LIMIT
 
@@ -99,7 +99,7 @@ class ResponseReader(Framing):
         """Remove and return the next answer, or return ``None`` while it is incomplete.
 
         Raises:
-            ProtocolError: it is not HTTP, or its end cannot be told.
+            ProtocolError: it is not HTTP, or does not say where it ends.
             LimitExceeded: its head or body is too large.
         """
         while (head := peek_head(buffer)) is not None:
@@ -117,15 +117,15 @@ class ResponseReader(Framing):
             buffer.skip(head.size)
             return Response(status, b"", buffer.peek(len(START)))
         if not head.has_body:
-            raise ProtocolError(f"an answer without a length, so its end cannot be told: {shorten(head.start)}")
+            raise ProtocolError(f"an answer without a length, so its end cannot be found: {shorten(head.start)}")
         if head.fields.get("content-encoding", "identity") != "identity":
-            raise ProtocolError(f"an answer in {head.fields['content-encoding']!r}, which nobody asked for")
+            raise ProtocolError(f"an answer in {head.fields['content-encoding']!r}, which was not asked for")
         body = take_body(buffer, head)
         return None if body is None else Response(status, body, buffer.peek(len(START)))
 
 
 class RequestReader(Framing):
-    """Cuts a client's requests out of the stream."""
+    """Splits a stream into requests of a client."""
 
     limit = WIRE_LIMIT
 
@@ -175,7 +175,7 @@ def parse_fields(lines: list[str]) -> dict[str, str]:
 
 
 def take_body(buffer: ReceiveBuffer, head: Head) -> bytes | None:
-    """Remove a message whose head says how its end is found, and return its body; ``None`` while it is incomplete."""
+    """Remove a message with the given head and return its body; return ``None`` while it is incomplete."""
     length, coding = head.fields.get("content-length"), head.fields.get("transfer-encoding")
     if coding is not None:
         if length is not None or coding.lower() != "chunked":
@@ -191,9 +191,9 @@ def take_body(buffer: ReceiveBuffer, head: Head) -> bytes | None:
 
 
 def take_chunks(buffer: ReceiveBuffer, start: int) -> bytes | None:
-    """Remove ``start`` bytes and the chunked body behind them, and return it; ``None`` while it is incomplete.
+    """Remove ``start`` bytes and the chunked body after them, and return it; return ``None`` while it is incomplete.
 
-    Chunks that are there are put back as one, so that many small ones are not parsed again with each that comes.
+    Complete chunks are put back as one, so that many small ones are not parsed again whenever another one arrives.
     """
     data = buffer.peek(len(buffer))
     parts, end = parse_chunks(data, start)
@@ -211,7 +211,7 @@ def take_chunks(buffer: ReceiveBuffer, start: int) -> bytes | None:
 
 
 def parse_chunks(data: bytes, end: int) -> tuple[list[bytes], int]:
-    """Return the contents of the complete chunks from ``end`` on, and where the last or incomplete one begins."""
+    """Return the complete chunks from offset ``end`` on, and the offset of the last or incomplete one."""
     parts: list[bytes] = []
     total = 0
     while (line := _match_line(CHUNK_LINE, data, end, CHUNK_LINE_LIMIT)) is not None:
@@ -235,7 +235,7 @@ def _match_line(pattern: re.Pattern[bytes], data: bytes, start: int, limit: int)
 
 
 def checked_size(size: int) -> int:
-    """Return ``size`` if a body may be so large."""
+    """Return ``size`` if a body may be that large; raises LimitExceeded."""
     if size > BODY_LIMIT:
         raise LimitExceeded(f"a body of {size} bytes or more is over the limit of {BODY_LIMIT}")
     return size

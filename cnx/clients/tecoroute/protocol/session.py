@@ -1,12 +1,12 @@
 """The client's side of a TecoRoute session: the obfuscation, the login and the requests, byte for byte.
 
-One TCP connection serves one user and one PLC, with requests in this order: ``GET /INDEX.XML`` (who asks, for
-which application), ``PUT /IAM.TXT`` (proof of the password), ``PUT /PLC.TXT`` (which PLC), and then any number of
-``GET /DATA.BIN`` that carry one datagram each, or nothing to keep the session alive.
+One TCP connection serves one user and one PLC, with requests in this order: ``GET /INDEX.XML`` (user and
+application), ``PUT /IAM.TXT`` (password proof), ``PUT /PLC.TXT`` (name of the PLC), and then any number of
+``GET /DATA.BIN``, each with one datagram, or without data as a keepalive.
 
-There is no public description of the service. What stands here is what the published package ``tecoroute`` 0.1.0
-(MIT licence, https://opensource.cze.tech/tecoroute) was seen to send and to accept. The obfuscation has no key
-and is no protection: who sees the traffic can read it.
+There is no public description of the service. The bytes and numbers here were observed by running the published
+package ``tecoroute`` 0.1.0 (``connector.py`` and ``_http.py``; MIT licence, https://opensource.cze.tech/tecoroute)
+against a recording server. The obfuscation has no key and is no protection: anyone who sees the traffic can read it.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ def encode(data: bytes) -> bytes:
 
 
 def decode(data: bytes) -> bytes:
-    """Return what :func:`encode` was given: ``d[0] = e[0]``, ``d[i] = e[i-1] + 255 - e[i]`` modulo 256."""
+    """Reverse :func:`encode`: ``d[0] = e[0]``, ``d[i] = e[i-1] + 255 - e[i]`` modulo 256."""
     size = len(data) - 1
     if size < 1:
         return data
-    # All bytes are added at once, as two large numbers; the top bits go apart so that nothing carries over.
+    # Add all bytes at once, as two large numbers. Their top bits are added separately, so that nothing carries over.
     before = int.from_bytes(data[:-1], "little")
     after = int.from_bytes(data[1:].translate(_INVERTED), "little")
     low = int.from_bytes(b"\x7f" * size, "little")
@@ -77,20 +77,20 @@ def decode(data: bytes) -> bytes:
 
 
 def secret(text: str, first: int) -> bytes:
-    """Return a user or PLC name as it travels in the login: ``2 * (1 + bytes of text)`` hexadecimal digits.
+    """Return a user or PLC name obfuscated for the login: ``2 * (1 + bytes of text)`` hexadecimal digits.
 
     Args:
         text: 1 to 255 bytes as UTF-8.
-        first: a random byte, 0 to 255, so that a name does not look the same each time.
+        first: a random byte, 0 to 255, so that a name looks different each time.
     """
     return encode(bytes((first,)) + checked_name(text, "a name").encode()).hex().upper().encode()
 
 
 def password_proof(salt: str, password: str) -> bytes:
-    """Return the 40 digits that prove the password.
+    """Return the 40 upper-case hexadecimal digits (SHA-1) that prove the password.
 
     Args:
-        salt: body of the answer to INDEX.XML; its first 8 characters count.
+        salt: body of the answer to INDEX.XML, of which the first 8 characters are used.
         password: in clear.
     """
     return hashlib.sha1((salt[:SALT_LENGTH] + password).encode(), usedforsecurity=False).hexdigest().upper().encode()
@@ -112,15 +112,15 @@ def plc_request(plc: bytes) -> bytes:
 
 
 def data_request(datagram: bytes) -> bytes:
-    """Return the request that carries a datagram to the PLC, or keeps the session alive when it is empty."""
+    """Return the request that carries a datagram to the PLC; with an empty datagram it is a keepalive."""
     return DATA % (len(datagram), encode(datagram))
 
 
 def user_refusal(response: Response, *, strict: bool = True) -> str | None:
     """Return the error code in the answer to IAM.TXT, or ``None`` if the user was accepted.
 
-    An underscore anywhere in the text is a refusal. The text of a success is not known, so strictly the status has
-    to be 200, too.
+    As in the published package, an underscore anywhere in the text means a refusal. The text of a success is not known,
+    so ``strict`` also requires the status 200.
     """
     text = text_of(response)
     if "_" not in text and (response.status == 200 or not strict):
@@ -148,38 +148,38 @@ def text_of(response: Response) -> str:
 
 
 def checked_name(text: str, what: str) -> str:
-    """Return ``text`` if it can be the name of a user or PLC."""
+    """Return ``text`` if it is valid as the name of a user or PLC; raises ValueError or TypeError."""
     if not isinstance(text, str):
-        raise TypeError(f"{what} is a str, not {type(text).__name__}")
+        raise TypeError(f"{what} must be a str, not {type(text).__name__}")
     if not 1 <= len(text.encode()) <= NAME_LIMIT:
-        raise ValueError(f"{what} has 1 to {NAME_LIMIT} bytes as UTF-8, not {len(text.encode())}")
+        raise ValueError(f"{what} must have 1 to {NAME_LIMIT} bytes as UTF-8, not {len(text.encode())}")
     return text
 
 
 def checked_password(password: str) -> str:
-    """Return ``password`` if it is text; errors do not show it."""
+    """Return ``password`` if it is text; raises ValueError or TypeError, which do not show it."""
     if not isinstance(password, str):
-        raise TypeError(f"a password is a str, not {type(password).__name__}")
+        raise TypeError(f"a password must be a str, not {type(password).__name__}")
     try:
         password.encode()
     except UnicodeEncodeError:
-        raise ValueError("a password is text that can be encoded as UTF-8, and this one is not") from None
+        raise ValueError("a password must be text that can be encoded as UTF-8") from None
     return password
 
 
 def checked_application(application: str) -> str:
-    """Return ``application`` if it can stand in a header line: printable ASCII, without spaces at its ends."""
+    """Return ``application`` if it fits into a header line: printable ASCII, without spaces at its ends."""
     checked_name(application, "an application name")
     if not application.isascii() or not application.isprintable() or application != application.strip():
-        raise ValueError(f"an application name is printable ASCII without spaces at its ends, not {application!r}")
+        raise ValueError(f"an application name must be printable ASCII without spaces at its ends, not {application!r}")
     return application
 
 
 def checked_datagram(datagram: bytes) -> bytes:
     """Return ``datagram`` as bytes if it fits one UDP packet."""
     if not isinstance(datagram, (bytes, bytearray, memoryview)):
-        raise TypeError(f"a datagram is bytes, not {type(datagram).__name__}")
+        raise TypeError(f"a datagram must be bytes, not {type(datagram).__name__}")
     data = bytes(datagram)
     if len(data) > DATAGRAM_LIMIT:
-        raise ValueError(f"a datagram has at most {DATAGRAM_LIMIT} bytes, not {len(data)}")
+        raise ValueError(f"a datagram must have at most {DATAGRAM_LIMIT} bytes, not {len(data)}")
     return data

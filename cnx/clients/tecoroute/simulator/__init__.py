@@ -1,4 +1,4 @@
-"""The simulator of TecoRoute."""
+"""A simulated TecoRoute service with PLCs behind it."""
 
 from cnx.clients.tecoroute.simulator.server import KEEPALIVES, Record, TecorouteSimulator
 

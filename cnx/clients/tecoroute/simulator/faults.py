@@ -1,4 +1,4 @@
-"""What can go wrong with an answer of the service: each way as the bytes that a client gets, and what follows them."""
+"""Faulty answers of the service: the bytes that a client gets, and what follows them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Then(enum.Enum):
 
 @dataclass(frozen=True)
 class Reply:
-    """Bytes for the client, in one piece or byte by byte, and what follows."""
+    """Bytes for the client, sent in one piece or byte by byte, and what follows."""
 
     data: bytes
     then: Then = Then.GO_ON
@@ -30,7 +30,7 @@ class Reply:
 
 
 def whole(body: bytes) -> bytes:
-    """Return the answer without a fault."""
+    """Return the correct answer."""
     return Response(200, body).encode()
 
 
@@ -83,4 +83,4 @@ FAULTS: dict[str, Callable[[bytes], Reply]] = {
     "not-http": lambda body: Reply(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"),
     "one-byte": lambda body: Reply(whole(b"\x2a")),
 }
-"""Ways to spoil an answer, by name; each makes a reply of the answer's body."""
+"""Faulty answers by name; each function makes a reply from the body of the correct answer."""

@@ -1,4 +1,4 @@
-"""A TecoRoute service with PLCs behind it, on TCP, as far as clients can tell what the real one does."""
+"""A simulated TecoRoute service with PLCs behind it. It follows what is known of the real one from its clients."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from cnx.simulation import Session, Simulator
 __all__ = ["KEEPALIVES", "Record", "TecorouteSimulator"]
 
 KEEPALIVES: dict[str, bytes | None] = {"none": None, "empty": b"", "byte": b"\x00"}
-"""What may answer a keepalive, by name; which of them the real service does is not known."""
+"""Ways to answer a keepalive, by name; which of them the real service has is not known."""
 
 RECORD_SIZE = 10_000
 
 
 class Record:
-    """The last 10,000 requests, of all clients. Thread-safe."""
+    """The last 10,000 requests of all clients. Thread-safe."""
 
     def __init__(self) -> None:
         self._requests: deque[Request] = deque(maxlen=RECORD_SIZE)
@@ -43,24 +43,24 @@ class Record:
             return [request for request in self._requests if not path or request.path == path]
 
     def wait_for(self, found: Callable[[list[Request]], bool], timeout: float) -> bool:
-        """Wait until ``found`` says yes to the requests so far, at most ``timeout`` seconds; tell whether it did."""
+        """Wait up to ``timeout`` seconds until ``found(requests so far)`` is true; return whether it is."""
         with self._changed:
             return self._changed.wait_for(lambda: found(list(self._requests)), timeout)
 
 
 class TecorouteSimulator(Simulator):
-    """The service's side of TecoRoute.
+    """The TecoRoute service.
 
     Args:
         accounts: users, PLCs and rights.
-        texts: what the service says.
+        texts: the texts of the service.
         salt: body of the first answer; eight random digits if omitted.
         keepalive: a name of ``KEEPALIVES``.
         delay: seconds from a request to its answer.
-        pipelined: requests are worked on side by side; otherwise one after the other, each for ``delay``.
-        faults: names of ``FAULTS`` by what they spoil: the path of a login step, or the number of a DATA.BIN request
-            of a connection, from 1.
-        max_sessions: clients at a time.
+        pipelined: handle requests at the same time; otherwise one after the other, each for ``delay`` seconds.
+        faults: names of ``FAULTS``, by the answer to change: the path of a login step, or the number of a DATA.BIN
+            request of a connection, from 1.
+        max_sessions: number of clients at a time.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class TecorouteSimulator(Simulator):
     ) -> None:
         super().__init__("tecoroute", max_sessions=max_sessions)
         if keepalive not in KEEPALIVES:
-            raise ValueError(f"keepalive is one of {', '.join(KEEPALIVES)}, not {keepalive!r}")
+            raise ValueError(f"keepalive must be one of {', '.join(KEEPALIVES)}, not {keepalive!r}")
         if not 0 <= delay <= 3600:
-            raise ValueError(f"delay is 0 to 3600 seconds, not {delay!r}")
+            raise ValueError(f"delay must be between 0 and 3600 seconds, not {delay!r}")
         unknown = set((faults or {}).values()) - set(FAULTS)
         if unknown:
             raise ValueError(f"unknown faults {sorted(unknown)}; there are {', '.join(FAULTS)}")
@@ -107,14 +107,14 @@ class TecorouteSimulator(Simulator):
             visit.receive(data)
 
     def push(self, *datagrams: bytes, status: int = 200) -> None:
-        """Send every client that is there one more answer for each datagram, whether or not it asked."""
+        """Send each datagram to every connected client as an answer, whether or not it has sent a request."""
         data = b"".join(Response(status, encode(datagram)).encode() for datagram in datagrams)
         for session in self.sessions:
             session.write(data)
 
 
 class Visit:
-    """One client's connection: its unfinished request, and the replies that are to be sent at their time."""
+    """The connection of one client: its incomplete request, and the replies that are not due yet."""
 
     def __init__(self, simulator: TecorouteSimulator, service: Service) -> None:
         self._simulator = simulator
@@ -125,20 +125,20 @@ class Visit:
         self._data_requests = 0
 
     def receive(self, data: bytes) -> None:
-        """Work on what the client sent."""
+        """Handle data from the client."""
         self._buffer.append(data)
         try:
             while (request := self._reader.take(self._buffer)) is not None:
-                self._work_on(request)
+                self._handle(request)
         except (ProtocolError, LimitExceeded) as error:
             self._reply(Reply(Response(400, str(error).encode()).encode(), Then.CLOSE))
 
     def next_due(self) -> float | None:
-        """Return the seconds until the next reply has to be sent, ``None`` if there is none."""
+        """Return the seconds until the next reply is due, ``None`` if there is none."""
         return max(0.0, self._replies[0][0] - monotonic()) if self._replies else None
 
     def send_due(self, session: Session) -> bool:
-        """Send the replies whose time has come; return whether the connection goes on."""
+        """Send the replies that are due; return whether the connection stays open."""
         pieces: list[bytes] = []
         apart = False
         then = Then.GO_ON
@@ -155,7 +155,7 @@ class Visit:
             session.reset()
         return then is Then.GO_ON
 
-    def _work_on(self, request: Request) -> None:
+    def _handle(self, request: Request) -> None:
         simulator = self._simulator
         simulator.record.add(request)
         answer = self._service.answer(request)

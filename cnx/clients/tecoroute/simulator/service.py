@@ -1,7 +1,7 @@
-"""What the service knows and decides: accounts, the login steps and what a PLC answers.
+"""The logic of the service: accounts, the login steps and the answers of PLCs.
 
-The rules are those that the published package relies on. The codes of refusals, the text of a success and what
-happens with requests out of order are invented, since nobody has described them; all texts can be set.
+The rules are those that the published package ``tecoroute`` 0.1.0 relies on. The codes of refusals, the text of a
+success and the answer to a request out of order are not known, so they are invented; all texts can be set.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cnx.errors import ProtocolError
 __all__ = ["MODELS", "Accounts", "Model", "Service", "Texts"]
 
 Model = Callable[[bytes], "bytes | None"]
-"""A PLC: what it answers to a datagram, ``None`` for nothing."""
+"""A PLC: returns the answer to a datagram, or ``None`` for no answer."""
 
 
 def echo(datagram: bytes) -> bytes | None:
@@ -27,7 +27,7 @@ def echo(datagram: bytes) -> bytes | None:
 
 
 def acknowledge(datagram: bytes) -> bytes | None:
-    """Answer with the short acknowledgement of EPSNET, and not at all to what is not EPSNET."""
+    """Answer with the short acknowledgement of EPSNET; do not answer what is not EPSNET."""
     try:
         return acknowledgement(datagram)
     except ProtocolError:
@@ -35,7 +35,7 @@ def acknowledge(datagram: bytes) -> bytes | None:
 
 
 def silent(datagram: bytes) -> bytes | None:
-    """Answer nothing, like a PLC that is switched off."""
+    """Do not answer, like a PLC that is switched off."""
     return None
 
 
@@ -45,7 +45,7 @@ MODELS: dict[str, Model] = {"echo": echo, "acknowledge": acknowledge, "silent": 
 
 @dataclass(frozen=True)
 class Texts:
-    """What the service says; all of it is invented."""
+    """The texts of the service; all of them are invented."""
 
     welcome: str = "OK\r\n"
     unknown_user: str = "ERR_USER\r\n"
@@ -57,13 +57,13 @@ class Texts:
 
 @dataclass(frozen=True)
 class Accounts:
-    """Who may do what.
+    """Users, PLCs, applications and rights.
 
     Attributes:
         users: passwords by user name.
-        plcs: models by the PLC's name.
-        rights: for each user the names of the PLCs that he may use; who is not in it may use all of them.
-        applications: the applications that may be used.
+        plcs: models by name of the PLC.
+        rights: names of the PLCs that a user may use, by user name; a user without an entry may use all of them.
+        applications: names of the known applications.
     """
 
     users: Mapping[str, str] = field(default_factory=lambda: {"BroukPytlik": "ferda1"})
@@ -77,13 +77,13 @@ class Accounts:
 
 
 class Service:
-    """The service as one connection sees it: where its login stands.
+    """The state of one connection: how far its login has come.
 
     Args:
-        accounts: who may do what.
-        texts: what to say.
+        accounts: users, PLCs, applications and rights.
+        texts: the texts to answer with.
         salt: body of the first answer.
-        keepalive: what answers a request without data; ``None`` for no answer.
+        keepalive: answer to a request without data; ``None`` for no answer.
     """
 
     def __init__(self, accounts: Accounts, texts: Texts, salt: str, keepalive: bytes | None) -> None:
@@ -144,7 +144,7 @@ class Service:
 
 
 def reveal(secret: str) -> str | None:
-    """Return the name in a secret, or ``None`` if it is not one."""
+    """Return the name that was obfuscated as ``secret``, or ``None`` if it is not valid."""
     try:
         return decode(bytes.fromhex(secret))[1:].decode()
     except ValueError:
