@@ -77,8 +77,6 @@ class ChillerLine(StreamConnection):
         ValueError, TypeError: an argument is invalid; nothing was opened.
     """
 
-    reading = True  # replies are read by the caller of a command, so bytes must be kept for reading methods
-
     def __init__(
         self,
         source: Source,
@@ -91,7 +89,7 @@ class ChillerLine(StreamConnection):
     ) -> None:
         if not isinstance(source, (str, TransportConnection, Transport)):
             raise TypeError(f"source must be a URL, a connection or a transport, not {source!r}")
-        self._source = connection(source) if isinstance(source, str) else source
+        self._source = connection(source, TransportConnection) if isinstance(source, str) else source
         super().__init__(name=name, connect_timeout=connect_timeout, framing=Frames(b"#"))
         self.reply_timeout = reply_timeout
         self.pause = pause
@@ -254,7 +252,8 @@ class ChillerLine(StreamConnection):
 
     def _send(self, call: Call, unprepared: set[int]) -> float:
         """Discard what arrived unasked, and write a command; return when its reply timeout ends."""
-        self._wait_for_pause()
+        if self._pause:
+            self._wait_for_pause()
         late = self.read_waiting()
         if late:
             log.debug("%s: discarded %r, which came too late", self.name, late)
@@ -262,8 +261,8 @@ class ChillerLine(StreamConnection):
         awaited = self._awaited[call.device_id]
         awaited.pop(call.number, None)  # to become the last one
         awaited[call.number] = None  # before it is written: an interrupt may come right after that
-        self.write(call.frame, timeout=self.reply_timeout)
-        return monotonic() + self.reply_timeout
+        self.write(call.frame, timeout=self._reply_timeout)
+        return monotonic() + self._reply_timeout
 
     def _next_frame(self, end: float, unprepared: set[int]) -> bytes | None:
         """Return the next frame that arrives until ``end``, or ``None``.
@@ -283,7 +282,7 @@ class ChillerLine(StreamConnection):
 
     def _wait_for_pause(self) -> None:
         """Wait until the pause after the last reply is over, or the link ends."""
-        while (left := self._replied_at + self.pause - monotonic()) > 0:
+        while (left := self._replied_at + self._pause - monotonic()) > 0:
             try:
                 frame = self.receive(timeout=left)
             except TimedOut:

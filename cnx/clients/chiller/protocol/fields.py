@@ -19,6 +19,11 @@ from cnx.errors import ProtocolError
 __all__ = ["Bits", "Choice", "Field", "Fixed", "Literal", "Whole"]
 
 
+_SIGNED = re.compile("[+-][0-9]{4}")
+_DIGITS = re.compile("[0-9]+")
+_HEXADECIMAL = re.compile("[0-9A-Fa-f]+")
+
+
 class Field(ABC):
     """One field of the data of a command or reply; ``width`` is its size in characters."""
 
@@ -35,7 +40,7 @@ class Field(ABC):
 
     @abstractmethod
     def decode(self, text: str) -> Any:
-        """Return the value of ``width`` characters.
+        """Return the value of ``width`` characters; ``None`` if the field carries none.
 
         Raises:
             ProtocolError: they do not match the pattern or the range of the field.
@@ -99,7 +104,7 @@ class Fixed(Field):
 
     def decode(self, text: str) -> float:
         """Return the number."""
-        if not re.fullmatch("[+-][0-9]{4}", text):
+        if not _SIGNED.fullmatch(text):
             raise self.malformed(text)
         value = int(text) / self.scale
         if not self.low <= value <= self.high:
@@ -134,9 +139,12 @@ class Whole(Field):
 
     def decode(self, text: str) -> int:
         """Return the number."""
-        if not re.fullmatch(f"[0-9]{{{self.width}}}", text) or not self.low <= int(text) <= self.high:
+        if len(text) != self.width or not _DIGITS.fullmatch(text):
             raise self.malformed(text)
-        return int(text)
+        value = int(text)
+        if not self.low <= value <= self.high:
+            raise self.malformed(text)
+        return value
 
     def describe(self) -> str:
         """Return for instance ``4 digits, Hz, 0 to 9999``."""
@@ -190,7 +198,7 @@ class Bits(Field):
 
     def decode(self, text: str) -> IntFlag:
         """Return the bits that are set; digits beyond ``width`` are reserved and ignored."""
-        if not re.fullmatch("[0-9A-Fa-f]+", text):
+        if not _HEXADECIMAL.fullmatch(text):
             raise self.malformed(text)
         return self.kind(int(text[self.width - 1 :: -1] if len(text) > self.width else text[::-1], 16))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 from cnx.buffer import ReceiveBuffer
@@ -46,7 +47,8 @@ The document does not mention it. The developer guide of LSST's ts_atwhitelight 
 _FLOW_CONTROL = b"\x11\x13"  # XON, XOFF
 _TEXT = re.compile(r"([0-9]{2})([ -~]{8})([ -~]{0,8})")
 _CALL = re.compile(rb"\.([0-9]{2})([0-9]{2})([ -~]{8})([ -~]*)([ -~]{2})")
-_REPLY = re.compile(rb"#([0-9]{2})([0-9]{2})([0-5])([ -~]{8})([ -~]*)([ -~]{2})")
+_REPLY = re.compile(r"#([0-9]{2})([0-9]{2})([0-5])([ -~]{8})([ -~]*)([ -~]{2})")
+_ERROR_CODES = {f"{code:d}": code for code in ErrorCode if code is not ErrorCode.REJECTED}
 
 
 class Frames(Framing):
@@ -83,7 +85,10 @@ class Frames(Framing):
 
 @dataclass(frozen=True)
 class Call:
-    """A command with its data, as a host sends it and a unit reads it."""
+    """A command with its data, as a host sends it and a unit reads it.
+
+    It cannot change, so what follows from its fields is computed once.
+    """
 
     number: int
     name: str
@@ -95,33 +100,21 @@ class Call:
         """Number, name and data, as a person types them."""
         return f"{self.number:02d}{self.name}{self.data}"
 
-    @property
+    @cached_property
     def command(self) -> Command | None:
         """The row of the table, or ``None`` for a number that is not in use."""
         return find_command(self.number, self.data)
 
-    @property
+    @cached_property
     def frame(self) -> bytes:
         """The whole frame, with CR."""
         return format_full_command(self.text, self.device_id)
 
-    def value(self, data: str, *, lenient: bool = False) -> Any:
-        """Return the value in the data of a good reply; the data itself for a number that is not in use.
-
-        Args:
-            data: the characters between the name and the checksum.
-            lenient: accept surplus hexadecimal digits after alarm and warning bits.
-
-        Raises:
-            ProtocolError: its length, pattern or range is wrong, or a setting came back changed.
-        """
-        command = self.command
-        if command is None:
-            return data
-        value = command.decode(data, lenient=lenient)
-        if command.sets and data != self.data:
-            raise ProtocolError(f"the reply to {self.text} confirms {data!r} instead of {self.data!r}")
-        return value
+    @cached_property
+    def reply_names(self) -> frozenset[str]:
+        """The names that a reply may have, in lower case: the name that was sent, and that of the table."""
+        names = {self.name} if self.command is None else {self.name, self.command.name}
+        return frozenset(name.lower() for name in names)
 
 
 class Answer(NamedTuple):
@@ -157,15 +150,25 @@ class Reply(NamedTuple):
         return same or self.error is ErrorCode.REJECTED
 
     def value(self, call: Call, *, lenient: bool = False) -> Any:
-        """Return the value that ``call`` asked for.
+        """Return the value that ``call`` asked for; the data itself for a number that is not in use.
+
+        Args:
+            call: the command.
+            lenient: accept surplus hexadecimal digits after alarm and warning bits.
 
         Raises:
-            ProtocolError: the name is not that of the command, or as for :meth:`Call.value`.
+            ProtocolError: the name is not that of the command, the length, pattern or range of the data is wrong, or
+                a setting came back changed.
         """
-        command = call.command
-        if self.name.lower() not in (call.name.lower(), command and command.name.lower()):
+        if self.name.lower() not in call.reply_names:
             raise ProtocolError(f"the reply to {call.text} has the name {self.name!r}: {self.frame}")
-        return call.value(self.data, lenient=lenient)
+        command = call.command
+        if command is None:
+            return self.data
+        value = command.decode(self.data, lenient=lenient)
+        if command.sets and self.data != call.data:
+            raise ProtocolError(f"the reply to {call.text} confirms {self.data!r} instead of {call.data!r}")
+        return value
 
 
 def call_of(device_id: int, number: int, *values: Any, half: str = "") -> Call:
@@ -180,8 +183,16 @@ def call_of(device_id: int, number: int, *values: Any, half: str = "") -> Call:
     Raises:
         TypeError, ValueError: the values do not suit the fields.
     """
+    if not values:
+        return _call_without_values(device_id, number, half)
     command = command_of(number, half)
     return Call(number, command.name, command.encode(*values), device_id)
+
+
+@cache  # there are about 40 of them for each of 32 units
+def _call_without_values(device_id: int, number: int, half: str) -> Call:
+    command = command_of(number, half)
+    return Call(number, command.name, command.encode(), device_id)
 
 
 def compute_checksum(frame: str | bytes) -> str:
@@ -261,8 +272,9 @@ def parse_call(frame: bytes) -> tuple[Call, bool]:
     match = _CALL.fullmatch(frame)
     if not match:
         raise ProtocolError(f"not a command: {frame!r}")
-    device_id, number, name, data, _ = match.groups()
-    return Call(int(number), name.decode(), data.decode(), int(device_id)), has_right_checksum(frame)
+    device_id, number, name, data, checksum = match.groups()
+    right = checksum.decode().upper() == compute_checksum(frame[:-2])
+    return Call(int(number), name.decode(), data.decode(), int(device_id)), right
 
 
 def parse_reply(frame: bytes) -> Reply:
@@ -271,26 +283,20 @@ def parse_reply(frame: bytes) -> Reply:
     Raises:
         ProtocolError: it is not a reply, its checksum is wrong, or its error code is not from 0 to 5.
     """
+    text = frame.decode("latin-1")  # which accepts every byte; the pattern accepts only ASCII
     if frame == REJECTION:
-        return Reply(frame.decode("ascii"))
-    match = _REPLY.fullmatch(frame)
+        return Reply(text)
+    match = _REPLY.fullmatch(text)
     if not match:
         raise ProtocolError(f"not a reply: {frame!r}")
-    if not has_right_checksum(frame):
-        raise ProtocolError(
-            f"the checksum of the reply {frame!r} is wrong; it should be {compute_checksum(frame[:-2])}"
-        )
-    device_id, number, error, name, data, _ = match.groups()
-    text = frame.decode()
-    return Reply(text, int(device_id), int(number), ErrorCode(int(error)), name.decode(), data.decode())
+    device_id, number, error, name, data, checksum = match.groups()
+    right = compute_checksum(frame[:-2])
+    if checksum.upper() != right:
+        raise ProtocolError(f"the checksum of the reply {frame!r} is wrong; it should be {right}")
+    return Reply(text, int(device_id), int(number), _ERROR_CODES[error], name, data)
 
 
 def device_error(call: Call, reply: Reply, where: str) -> DeviceError:
     """Return the exception for a reply with an error code; ``where`` starts its message."""
     kind, meaning = ERRORS[reply.error]
     return kind(f"{where}: {call.text} was answered with {reply.frame}: {meaning}")
-
-
-def has_right_checksum(frame: bytes) -> bool:
-    """Whether the last two characters are the checksum of the others, in either case."""
-    return frame[-2:].upper() == b"%02X" % (sum(frame[:-2]) & 0xFF)

@@ -52,12 +52,12 @@ class Command:
     result: type[Any] | None = None
     danger: str = ""
 
-    @property
+    @cached_property
     def sets(self) -> bool:
         """Whether the command changes a setting (its name begins with ``s``)."""
         return self.name.startswith("s")
 
-    @property
+    @cached_property
     def selector(self) -> str:
         """The fixed data that distinguishes two commands with the same number."""
         return self.request[0].encode(None) if self.request and isinstance(self.request[0], Literal) else ""
@@ -94,7 +94,7 @@ class Command:
         Raises:
             ProtocolError: the data has the wrong length, pattern or range.
         """
-        values = decode_fields(self, self.reply, data, lenient=lenient)
+        values = decode_fields(self, self.reply, self.reply_width, data, lenient=lenient)
         if self.result is not None:
             return self.result(*values)
         return values[0] if values else None
@@ -105,7 +105,7 @@ class Command:
         Raises:
             ProtocolError: the data has the wrong length, pattern or range.
         """
-        return decode_fields(self, self.request, data)
+        return decode_fields(self, self.request, self.request_width, data)
 
 
 def encode_fields(command: Command, fields: Sequence[Field], values: Sequence[Any]) -> str:
@@ -118,19 +118,20 @@ def encode_fields(command: Command, fields: Sequence[Field], values: Sequence[An
     return "".join(field.encode(None if isinstance(field, Literal) else next(left)) for field in fields)
 
 
-def decode_fields(command: Command, fields: Sequence[Field], data: str, *, lenient: bool = False) -> list[Any]:
-    """Return the values of ``fields`` in ``data``."""
-    width = sum(field.width for field in fields)
-    surplus = lenient and bool(fields) and isinstance(fields[-1], Bits) and len(data) > width
-    if len(data) != width and not surplus:
+def decode_fields(
+    command: Command, fields: Sequence[Field], width: int, data: str, *, lenient: bool = False
+) -> list[Any]:
+    """Return the values of ``fields``, which have ``width`` characters together, in ``data``."""
+    surplus = len(data) - width
+    if surplus and not (surplus > 0 and lenient and fields and isinstance(fields[-1], Bits)):
         raise ProtocolError(
             f"number {command.number:02d} {command.name} has {len(data)} characters of data, {data!r}, not {width}"
         )
     values, start = [], 0
-    for index, field in enumerate(fields):
-        end = len(data) if index == len(fields) - 1 else start + field.width
-        value = field.decode(data[start:end])
-        if not isinstance(field, Literal):
+    for field in fields:
+        end = start + field.width
+        value = field.decode(data[start : end + surplus if end == width else end])  # the last one gets the surplus
+        if value is not None:
             values.append(value)
         start = end
     return values
