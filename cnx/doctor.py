@@ -1,4 +1,4 @@
-"""Doctor: what is wrong with an address, found step by step."""
+"""Doctor: finds out step by step why an address cannot be used."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Finding(NamedTuple):
     Attributes:
         step: ``name``, ``address``, ``open``, ``TLS``, ``certificate``, ``login``, ``first bytes`` or ``round trip``.
         seconds: how long it took.
-        good: ``None`` where it may be right or wrong.
-        verdict: what is so.
+        good: whether it is right; ``None`` if it may be right or wrong.
+        verdict: what was found.
         advice: what to do about it; empty if nothing.
     """
 
@@ -54,13 +54,13 @@ Findings = Generator[Finding, None, T]
 def examine(
     subject: TransportConnection, *, timeout: float = 5.0, patience: float = 1.0, request: bytes = b""
 ) -> Iterator[Finding]:
-    """Look at what a connection, which is not connected, leads to, and yield what each step finds.
+    """Examine the address of a connection that is not connected, and yield the finding of each step.
 
     Args:
-        subject: such as :func:`cnx.connection` returns.
+        subject: as :func:`cnx.connection` returns it.
         timeout: seconds for each step.
-        patience: seconds to wait for bytes that come by themselves.
-        request: bytes to send, so that the answer can be waited for.
+        patience: seconds to wait for bytes that arrive without a request.
+        request: bytes to send, to wait for an answer; none if empty.
     """
     transport = yield from open_link(subject, timeout)
     if transport is None:
@@ -76,7 +76,7 @@ def examine(
 def examine_client(
     client: Connection, servers: Iterable[TransportConnection], *, timeout: float = 5.0
 ) -> Iterator[Finding]:
-    """Look at the servers of a client that logs in, then let it do so, and yield what each step finds.
+    """Examine the servers of a client, then let it log in, and yield the finding of each step.
 
     Args:
         client: not connected; it is disconnected afterwards.
@@ -86,7 +86,7 @@ def examine_client(
     reached = False
     for server in servers:
         transport = yield from open_link(server, timeout)
-        if transport is not None:  # it is closed first, for there may be room for one client only
+        if transport is not None:  # it is closed before the login, as the server may have room for one client only
             reached = True
             transport.shutdown()
             transport.close()
@@ -95,7 +95,7 @@ def examine_client(
 
 
 def examine_login(client: Connection, timeout: float) -> Finding:
-    """Connect a client with all that belongs to it, and disconnect it."""
+    """Connect a client, login included, and disconnect it."""
     outcome, seconds = measured(lambda: client.connect(timeout))
     client.disconnect()
     if not isinstance(outcome, Exception):
@@ -105,12 +105,12 @@ def examine_login(client: Connection, timeout: float) -> Finding:
     elif isinstance(outcome, TimedOut):
         advice = "it is busy, or another kind of server: is the port right?"
     else:
-        advice = "is it a server of this kind? its log may tell why"
+        advice = "is it a server of this kind? see its log"
     return Finding("login", seconds, False, str(outcome), advice)
 
 
 def open_link(subject: TransportConnection, timeout: float) -> Findings[Transport | None]:
-    """Open a link, step by step where its steps are known."""
+    """Open a transport, step by step if its steps are known."""
     if type(subject) is SocketConnection:
         return (yield from examine_socket(subject, timeout))
     return (yield from examine_opening(subject, timeout))
@@ -127,7 +127,7 @@ def measured(action: Callable[[], T]) -> tuple[T | Exception, float]:
 
 
 def examine_opening(subject: TransportConnection, timeout: float) -> Findings[Transport | None]:
-    """Open a link as the connection does."""
+    """Open a transport as the connection does."""
     outcome, seconds = measured(lambda: subject.open_transport(Deadline(timeout)))
     if isinstance(outcome, Exception):
         yield Finding("open", seconds, False, str(outcome), "check the address, and that the device is there")
@@ -137,7 +137,7 @@ def examine_opening(subject: TransportConnection, timeout: float) -> Findings[Tr
 
 
 def examine_socket(subject: SocketConnection, timeout: float) -> Findings[Transport | None]:
-    """Find the name, try every address, and start TLS on the first that answers."""
+    """Look up the name, try every address, and start TLS with the first that answers."""
     found, seconds = measured(lambda: resolve(subject.host, subject.port, socket.SOCK_STREAM, Deadline(timeout)))
     if isinstance(found, Exception):
         advice = "check the spelling, the network, and the name server"
@@ -184,7 +184,7 @@ def examine_address(family: int, address: Any, timeout: float) -> Findings[Socke
 def examine_tls(
     inner: SocketTransport, context: ssl.SSLContext, name: str, timeout: float
 ) -> Findings[TlsTransport | None]:
-    """Start TLS, and look at the certificate."""
+    """Start TLS, and examine the certificate."""
     transport = TlsTransport(inner, context, name)
     outcome, seconds = measured(lambda: transport.handshake(Deadline(timeout)))
     if isinstance(outcome, Exception):
@@ -211,14 +211,14 @@ def trouble_with_tls(error: Exception, name: str) -> tuple[str, str]:
             return f"its certificate is not for {name!r}", "use the name in the certificate, or ?server_hostname=NAME"
         return f"its certificate is not trusted: {cause.verify_message}", "give its authority: ?ca=/path/to/ca.pem"
     if isinstance(cause, ssl.SSLError) and "ALERT" not in (cause.reason or ""):
-        return f"it does not speak TLS ({cause.reason or cause})", "use tcp:// in place of tls://"
+        return f"it does not speak TLS ({cause.reason or cause})", "use tcp:// instead of tls://"
     if isinstance(cause, ConnectionLost):
-        return f"it ended the link in the handshake: {cause}", "it may speak no TLS: try tcp://; its log may tell why"
+        return f"it ended the link in the handshake: {cause}", "it may speak no TLS: try tcp://; see its log"
     return f"it refused the handshake: {reason_of(error)}", "see its log; it may want a client certificate"
 
 
 def certificate_of(engine: ssl.SSLObject) -> Finding:
-    """Say how long the certificate is valid."""
+    """Return how long the certificate is valid."""
     end = (engine.getpeercert() or {}).get("notAfter")
     if not isinstance(end, str):
         return Finding("certificate", 0.0, None, "it was not verified", "leave out verify=no, give ?ca=/path/to/ca.pem")
@@ -229,7 +229,7 @@ def certificate_of(engine: ssl.SSLObject) -> Finding:
 
 
 def examine_greeting(transport: Transport, patience: float) -> Findings[bool]:
-    """See what comes by itself; return whether the link is still up."""
+    """Wait for bytes that arrive without a request; return whether the link is still up."""
     outcome, seconds = measured(lambda: transport.read(CHUNK, patience))
     if isinstance(outcome, TimedOut):
         advice = "that is right for a device that waits for a request: give it one"

@@ -1,4 +1,4 @@
-"""A proxy that misbehaves: between any client and any real server."""
+"""A proxy between any client and any real server, on which faults can be switched on."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ JOIN_TIMEOUT = 1.0
 
 
 class Proxy(Simulator):
-    """Connects every client of its own to a real server, and passes the bytes on.
+    """Connects each of its clients to a real server, and passes bytes on in both directions.
 
-    It is a simulator: ``listen_tcp()``, ``listen_pty()`` and the others say where its clients come in, and faults work
-    on it. Their direction ``"in"`` is what clients send, ``"out"`` what they receive. The end of either side ends the
-    other in the same way, with a FIN or a reset.
+    It is a simulator: clients connect where ``listen_tcp()``, ``listen_pty()`` and the like open an address, and
+    faults can be applied. For faults, direction ``"in"`` is what clients send, ``"out"`` what they receive. When one
+    side ends, the other side is ended in the same way, with a FIN or a reset.
 
     Args:
         target: the server: ``tcp://HOST:PORT``, ``unix:///PATH`` or ``serial:///dev/ttyUSB0?baudrate=9600``, with any
             setting of pyserial. A serial port has one client at a time.
         connect_timeout: seconds to reach the server; a client is reset if that fails.
         name: for threads and logs.
-        max_sessions: clients at a time.
+        max_sessions: number of clients at a time.
 
     Raises:
         ValueError: the target is none of these.
@@ -49,7 +49,7 @@ class Proxy(Simulator):
         self._open = opener(parts)
 
     def serve(self, session: Session) -> None:
-        """Pass on what the client sends, while another thread passes on what the server answers."""
+        """Pass on what the client sends; another thread passes on the answers of the server."""
         transport = self.reach(session)
         if transport is None:
             session.reset()
@@ -68,7 +68,7 @@ class Proxy(Simulator):
             transport.close()
 
     def reach(self, session: Session) -> Transport | None:
-        """Open the server for one client; return ``None`` where that fails, after logging why."""
+        """Connect to the server for one client; return ``None`` if that fails, after logging the reason."""
         deadline = Deadline(self.connect_timeout)
         session.when_ended(deadline.cancel)
         try:
@@ -80,12 +80,12 @@ class Proxy(Simulator):
         return transport
 
     def on_unreachable(self, session: Session, error: Exception) -> None:
-        """Log that the server cannot be reached for a client, which is reset; override it to do more."""
+        """Log that the server cannot be reached; the client is reset. Override it to do more."""
         log.warning("%s: no server for %s: %s", self.name, session.address, error)
 
 
 def pass_back(transport: Transport, session: Session) -> None:
-    """Pass on what the server answers, until it ends or the session does."""
+    """Pass on the answers of the server, until the server or the session ends."""
     try:
         while True:
             session.write(transport.read(CHUNK, None), None)
@@ -97,7 +97,7 @@ def pass_back(transport: Transport, session: Session) -> None:
 
 
 def opener(parts: SplitResult) -> Callable[[Deadline], Transport]:
-    """Return what opens the server at a URL; raises ValueError where that cannot be."""
+    """Return a function that connects to the server at a URL; raises ValueError for another kind of URL."""
     host, port = parts.hostname, parts.port
     if parts.scheme == "tcp" and host and port:
         return lambda deadline: open_tcp(host, port, deadline, SocketOptions())

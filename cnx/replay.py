@@ -1,4 +1,4 @@
-"""Replay: a simulator that plays the peer's side of a recording."""
+"""Replay: a simulator that acts as the recorded peer."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ KEPT = 1000
 
 
 class Difference(NamedTuple):
-    """Something that a client did otherwise than it was recorded.
+    """A difference between what a client sent and the recording.
 
     Attributes:
         session: number of the client, from 0.
-        position: bytes that it had sent as they were recorded.
+        position: number of bytes before it that were as recorded.
         expected: what was recorded.
         got: what it sent.
     """
@@ -40,23 +40,23 @@ class Difference(NamedTuple):
     def __str__(self) -> str:
         what = shorten(self.got) if self.got else "nothing"
         wanted = shorten(self.expected) if self.expected else "nothing"
-        return f"client {self.session} sent {what} in place of {wanted}, after {self.position} bytes"
+        return f"client {self.session} sent {what} instead of {wanted}, after {self.position} bytes"
 
 
 class Replay(Simulator):
-    """Answers every client as the peer did in a recording, and notes where a client sends something else.
+    """Answers every client as the recorded peer did, and notes where a client sends something else.
 
-    The first client meets the first recorded link, the next one the next, and so on, over and over. What the peer
-    sent after something that it received comes as late after that, and in the same pieces.
+    The first client gets the first recorded link, the next client the next link, and so on, starting over after the
+    last one. What the peer sent is sent in the same pieces, with the same delay after what it had received.
 
     Args:
         records: a recording with whole pieces, as :class:`~cnx.recording.tape.Tape` writes it.
-        speed: 2.0 plays twice as fast, ``math.inf`` without any pause.
-        patience: seconds to wait for what a client should send; then the recording goes on.
+        speed: 2.0 replays twice as fast, ``math.inf`` without any pause.
+        patience: seconds to wait for what a client should send before the replay goes on.
         on_difference: called for each difference, on the thread of that client.
 
     Attributes:
-        differences: the last 1000 of them.
+        differences: the last 1000 differences.
 
     Raises:
         ValueError: the speed is not above 0, or the recording is empty or has pieces that were shortened.
@@ -73,7 +73,7 @@ class Replay(Simulator):
     ) -> None:
         super().__init__(name)
         if not speed > 0:
-            raise ValueError(f"speed is above 0, not {speed!r}")
+            raise ValueError(f"speed must be above 0, not {speed!r}")
         self._links = links_in(records)
         self._speed = speed
         self._patience = patience
@@ -82,7 +82,7 @@ class Replay(Simulator):
         self.differences: deque[Difference] = deque(maxlen=KEPT)
 
     def serve(self, session: Session) -> None:
-        """Play one link."""
+        """Replay one link."""
         number = next(self._numbers)
         last, position = math.inf, 0
         for record in self._links[number % len(self._links)]:
@@ -119,7 +119,7 @@ class Replay(Simulator):
 
 
 def links_in(records: Iterable[Record]) -> list[list[Record]]:
-    """Return the records of each link; what was sent in several pieces at a time is one."""
+    """Return the records of each link; pieces that were sent directly after one another are joined."""
     links: list[list[Record]] = [[]]
     for record in records:
         if len(record.data) < record.size:

@@ -13,6 +13,7 @@ import trustme
 from click.testing import CliRunner
 
 from cnx.cli.commands import cnx
+from cnx.connections.transport import TransportConnection
 from cnx.connections.urls import connection
 from cnx.doctor import Finding, examine
 from cnx.faults import faults, reset
@@ -57,7 +58,8 @@ def trusting() -> ssl.SSLContext:
 def diagnose(url: str, request: bytes = b"", timeout: float = 10.0, patience: float = 0.05) -> list[Finding]:
     """Return the findings; where TLS is wanted, the authority of these tests is trusted."""
     settings = {"tls": trusting()} if url.startswith("tls") else {}
-    return list(examine(connection(url, **settings), timeout=timeout, patience=patience, request=request))
+    subject = connection(url, TransportConnection, **settings)
+    return list(examine(subject, timeout=timeout, patience=patience, request=request))
 
 
 def served(stack: ExitStack, authority: trustme.CA = AUTHORITY, name: str = "localhost", days: float = 300) -> str:

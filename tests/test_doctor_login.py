@@ -142,7 +142,7 @@ def test_by_program(service: str) -> None:
         (f"smartbus://user:{SECRET}x@127.0.0.1:1/?unit=20", "can be seen by everybody"),
         ("tecoroute://user@127.0.0.1:1", "USER@HOST"),
         ("tecoroute://127.0.0.1:1/AB_1234", "USER@HOST"),
-        (f"tecoroute://user:{SECRET}x@127.0.0.1:1/AB_1234", "can be seen by everybody"),
+        (f"tecoroute://user:{SECRET}x@127.0.0.1:1/AB_1234", "other users can see"),
         ("tcp://127.0.0.1:1", "only smartbus and tecoroute"),
     ],
 )

@@ -62,7 +62,7 @@ def test_another_request_is_told() -> None:
         client.send(b"*RST!\n")
         assert client.receive_all() == b"HELLO\nACME\n"
         assert list(replay.differences) == [Difference(0, 1, b"IDN?\n", b"RST!\n")]
-        assert str(replay.differences[0]) == r"client 0 sent b'RST!\n' in place of b'IDN?\n', after 1 bytes"
+        assert str(replay.differences[0]) == r"client 0 sent b'RST!\n' instead of b'IDN?\n', after 1 bytes"
 
 
 def test_silence_is_told() -> None:

@@ -1,4 +1,4 @@
-"""What the commands share: errors in one line, an orderly end by signals, and time stamps."""
+"""Shared by all commands: errors in one line, an orderly end by signals, URLs, and time stamps."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def clean_exit() -> Iterator[None]:
         yield
     except (CnxError, OSError) as error:
         if isinstance(error, BrokenPipeError) and not isinstance(error, CnxError):
-            sys.stderr.close()  # nobody reads; the interpreter would complain at its end
+            sys.stderr.close()  # the reader of the output is gone, of which the interpreter would complain at exit
             sys.exit(0)
         raise click.ClickException(_reason(error)) from error
     except KeyboardInterrupt:
@@ -43,47 +43,48 @@ def clean_exit() -> Iterator[None]:
 
 @contextmanager
 def stop_signal() -> Iterator[Flag]:
-    """Give a flag that SIGINT, SIGTERM and SIGHUP set, for commands that run until they are told to stop.
+    """Give a flag that SIGINT, SIGTERM and SIGHUP set, for commands that run until interrupted.
 
-    A thread of its own sets it: CPython may begin to wait for a lock just when a signal has come, and learns of that
-    only when the wait is over.
+    A separate thread sets it, because CPython may start to wait for a lock just after a signal has arrived, and then
+    runs the handler of the signal only after the wait.
     """
     stop = Flag()
     numbers: list[int] = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup stays in force
         numbers.append(signal.SIGHUP)
-    news, teller = socket.socketpair()
-    teller.setblocking(False)
-    waiter = threading.Thread(target=_await_signal, args=(news, numbers, stop), name="cnx signals", daemon=True)
+    arriving, wakeup = socket.socketpair()
+    wakeup.setblocking(False)
+    waiter = threading.Thread(target=_await_signal, args=(arriving, numbers, stop), name="cnx signals", daemon=True)
     waiter.start()
-    told = signal.set_wakeup_fd(teller.fileno(), warn_on_full_buffer=False)
+    previous = signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
     before = {number: signal.signal(number, _leave_to_waiter) for number in numbers}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        signal.set_wakeup_fd(told)
-        teller.close()
+        signal.set_wakeup_fd(previous)
+        wakeup.close()
         waiter.join()
-        news.close()
+        arriving.close()
 
 
 def _leave_to_waiter(number: int, frame: FrameType | None) -> None:
-    """Handle a signal whose number CPython has sent to the thread that waits for it."""
+    """Do nothing: CPython has sent the number of the signal to the thread that waits for it."""
 
 
-def _await_signal(news: socket.socket, numbers: list[int], stop: Flag) -> None:
-    while came := news.recv(64):
-        if not set(numbers).isdisjoint(came):
+def _await_signal(arriving: socket.socket, numbers: list[int], stop: Flag) -> None:
+    while arrived := arriving.recv(64):
+        if not set(numbers).isdisjoint(arrived):
             stop.set()
 
 
 @contextmanager
 def shown(stop: Flag) -> Iterator[None]:
-    """Set ``stop`` when nobody reads the output any more, as with ``| head -1``.
+    """Set ``stop`` when the reader of the output has gone, as with ``| head -1``.
 
-    Handlers print on other threads, where a closed pipe ends nothing; and while nothing comes, nobody would notice it.
+    Handlers print on other threads, where a closed pipe does not end the command; and while nothing is printed, it
+    would not be noticed at all.
     """
     output = _output_pipe()
     if output is None:
@@ -101,7 +102,7 @@ def shown(stop: Flag) -> Iterator[None]:
 
 
 def _output_pipe() -> int | None:
-    """Return the descriptor of the output if it is a pipe that can be watched."""
+    """Return the descriptor of the output if it is a pipe whose end can be noticed."""
     try:
         descriptor = sys.stdout.fileno()
         kind = os.fstat(descriptor).st_mode
@@ -113,42 +114,44 @@ def _output_pipe() -> int | None:
 def _await_end(output: int, until: int, stop: Flag) -> None:
     poll = select.poll()
     for descriptor in (output, until):
-        poll.register(descriptor, 0)  # errors and hang-ups are always told
+        poll.register(descriptor, 0)  # errors and hang-ups are always reported
     if output in dict(poll.poll()):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, output)  # what is printed until the end, or was not flushed yet, must not fail
+        os.dup2(nowhere, output)  # printing until the end, and flushing, must not fail
         os.close(nowhere)
         stop.set()
 
 
 insecure_option = click.option(
-    "--insecure", is_flag=True, help="Do not verify the certificate of a tls URL: whoever is in between can read all."
+    "--insecure",
+    is_flag=True,
+    help="Do not verify the certificate of a tls URL; anyone on the path can read the data.",
 )
 
 
 def open_url(url: str, insecure: bool = False) -> TransportConnection:
-    """Return a connection to ``url``, or fail with the usage of the command; warn of TLS that is not verified."""
+    """Return a connection to ``url``, or fail with a usage error; warn if TLS is not verified."""
     try:
-        made: TransportConnection = connection(_unverified(url) if insecure else url)
+        made = connection(_unverified(url) if insecure else url, TransportConnection)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     context = getattr(made, "tls", None)
     if context is not None and context.verify_mode is ssl.CERT_NONE:
-        warning = f"WARNING: the certificate of {made.address} is NOT verified: whoever is in between can read all"
+        warning = f"WARNING: the certificate of {made.address} is NOT verified: anyone on the path can read the data"
         click.secho(warning, fg="red", err=True)
     return made
 
 
 def _unverified(url: str) -> str:
-    """Return the URL that says the same, and that the certificate is not to be verified."""
+    """Return the URL with the option not to verify the certificate."""
     parts = urlsplit(url)
     if parts.scheme != "tls":
-        raise click.BadParameter("only a tls URL leads to a certificate", param_hint="--insecure")
+        raise click.BadParameter("only a tls URL has a certificate", param_hint="--insecure")
     return parts._replace(query=f"{parts.query}&verify=no".lstrip("&")).geturl()
 
 
 def _reason(error: CnxError | OSError) -> str:
-    """Return what an error says, without the number that the system has for it."""
+    """Return the message of an error, without the error number of the system."""
     reason = getattr(error, "strerror", None)
     if not reason:
         return str(error)

@@ -22,10 +22,14 @@ MARKS = {True: ("ok", "green"), None: ("note", "yellow"), False: ("FAILED", "red
 @click.command()
 @click.argument("url")
 @click.option(
-    "--timeout", default=5.0, show_default=True, type=click.FloatRange(0.01, 3600), help="Seconds for a step."
+    "--timeout", default=5.0, show_default=True, type=click.FloatRange(0.01, 3600), help="Seconds for each step."
 )
 @click.option(
-    "--patience", default=1.0, show_default=True, type=click.FloatRange(0, 3600), help="Seconds for first bytes."
+    "--patience",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, 3600),
+    help="Seconds to wait for first bytes.",
 )
 @click.option("--send", default="", help=r'Send this, with escapes such as "\r\n", and wait for an answer.')
 @click.option(
@@ -35,11 +39,11 @@ MARKS = {True: ("ok", "green"), None: ("note", "yellow"), False: ("FAILED", "red
 def doctor(url: str, timeout: float, patience: float, send: str, password_file: TextIO | None, insecure: bool) -> None:
     """Find out what is wrong with URL, step by step.
 
-    The steps are name, addresses, TLS, certificate, first bytes, and a round trip with --send. A URL that begins with
-    smartbus or tecoroute has a login in place of the last two. The password comes from --password-file or the
-    environment variable SMARTBUS_PASSWORD or TECOROUTE_PASSWORD, or is asked for.
+    The steps are name, addresses, TLS, certificate, first bytes, and a round trip with --send. For a smartbus or
+    tecoroute URL, a login replaces the last two. The password comes from --password-file, the environment variable
+    SMARTBUS_PASSWORD or TECOROUTE_PASSWORD, or a prompt.
 
-    The exit code is 1 if there is no way to the device, or a step on it failed.
+    The exit code is 1 if the device cannot be reached or a step failed.
 
     \b
     cnx doctor tls://device.example:4443
@@ -72,7 +76,7 @@ def doctor(url: str, timeout: float, patience: float, send: str, password_file: 
 
 
 def unescaped(text: str) -> bytes:
-    """Return what to send."""
+    """Return text with escapes as bytes."""
     try:
         return text.encode().decode("unicode_escape").encode("latin-1")
     except UnicodeError as error:
@@ -91,7 +95,7 @@ def tecoroute_steps(url: str, password_file: TextIO | None, timeout: float) -> I
     """Examine the service, and log in to a PLC."""
     parts = urlsplit(url)
     if parts.password is not None:  # the message must not repeat it
-        raise click.UsageError("a password in a URL can be seen by everybody; use --password-file")
+        raise click.UsageError("other users can see a password in a URL; use --password-file")
     try:
         host, port = parts.hostname, parts.port or 61682
         if not host or not parts.username or len(parts.path) < 2 or parts.query or parts.fragment:
@@ -108,7 +112,7 @@ def tecoroute_steps(url: str, password_file: TextIO | None, timeout: float) -> I
 
 
 def show(finding: Finding) -> None:
-    """Print a finding, and the advice below it."""
+    """Print a finding with its advice."""
     mark, colour = MARKS[finding.good]
     click.secho(f"{mark:6}", fg=colour, bold=True, nl=False)
     click.echo(f"  {finding.step:11} {finding.seconds * 1000:8.1f} ms  {finding.verdict}")

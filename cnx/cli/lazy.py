@@ -1,4 +1,4 @@
-"""A group of commands whose modules are imported when they are used, so that ``cnx --help`` is quick."""
+"""A group of commands whose modules are imported only when used, so that ``cnx --help`` is quick."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; say what to install where its libraries are missing."""
+    """Run the command line, or print what to install if libraries are missing."""
     missing = [name for name in ("click", "rich", "matplotlib") if importlib.util.find_spec(name) is None]
     if missing:
-        sys.exit(f"cnx: the command line needs more: {sys.executable} -m pip install {' '.join(missing)}")
+        sys.exit(f"cnx: the command line needs more packages: {sys.executable} -m pip install {' '.join(missing)}")
     from cnx.cli.commands import cnx
 
     cnx(prog_name="cnx")

@@ -20,17 +20,17 @@ from cnx.threads.condition import Flag
 __all__ = ["monitor"]
 
 ONCE = Backoff(first=3600.0, cap=3600.0, jitter=0.0, attempts=1)
-"""One attempt, and after a loss no other before the command has ended."""
+"""One attempt; after a loss, no other attempt before the command has ended."""
 
 
 @click.command()
 @click.argument("url")
-@click.option("--hex", "as_hex", is_flag=True, help="Show bytes in hexadecimal; otherwise text, with escapes.")
+@click.option("--hex", "as_hex", is_flag=True, help="Print bytes in hexadecimal instead of text with escapes.")
 @click.option("--log", type=click.File("a", encoding="utf-8", lazy=False), help="Append the same lines to this file.")
-@click.option("--once", is_flag=True, help="End when the link ends, or cannot be made, in place of trying again.")
+@click.option("--once", is_flag=True, help="End when the connection fails or is lost, instead of trying again.")
 @insecure_option
 def monitor(url: str, as_hex: bool, log: TextIO | None, once: bool, insecure: bool) -> None:
-    """Show what comes from URL, with time stamps, and stay connected until interrupted.
+    """Print what arrives from URL, with time stamps, and stay connected until interrupted.
 
     \b
     cnx monitor tcp://127.0.0.1:4001
@@ -44,7 +44,7 @@ def monitor(url: str, as_hex: bool, log: TextIO | None, once: bool, insecure: bo
         subscribe(watched, signals.CONNECTED, lambda: show(f"* connected to {watched.address}"))
         subscribe(watched, signals.DATA_RECEIVED, lambda data: show(f"  {form(data)}"))
         subscribe(watched, signals.DISCONNECTED, lambda reason: show(f"* disconnected: {reason}"))
-        linked = Flag()  # an attempt whose link ends at once has failed, and yet there was a link
+        linked = Flag()  # there was a link, even if it ended at once, in which case the attempt has failed
         subscribe(watched, signals.CONNECTED, linked.set)
         lost: deque[BaseException] = deque(maxlen=1)
         subscribe(watched, signals.RAISE_ALARM, lost.append)
@@ -53,7 +53,7 @@ def monitor(url: str, as_hex: bool, log: TextIO | None, once: bool, insecure: bo
         def on_change(new: State, reason: BaseException | None) -> None:
             if new is State.DISCONNECTED or (once and new is State.RECOVERING):
                 stop.set()
-            elif new is State.RECOVERING and reason not in lost:  # else "disconnected" tells it
+            elif new is State.RECOVERING and reason not in lost:  # otherwise the line "disconnected" has printed it
                 show(f"* recovering: {reason}")
 
         subscribe(manager, manager.Signals.STATE_CHANGED, on_change)
@@ -67,10 +67,10 @@ def monitor(url: str, as_hex: bool, log: TextIO | None, once: bool, insecure: bo
 
 
 class _Printer:
-    """Prints lines with time stamps, whole ones from any thread.
+    """Prints whole lines with time stamps, from any thread.
 
     Attributes:
-        failure: why it cannot print any more, which also sets ``stop``.
+        failure: why it cannot print any more; it sets ``stop`` then.
     """
 
     def __init__(self, log: TextIO | None, stop: Flag) -> None:
@@ -86,17 +86,17 @@ class _Printer:
                 click.echo(line)
                 if self._log is not None:
                     print(line, file=self._log, flush=True)
-            except OSError as error:  # nobody reads the pipe, or the disk is full
+            except OSError as error:  # the reader of the pipe is gone, or the disk is full
                 self.failure = self.failure or error
                 self._stop.set()
 
 
 def text_of(data: bytes) -> str:
-    """Return bytes as text in UTF-8; what is no text, and what does not print, as escapes."""
+    """Return bytes as text in UTF-8; what is not text or not printable becomes escapes."""
     return "".join(map(_shown, data.decode("utf-8", "surrogateescape")))
 
 
 def _shown(character: str) -> str:
-    if "\udc80" <= character <= "\udcff":  # a byte that is no text
+    if "\udc80" <= character <= "\udcff":  # a byte that is not text
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character if character.isprintable() and character != "\\" else repr(character)[1:-1]

@@ -11,9 +11,9 @@ __all__ = ["ports"]
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
 def ports(as_json: bool) -> None:
-    """List the serial ports of this machine, with what is plugged in and the URL to use."""
+    """List the serial ports of this machine, with the plugged-in devices and the URLs to use."""
     found = sorted(list_ports.comports())
     if not found and not as_json:
         click.echo("no serial ports found", err=True)

@@ -14,16 +14,16 @@ __all__ = ["OutspokenProxy", "proxy"]
 
 
 class OutspokenProxy(Proxy):
-    """A proxy that tells the user where its server cannot be reached."""
+    """A proxy that prints when its server cannot be reached."""
 
     def on_unreachable(self, session: Session, error: Exception) -> None:
-        """Tell it, beside the log."""
+        """Print it, in addition to the log."""
         super().on_unreachable(session, error)
         click.echo(f"no server for the client {session.address}: {error}", err=True)
 
 
 def parsed(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[Fault, ...]:
-    """Return the faults that ``texts`` describe."""
+    """Return the faults described by ``texts``."""
     try:
         return tuple(map(parse, texts))
     except (TypeError, ValueError) as error:
@@ -33,12 +33,12 @@ def parsed(context: click.Context, parameter: click.Parameter, texts: tuple[str,
 @click.command(epilog=f"Faults: {', '.join(sorted(KINDS))}.")
 @click.argument("listen")
 @click.argument("target")
-@click.option("--fault", "chosen", callback=parsed, multiple=True, help="NAME=VALUE,OPTION=VALUE; repeatable.")
-@click.option("--seed", default=0, show_default=True, help="The same seed makes the same faults.")
+@click.option("--fault", "chosen", callback=parsed, multiple=True, help="A fault: NAME=VALUE,OPTION=VALUE; repeatable.")
+@click.option("--seed", default=0, show_default=True, help="The same seed gives the same faults.")
 def proxy(listen: str, target: str, chosen: tuple[Fault, ...], seed: int) -> None:
-    """Pass on bytes between the clients of LISTEN and the server TARGET, and misbehave as told, until interrupted.
+    """Pass on bytes between clients and the server TARGET, with faults, until interrupted.
 
-    The address that clients have to use is printed first.
+    LISTEN is where clients connect; the address that they have to use is printed first.
 
     \b
     cnx proxy tcp://127.0.0.1:4002 tcp://192.168.0.10:4001 --fault delay=0.05,jitter=0.02 --fault split=1

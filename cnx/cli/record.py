@@ -26,34 +26,34 @@ __all__ = ["record", "replay"]
 
 
 class RecordedTransport(TappedTransport):
-    """Shows what goes out before it does, so that no answer is written down before its request."""
+    """Records what is sent before it is sent, so that no answer is recorded before its request."""
 
     def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
-        """Show and write it."""
+        """Record and write it."""
         self._tap(">", bytes(data))
         return self.inner.write(data, timeout)
 
 
 class RecordingProxy(OutspokenProxy):
-    """A proxy for one client at a time that writes down what it passes on."""
+    """A proxy for one client at a time that records what it passes on."""
 
     def __init__(self, target: str, tape: Tape) -> None:
         super().__init__(target, max_sessions=1)
         self._tape = tape
 
     def reach(self, session: Session) -> Transport | None:
-        """Open the server for one client, and write down what goes over it."""
+        """Connect to the server for one client, and record the traffic."""
         self._tape.say("opened")
         transport = super().reach(session)
         return None if transport is None else RecordedTransport(transport, self._tape.note)
 
     def on_unreachable(self, session: Session, error: Exception) -> None:
-        """Write it down, too."""
+        """Record it, too."""
         super().on_unreachable(session, error)
         self._tape.say(f"failed: {error}")
 
     def serve(self, session: Session) -> None:
-        """Serve one client, and write down its end."""
+        """Serve one client, and record its end."""
         try:
             super().serve(session)
         finally:
@@ -61,7 +61,7 @@ class RecordingProxy(OutspokenProxy):
 
 
 def made_tape(path: Path) -> Tape:
-    """Return a new tape, or fail with the usage of the command."""
+    """Return a new tape, or fail with a usage error."""
     try:
         return Tape(path)
     except ValueError as error:
@@ -71,13 +71,13 @@ def made_tape(path: Path) -> Tape:
 @click.command()
 @click.argument("url")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--listen", metavar="URL", help="Let one client at a time come in here, and pass on what it sends.")
+@click.option("--listen", metavar="URL", help="Listen here for one client at a time, and pass on its data to URL.")
 @insecure_option
 def record(url: str, file: Path, listen: str | None, insecure: bool) -> None:
-    """Write what goes over a link with URL to FILE, and stay connected until interrupted.
+    """Record the traffic of a connection to URL in FILE, and stay connected until interrupted.
 
-    FILE is text (.txt, .log) or a capture for Wireshark and "cnx replay" (.pcapng). With --listen, cnx stands between a
-    client and URL, and both directions are in FILE; the address that the client has to use is printed.
+    FILE is text (.txt, .log) or a capture for Wireshark and "cnx replay" (.pcapng). With --listen, cnx is a proxy
+    between a client and URL, and FILE has both directions; the address that the client has to use is printed.
 
     \b
     cnx record tcp://192.168.0.10:4001 night.txt
@@ -93,7 +93,7 @@ def record(url: str, file: Path, listen: str | None, insecure: bool) -> None:
 
 
 def record_alone(watched: TransportConnection, file: Path) -> None:
-    """Connect, and write down what comes."""
+    """Connect, and record what arrives."""
     signals = Connection.Signals
     with made_tape(file) as tape, stop_signal() as stop:
         subscribe(watched, signals.CONNECTED, lambda: tape.say("opened"))
@@ -102,7 +102,7 @@ def record_alone(watched: TransportConnection, file: Path) -> None:
         manager = ConnectionManager(watched)
 
         def on_change(old: State, new: State, reason: BaseException | None) -> None:
-            if old is State.CONNECTING and new is State.RECOVERING:  # a loss is written down as an end
+            if old is State.CONNECTING and new is State.RECOVERING:  # a loss is recorded as an end
                 tape.say(f"failed: {reason}")
                 click.echo(f"trying again, after: {reason}", err=True)
 
@@ -113,7 +113,7 @@ def record_alone(watched: TransportConnection, file: Path) -> None:
 
 
 def record_between(url: str, file: Path, listen: str) -> None:
-    """Stand between a client and the server, and write down what they say."""
+    """Pass on data between a client and the server, and record it."""
     with made_tape(file) as tape:
         try:
             between = RecordingProxy(url, tape)
@@ -125,16 +125,16 @@ def record_between(url: str, file: Path, listen: str) -> None:
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--listen", default="tcp://127.0.0.1:0", show_default=True, metavar="URL", help="Where clients come in.")
-@click.option("--speed", default=1.0, show_default=True, help='2 is twice as fast; "inf" leaves out all pauses.')
+@click.option("--listen", default="tcp://127.0.0.1:0", show_default=True, metavar="URL", help="Where clients connect.")
+@click.option("--speed", default=1.0, show_default=True, help='2 is twice as fast; "inf" has no pauses.')
 def replay(file: Path, listen: str, speed: float) -> None:
-    """Be the peer that was recorded in FILE (.pcapng): answer as it did, in the recorded order, until interrupted.
+    """Act as the peer recorded in FILE (.pcapng): answer as it did, in the recorded order, until interrupted.
 
-    The address is printed first, then every difference between what a client sends and what was recorded; the exit code
-    is 1 if there was one.
+    The address is printed first, then every difference between what a client sends and the recording. The exit code is
+    1 if there was a difference.
     """
     if math.isnan(speed) or speed <= 0:
-        raise click.BadParameter("it has to be above 0", param_hint="--speed")
+        raise click.BadParameter("must be above 0", param_hint="--speed")
     with clean_exit():
         recording = load(file)
         try:

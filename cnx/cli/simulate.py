@@ -29,19 +29,19 @@ def simulate() -> None:
 
 
 def run_simulator(simulator: Simulator) -> None:
-    """Run a simulator that listens already, until SIGINT or SIGTERM."""
+    """Run a simulator that already listens, until SIGINT or SIGTERM."""
     with clean_exit(), stop_signal() as stop, simulator:
         for url in simulator.urls:
             click.echo(url)
-            warn_of_strangers(url)
+            warn_if_open(url)
         stop.wait()
 
 
-def warn_of_strangers(url: str) -> None:
-    """Say so where other machines can come in."""
+def warn_if_open(url: str) -> None:
+    """Print a warning if other machines can connect."""
     host = urlsplit(url).hostname
     if host and not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
-        warning = f"WARNING: {url} is open to every machine that reaches this address, without a password"
+        warning = f"WARNING: every machine that can reach {url} can use it without a password"
         click.secho(warning, fg="red", bold=True, err=True)
 
 
@@ -54,11 +54,17 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 @simulate.command(short_help="Run ThermoTek chillers.")
-@click.option("--tcp", metavar="HOST:PORT", help="Listen there; port 0 takes a free one.")
-@click.option("--pty", is_flag=True, help="Be a serial port.")
-@click.option("--id", "device_ids", type=click.IntRange(1, 32), multiple=True, help="Device id; more than one: a bus.")
-@click.option("--baudrate", type=click.IntRange(1), help="Let every character take its time on a line of this speed.")
-@click.option("--t257p", is_flag=True, help="Be as a T257P: no number 16, and readings that never move.")
+@click.option("--tcp", metavar="HOST:PORT", help="Where to listen; port 0: any free one.")
+@click.option("--pty", is_flag=True, help="Listen on a pseudo-terminal, which clients open like a serial port.")
+@click.option(
+    "--id",
+    "device_ids",
+    type=click.IntRange(1, 32),
+    multiple=True,
+    help="Device id; repeat it for a bus with several devices.",
+)
+@click.option("--baudrate", type=click.IntRange(1), help="Simulate the speed of a serial line.")
+@click.option("--t257p", is_flag=True, help="Simulate a T257P: no number 16, and constant readings.")
 def chiller(tcp: str | None, pty: bool, device_ids: tuple[int, ...], baudrate: int | None, t257p: bool) -> None:
     """Run one or more ThermoTek chillers with a thermal model."""
     if tcp is None and not pty:

@@ -79,4 +79,4 @@ main()
 """
     done = run("-c", program)
     assert done.returncode == 1
-    assert done.stderr == f"cnx: the command line needs more: {sys.executable} -m pip install click rich\n"
+    assert done.stderr == f"cnx: the command line needs more packages: {sys.executable} -m pip install click rich\n"

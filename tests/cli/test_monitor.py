@@ -139,7 +139,7 @@ def test_bytes_as_text(data: bytes, text: str) -> None:
         (["host:4001"], "scheme"),
         (["tcp://host"], "port is missing"),
         (["tcp://127.0.0.1:1", "--log", "/nowhere/file"], "No such file"),
-        (["tcp://127.0.0.1:1", "--insecure"], "only a tls URL leads to a certificate"),
+        (["tcp://127.0.0.1:1", "--insecure"], "only a tls URL has a certificate"),
         ([], "Missing argument 'URL'"),
     ],
 )

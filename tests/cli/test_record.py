@@ -69,7 +69,7 @@ def test_differences_are_printed(tmp_path: Path) -> None:
         with dial(command.line()) as client:
             client.send(b"pong\n")
             assert client.receive_all() == b"PING\n"
-        assert command.line() == r"client 0 sent b'ong\n' in place of b'ing\n', after 1 bytes"
+        assert command.line() == r"client 0 sent b'ong\n' instead of b'ing\n', after 1 bytes"
         assert command.stop()[0] == 1
 
 

@@ -1,4 +1,4 @@
-"""``cnx demo``: a real client keeps a real link to a simulated chiller alive."""
+"""``cnx demo``: a client keeps a connection to a simulated chiller up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from cnx.threads.condition import Flag
 __all__ = ["demo"]
 
 ACCELERATION = 30
-"""Seconds of the simulated plant in one real second, so that temperatures move while one looks."""
+"""Seconds of the simulated plant in one real second, so that temperatures change visibly."""
 
 PERIOD = 0.25
 """Seconds between readings."""
@@ -33,7 +33,11 @@ PERIOD = 0.25
 
 @click.command()
 @click.option("--seconds", type=click.FloatRange(3, 600), default=12.0, show_default=True, help="How long it takes.")
-@click.option("--plain", is_flag=True, help="Print lines in place of a live table; so it is without a terminal.")
+@click.option(
+    "--plain",
+    is_flag=True,
+    help="Print plain lines instead of a live table; the default if not on a terminal.",
+)
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
@@ -42,16 +46,16 @@ PERIOD = 0.25
     help="Where to save the picture: .svg or .png.",
 )
 def demo(seconds: float, plain: bool, output: Path) -> None:
-    """Connect to a simulated chiller, kill the chiller, start it again, and watch the link recover.
+    """Connect to a simulated chiller, kill it, start it again, and watch the connection recover.
 
-    Ends with a summary and a picture; the exit code tells whether the link was recovered.
+    Ends with a summary and a picture. The exit code is 0 if the connection was recovered.
     """
     if output.suffix not in (".svg", ".png"):
         raise click.UsageError(f"--output ends with .svg or .png, not {output.suffix or 'nothing'!r}")
-    if not os.access(output.parent, os.W_OK):  # told now, and not after the demonstration
+    if not os.access(output.parent, os.W_OK):  # report it now, and not after the demonstration
         raise click.UsageError(f"--output: no file can be made in {output.parent}")
     with clean_exit(), stop_signal() as stop:
-        story = tell_story(seconds, plain or not sys.stdout.isatty(), stop)
+        story = run_story(seconds, plain or not sys.stdout.isatty(), stop)
         if stop.is_set():
             raise KeyboardInterrupt
         save_picture(story, output)
@@ -61,7 +65,7 @@ def demo(seconds: float, plain: bool, output: Path) -> None:
     sys.exit(0 if story.recovered else 1)
 
 
-def tell_story(seconds: float, plain: bool, stop: Flag) -> Story:
+def run_story(seconds: float, plain: bool, stop: Flag) -> Story:
     """Run the simulator, the client and the manager, and return what happened."""
     simulator = ChillerSimulator(clock=lambda: time.monotonic() * ACCELERATION)
     url = simulator.listen_tcp()
@@ -97,7 +101,7 @@ def _play(story: Story, simulator: ChillerSimulator) -> None:
 
 
 def _read(story: Story, manager: ConnectionManager, chiller: ChillerClient) -> None:
-    """Take a reading, if there is a link."""
+    """Take a reading, if connected."""
     if manager.state is not State.CONNECTED:
         story.add_reading(None, None)
         return

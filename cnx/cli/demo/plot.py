@@ -1,4 +1,4 @@
-"""The picture that the demonstration leaves."""
+"""The picture of the demonstration."""
 
 from __future__ import annotations
 

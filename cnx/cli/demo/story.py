@@ -1,4 +1,4 @@
-"""What happens in the demonstration, in the order in which it happens."""
+"""The events of the demonstration, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the demonstration looks: a live table on a terminal, lines elsewhere."""
+"""Output of the demonstration: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class PlainView:
 
 
 class LiveView:
-    """A table that is drawn anew with every reading, and the last events below it."""
+    """A table that is redrawn with every reading, with the last events below it."""
 
     def __init__(self, story: Story) -> None:
         self._story = story
