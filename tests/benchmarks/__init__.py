@@ -1,4 +1,4 @@
-"""Benchmarks: every figure is a ratio to a bare loop that is measured in the same run.
+"""Benchmarks: almost every figure is a ratio to a bare loop measured in the same run.
 
-``python -m tests.benchmarks [NAME ...] [--json FILE] [--svg FILE]``
+``python -m tests.benchmarks [NAME ...] [--json FILE]``
 """

@@ -1,4 +1,4 @@
-"""What the cases share: connections, counters, stopwatches."""
+"""Connections, counters and stopwatches that several cases use."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ SIGNALS = cnx.Connection.Signals
 QUESTION = b"q" * 48 + b"\r\n"
 
 BUFFER = 512 * 1024
-"""Bytes that a receiving socket may hold, for all ways alike.
+"""Size of the receive buffer of every socket, in bytes.
 
-Left to the system, the buffer grows to many megabytes wherever the other side on the same core is a little faster, and
-what is then measured is memory that is in no cache any more: a way that takes a tenth longer gets half of the speed.
+Left to the system, the buffer grows to many megabytes wherever the sender on the same core is slightly faster. The
+measurement is then dominated by cache misses: a way that takes a tenth longer gets half of the speed.
 """
 
 
 def ask(write: Callable[[bytes], Any], count: int) -> None:
-    """Have the other side send ``count`` pieces."""
+    """Ask the other side for ``count`` pieces."""
     write(count.to_bytes(8, "big"))
 
 
 @contextmanager
 def bare_socket(port: int) -> Iterator[socket.socket]:
-    """Give a plain connected socket."""
+    """Yield a plain connected socket."""
     with socket.create_connection(("127.0.0.1", port)) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
@@ -41,7 +41,7 @@ def bare_socket(port: int) -> Iterator[socket.socket]:
 
 @contextmanager
 def connected(port: int, **settings: Any) -> Iterator[cnx.SocketConnection]:
-    """Give a cnx connection."""
+    """Yield a cnx connection."""
     with bare_socket(port) as sock, cnx.SocketConnection.from_socket(sock, **settings) as connection:
         yield connection
 
@@ -53,7 +53,7 @@ class Countdown:
         self.begin(total)
 
     def begin(self, total: int) -> None:
-        """Count anew."""
+        """Start counting from ``total`` again."""
         self.left = total
         self.done = threading.Event()
 
@@ -71,7 +71,7 @@ class Countdown:
 
 
 def per_second(take: Callable[[int], object], pieces: int, amount: float) -> Callable[[], float]:
-    """Return what takes ``pieces`` pieces of ``amount`` each, and returns the amount per second."""
+    """Return a function that receives ``pieces`` pieces of ``amount`` each and returns the amount per second."""
 
     def run() -> float:
         began = perf_counter()
@@ -82,9 +82,9 @@ def per_second(take: Callable[[int], object], pieces: int, amount: float) -> Cal
 
 
 def times_of(once: Callable[[], object], count: int) -> Callable[[], list[float]]:
-    """Return what does something ``count`` times, and returns how long each took, in microseconds.
+    """Return a function that calls ``once`` ``count`` times and returns the microseconds of each call.
 
-    Before, it is done some times more: threads that have waited while others had their turn are not at home yet.
+    A fifth as many calls are made first, uncounted, because other ways have filled the caches with their own data.
     """
     return partial(_times_of, once, count)
 

@@ -1,4 +1,4 @@
-"""Other libraries, and the usual way to do it by hand, at the work of the cases."""
+"""Other libraries, and a reader thread written by hand, doing the work of the cases."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Streams = tuple[asyncio.AbstractEventLoop, asyncio.StreamReader, asyncio.StreamW
 
 @contextmanager
 def streams(port: int) -> Iterator[Streams]:
-    """Give an event loop, and asyncio streams that are connected."""
+    """Yield an event loop and connected asyncio streams."""
     loop = asyncio.new_event_loop()
     with bare_socket(port) as sock:
         reader, writer = loop.run_until_complete(asyncio.open_connection(sock=sock))
@@ -34,7 +34,7 @@ def streams(port: int) -> Iterator[Streams]:
 
 
 async def read_str(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
-    """Read as lsst.ts.tcpip does: check, read up to the terminator, strip it, decode."""
+    """Read like lsst.ts.tcpip: check, read up to the terminator, strip it, decode."""
     if reader.at_eof() or writer.is_closing():
         raise ConnectionError("not connected")
     data = await reader.readuntil(b"\r\n")
@@ -43,7 +43,7 @@ async def read_str(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 @contextmanager
 def websocket(port: int) -> Iterator[Any]:
-    """Give a connection of ``websockets.sync``, without compression and keepalive."""
+    """Yield a connection of ``websockets.sync`` without compression and keepalive."""
     from websockets.sync.client import connect
 
     url = f"ws://127.0.0.1:{port}"
@@ -55,7 +55,7 @@ def websocket(port: int) -> Iterator[Any]:
 
 
 class Lines(LineReader):
-    """Counts the lines that a ``serial.threaded.ReaderThread`` brings."""
+    """Counts the lines that a ``serial.threaded.ReaderThread`` receives."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,14 +72,14 @@ class Lines(LineReader):
 
 @contextmanager
 def reader_thread(port: int) -> Iterator[Lines]:
-    """Give what a ``serial.threaded.ReaderThread`` on pyserial's ``socket://`` tells."""
+    """Yield the protocol of a ``serial.threaded.ReaderThread`` on pyserial's ``socket://``."""
     url = serial.serial_for_url(f"socket://127.0.0.1:{port}", timeout=1)
     with ReaderThread(url, Lines) as protocol:
         yield protocol
 
 
 class HandOver:
-    """Request and reply as many programs do it: a thread reads, and hands replies over by a condition."""
+    """Request and reply as in many programs: a thread reads and passes replies to the caller with a condition."""
 
     def __init__(self, sock: socket) -> None:
         self._socket = sock
@@ -94,7 +94,7 @@ class HandOver:
                 self._changed.notify()
 
     def request(self, data: bytes) -> bytes:
-        """Send, and wait for the reply."""
+        """Send ``data`` and wait for the reply."""
         self._socket.sendall(data)
         with self._changed:
             while not self._replies:

@@ -1,8 +1,8 @@
-"""How soon a connection is there again after its server is: by the waits of the policies, and measured.
+"""How soon a connection is up again after its server is: computed from the waits of each library, and measured.
 
 Long outages are simulated: an attempt takes no time, as a refused one nearly does, and the delay is the time from the
-end of the outage to the next attempt. Our waits and those of websockets come from the real objects; the other peers
-wait as their sources say:
+end of the outage to the next attempt. The waits of cnx and websockets come from their own code; those of the others
+are copied from their sources:
 
 * paho-mqtt, ``Client._reconnect_wait``: 1 s, doubled up to 120 s.
 * pymodbus, ``ModbusTransport.do_reconnect``: 0.1 s, doubled up to 300 s.
@@ -25,30 +25,20 @@ from itertools import repeat
 from time import monotonic
 
 from cnx import Backoff, ConnectionManager, SocketConnection, State, subscribe
-from cnx.errors import ConnectError
-from cnx.manager.worker import Retries
-from tests.benchmarks.harness import Case, Target, case, percentile
+from tests.benchmarks.harness import Case, case, percentile
 
 LONGEST = 600.0
 """Seconds."""
 
-OUTAGES = 1000
-"""Simulated ones in a round."""
+OUTAGES = 500
+"""Simulated outages in a round."""
 
 TOGETHER = 40
 SHORT = (0.3, 2.0)
-"""Real outages at a time, and how many seconds they take."""
+"""Number of real outages at the same time, and their length in seconds."""
 
-REFUSED = ConnectError("refused")
+LOCAL, DEFAULT = "cnx, Backoff.local()", "cnx, Backoff(), the default"
 Waits = Callable[[], Iterable[float]]
-
-
-def ours(backoff: Backoff) -> Iterator[float]:
-    """Yield the waits of a manager after a loss."""
-    retries = Retries(backoff, persist=False)
-    retries.start_over()
-    while True:
-        yield retries.next_delay(REFUSED)
 
 
 def doubled(first: float, cap: float) -> Iterator[float]:
@@ -77,7 +67,7 @@ def websockets() -> Iterator[float]:
 
 
 def delay_after(outage: float, waits: Iterable[float]) -> float:
-    """Return the seconds from the end of an outage to the first attempt after it; for ever if there is none."""
+    """Return the seconds from the end of an outage to the next attempt; infinite if there is none."""
     now = 0.0
     for wait in waits:
         now += wait
@@ -94,10 +84,10 @@ def simulated(waits: Waits) -> float:
 @case("recovery")
 def recovery() -> Iterator[Case]:
     """After outages of up to ten minutes, simulated; then after short ones, measured."""
-    made = Case("recovery, p95 after outages of up to 10 minutes, simulated", "s", absolute=True)
-    soon, later = Target(1.0, 0.5, upper=True), Target(30.0, 15.0, upper=True)
-    made.way("cnx, Backoff.local()", partial(simulated, partial(ours, Backoff.local())), soon)
-    made.way("cnx, Backoff(), the default", partial(simulated, partial(ours, Backoff())), later)
+    made = Case("recovery, p95 after outages of up to 10 minutes, simulated", "s", less=True, absolute=True)
+    made.leader = LOCAL
+    made.way(LOCAL, partial(simulated, Backoff.local().delays), 1.0)
+    made.way(DEFAULT, partial(simulated, Backoff().delays), 30.0)
     made.way("cnxman", partial(simulated, lambda: repeat(5.0, 124)))
     made.way("paho-mqtt", partial(simulated, lambda: doubled(1.0, 120.0)))
     made.way("pymodbus, asynchronous", partial(simulated, lambda: doubled(0.1, 300.0)))
@@ -106,13 +96,14 @@ def recovery() -> Iterator[Case]:
         made.way("websockets", partial(simulated, websockets))
     yield made
     made = Case(f"recovery, p95 after outages of {SHORT[0]:g} to {SHORT[1]:g} s, measured", "s", absolute=True)
-    made.way("cnx, Backoff.local()", partial(measured, Backoff.local()), soon)
-    made.way("cnx, Backoff(), the default", partial(measured, Backoff()), later)
+    made.less = True
+    made.way(LOCAL, partial(measured, Backoff.local()), 1.0)
+    made.way(DEFAULT, partial(measured, Backoff()), 30.0)
     yield made
 
 
 class Outage:
-    """A server on a port of its own that goes and comes back, and a manager that has to notice."""
+    """A server that goes and comes back, and a manager that reconnects."""
 
     def __init__(self, backoff: Backoff) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -129,7 +120,7 @@ class Outage:
             self._there.set()
 
     def run(self, seconds: float) -> float:
-        """Be gone for so long; return how many seconds later the manager is connected."""
+        """Stop the server for ``seconds``; return how many seconds after its return the manager is connected."""
         peer, _ = self._server.accept()
         self._server.close()
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # no TIME_WAIT on the port
@@ -144,7 +135,7 @@ class Outage:
 
 
 def measured(backoff: Backoff) -> float:
-    """Return the 95th percentile of the delays after real outages, many at a time."""
+    """Return the 95th percentile of the delays after real outages, many at the same time."""
     outages = [Outage(backoff) for _ in range(TOGETHER)]
     delays: list[float] = []
     with ExitStack() as stack:

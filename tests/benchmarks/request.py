@@ -1,4 +1,4 @@
-"""Requests and replies of 50 bytes, one by one; with nothing else to do, and beside a thread that computes."""
+"""Requests and replies of 50 bytes, one by one: alone, beside a thread that computes, and without a record."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 import cnx
 from tests.benchmarks import peers
-from tests.benchmarks.floor import FLOOR, Floor
-from tests.benchmarks.harness import Case, Target, View, case, percentile, server
+from tests.benchmarks.harness import Case, View, case, percentile, server
 from tests.benchmarks.measuring import QUESTION, SIGNALS, bare_socket, connected, times_of
 
 Ways = dict[str, Callable[[], Any]]
 
 REQUESTS = 400
 BUSY_REQUESTS = 100
+RECORDED_REQUESTS = 200
 """In one slice."""
 
 BARE, READING, REQUEST, HEARD = (
@@ -30,18 +30,14 @@ BARE, READING, REQUEST, HEARD = (
 )
 
 
-def at_most(must: float, aim: float) -> Target:
-    """Return the target of a ratio of times."""
-    return Target(must, aim, upper=True)
-
-
 @case("request")
 def request() -> Iterator[Case]:
     """Client and server on one core."""
-    made = Case("request and reply", "us", slices=10)
-    late = dict.fromkeys((READING, REQUEST, HEARD), at_most(1.4, 1.2))
-    soon = {READING: at_most(1.15, 1.06), REQUEST: at_most(1.15, 1.06), HEARD: at_most(1.35, 1.18)}
-    made.views = [View("p50", statistics.median, soon), View("p99", percentile(99), late)]
+    made = Case("request and reply", "us", less=True, slices=10, leader=READING)
+    made.views = [
+        View("p50", statistics.median, {READING: 1.50, REQUEST: 1.50, HEARD: 1.60}),
+        View("p99", percentile(99), {READING: 1.7, REQUEST: 1.7, HEARD: 1.7}),
+    ]
     with server("echo") as port, ExitStack() as stack:
         for way, once in {**_ways(port, stack), **_foreign(port, stack)}.items():
             made.way(way, times_of(once, REQUESTS))
@@ -68,37 +64,48 @@ def busy() -> Iterator[Case]:
 
     Every way then waits for the interpreter lock once or twice, for about 5 ms each (``sys.getswitchinterval``).
     """
-    made = Case("request and reply beside a busy thread", "us", slices=3)
-    way = {READING: at_most(1.05, 1.02)}
-    made.views = [View("mean", statistics.fmean, way), View("p99", percentile(99), {READING: at_most(1.4, 1.1)})]
+    made = Case("request and reply beside a busy thread", "us", less=True, slices=3)
     with server("echo", core=1) as port, ExitStack() as stack:
         ways = _ways(port, stack)
-        del ways[REQUEST]
+        del ways[REQUEST], ways[HEARD]
         stack.enter_context(computing())
         for name, once in ways.items():
-            made.way(name, times_of(once, BUSY_REQUESTS))
+            made.way(name, times_of(once, BUSY_REQUESTS), 1.2 if name == READING else None)
         yield made
 
 
+@case("recorder")
+def recorder() -> Iterator[Case]:
+    """With the record of the last pieces of data, which is the default, and without."""
+    made = Case("request and reply, recorded", "us", less=True, slices=20)
+    made.views = [View("p50", statistics.median, {"cnx": 1.15})]
+    with server("echo") as port, ExitStack() as stack:
+        for name, settings in (("cnx, record=0", {"record": 0}), ("cnx", {})):
+            made.way(name, times_of(_asking(stack.enter_context(connected(port, **settings))), RECORDED_REQUESTS))
+        yield made
+
+
+def _asking(connection: cnx.SocketConnection) -> Callable[[], object]:
+    return lambda: (connection.write(QUESTION), connection.readexactly(50))  # type: ignore[func-returns-value]
+
+
 def _ways(port: int, stack: ExitStack) -> Ways:
-    """Return the bare loop, our own ways, and the usual one."""
-    plain, shared, bones = (stack.enter_context(bare_socket(port)) for _ in range(3))
-    floor = Floor(bones.send, bones.recv)
+    """Return the bare loop, the ways of cnx, and a thread that reads, as many programs have it."""
+    plain, shared = (stack.enter_context(bare_socket(port)) for _ in range(2))
     quiet, asked, heard = (stack.enter_context(connected(port)) for _ in range(3))
     stack.enter_context(cnx.subscribe(heard, SIGNALS.DATA_RECEIVED, _take))
     hand_over = peers.HandOver(shared)
     return {
         BARE: lambda: (plain.sendall(QUESTION), plain.recv(65536)),  # type: ignore[func-returns-value]
-        FLOOR: lambda: (floor.write(QUESTION), floor.read(65536)),  # type: ignore[func-returns-value]
-        READING: lambda: (quiet.write(QUESTION), quiet.readexactly(50)),  # type: ignore[func-returns-value]
+        READING: _asking(quiet),
         REQUEST: lambda: asked.request(QUESTION),
-        HEARD: lambda: (heard.write(QUESTION), heard.readexactly(50)),  # type: ignore[func-returns-value]
+        HEARD: _asking(heard),
         "a thread that reads, and a condition": lambda: hand_over.request(QUESTION),
     }
 
 
 def _take(data: bytes) -> None:
-    """Be a subscriber."""
+    """Ignore the data."""
 
 
 def _foreign(port: int, stack: ExitStack) -> Ways:

@@ -31,7 +31,7 @@ FRAMES = {
 
 
 def blast(connection: socket.socket, piece: bytes) -> None:
-    """Send as many pieces as each message asks for, ten of them together."""
+    """Send as many pieces as each message asks for, ten at a time."""
     ten = piece * 10 if len(piece) < len(MIB) else piece
     while request := connection.recv(8):
         tens, rest = divmod(int.from_bytes(request, "big") * len(piece), len(ten))
@@ -56,7 +56,7 @@ def echo(connection: socket.socket, payload: bytes) -> None:
 
 
 def websocket(connection: socket.socket, frames: bytes) -> None:
-    """Shake hands as RFC 6455, section 4.2.2, wants it; then do what a message of 8 or 50 bytes asks for."""
+    """Shake hands as in RFC 6455, section 4.2.2; then answer messages of 8 or 50 bytes."""
     head = b""
     while b"\r\n\r\n" not in head:
         head += connection.recv(4096)
@@ -80,7 +80,7 @@ def websocket(connection: socket.socket, frames: bytes) -> None:
 
 
 def hold() -> None:
-    """Accept for ever and say nothing; only the last clients are kept."""
+    """Accept forever and send nothing; only the latest clients are kept."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     print(listener.getsockname()[1], flush=True)
     clients = deque[socket.socket](maxlen=2000)
@@ -89,11 +89,11 @@ def hold() -> None:
 
 
 TENTHS = 10
-"""Turns of a crowd in which each client has its turn once."""
+"""Turns in which each client of a crowd gets one message."""
 
 
 def tick(count: int) -> None:
-    """Send a line to the next tenth of ``count`` clients, spread over 0.1 s, when the next client after them asks."""
+    """Send a line to the next tenth of ``count`` clients within 0.1 s, whenever the control client asks."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     print(listener.getsockname()[1], flush=True)
     clients = [listener.accept()[0] for _ in range(count)]
@@ -108,7 +108,7 @@ def tick(count: int) -> None:
 
 
 def modbus(connection: socket.socket, payload: bytes) -> None:
-    """Answer Modbus requests for 20 holding registers (function 3), with 49 bytes as the echo has 50."""
+    """Answer Modbus requests for 20 holding registers (function 3) with 49 bytes, about as many as the echo sends."""
     while request := connection.recv(260):
         connection.sendall(request[:4] + (43).to_bytes(2, "big") + request[6:7] + b"\x03\x28" + bytes(40))
 
@@ -143,7 +143,7 @@ def echo_terminal(master: int) -> None:
 
 
 def serve(handle: Callable[[socket.socket, bytes], None], payload: bytes) -> None:
-    """Accept for ever; a thread for each client."""
+    """Accept forever; each client gets a thread."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     print(listener.getsockname()[1], flush=True)
     while True:

@@ -1,4 +1,4 @@
-"""SmartBus: packets through our server, pings beside a bare socket, and the original library where it is installed."""
+"""SmartBus: packets through the server of cnx, and pings compared with a bare socket and the original library."""
 
 from __future__ import annotations
 
@@ -21,39 +21,38 @@ from cnx.buffer import ReceiveBuffer
 from cnx.clients.smartbus import Address, BusServer, Packet, SmartBusClient, SystemCmd
 from cnx.clients.smartbus.protocol.messages import Register
 from cnx.clients.smartbus.protocol.packets import PacketFraming
-from tests.benchmarks.harness import Case, Target, case, pin
-from tests.helpers.processes import started
+from tests.benchmarks.harness import Case, case, pin
 from tests.helpers.smartbus_native import library
 
 PACKETS = 50_000
 PINGS = 2000
 IDLE = 3.0
-"""Of one round: packets, pings, seconds."""
+"""Packets, pings and seconds of one round."""
 
 DATA = bytes(100)
 newcomers = itertools.count(2)
 SENDER, RECEIVER, SERVER = Address(20, 1, 9), Address(21, 1, 9), Address(0, 0, 1)
+OURS = "cnx SmartBusClient, BusServer"
 PING = Packet(SystemCmd.PING, 1, SENDER, SERVER, DATA)
 
 
 @case("smartbus")
 def throughput() -> Iterator[Case]:
-    """Data packets from client to client; server and both clients are processes of their own."""
+    """Data packets from client to client; the server and both clients are separate processes."""
     made = Case(f"SmartBus, {len(DATA)} bytes client to client", "packets/s", absolute=True)
     with served() as port:
-        made.way("cnx SmartBusClient, BusServer", lambda: routed(port), Target(20_000, 40_000))
+        made.way(OURS, lambda: routed(port), 20_000)
         yield made
 
 
 @case("smartbus-ping")
 def pings() -> Iterator[Case]:
-    """Pings to the server, all on one core. The bare socket at our server is the echo and the server's share."""
+    """Pings to the server, all on one core. The original library is measured where it is installed."""
     pin()
-    made = Case(f"SmartBus, ping with {len(DATA)} bytes", "us", slices=3)
-    with served() as port, echoing() as echo:
-        made.way("bare socket, BusServer", lambda: bare_pings(port, register=True))
-        made.way("bare socket, bare echo", lambda: bare_pings(echo, register=False))
-        made.way("cnx SmartBusClient, BusServer", lambda: client_pings(port), Target(1.5, 1.3, upper=True))
+    made = Case(f"SmartBus, ping with {len(DATA)} bytes", "us", less=True, slices=3, leader=OURS)
+    with served() as port:
+        made.way("bare socket, BusServer", lambda: bare_pings(port))
+        made.way(OURS, lambda: client_pings(port), 1.7)
         if library():
             made.way("original library, BusServer", lambda: float(run("native_pings", port)))
         yield made
@@ -61,18 +60,17 @@ def pings() -> Iterator[Case]:
 
 @case("smartbus-idle")
 def idle() -> Iterator[Case]:
-    """Processor time of a registered client that does nothing."""
-    made = Case("SmartBus, idle client", "ms/s")
+    """Processor time of a registered client that does nothing, compared with the original library."""
+    made = Case("SmartBus, idle client", "ms/s", less=True)
     with served() as port:
         if library():
             made.way("original library", lambda: float(run("native_idle", port)))
-        target = Target(0.02, 0.01, upper=True) if library() else None
-        made.way("cnx SmartBusClient", lambda: float(run("client_idle", port)), target)
+        made.way("cnx SmartBusClient", lambda: float(run("client_idle", port)), 0.1 if library() else None)
         yield made
 
 
 def newcomer() -> Address:
-    """Return ids that nobody had lately: the server may not have noticed yet that the last one has left."""
+    """Return ids not used lately: the server may not have noticed yet that the last client has left."""
     return SENDER._replace(client=next(newcomers) % 128)
 
 
@@ -121,7 +119,7 @@ def median_of(ping: Callable[[], object]) -> float:
     return median(times) * 1e6
 
 
-def bare_pings(port: int, *, register: bool) -> float:
+def bare_pings(port: int) -> float:
     """Ping by a blocking socket and the framing."""
     framing, buffer, request = PacketFraming(), ReceiveBuffer(), bytes(PING)
     with socket.create_connection(("127.0.0.1", port)) as sock:
@@ -135,8 +133,7 @@ def bare_pings(port: int, *, register: bool) -> float:
                     raise EOFError("the server closed the connection")
                 buffer.append(received)
 
-        if register:
-            exchange(bytes(Register().packet(newcomer(), SERVER)))
+        exchange(bytes(Register().packet(newcomer(), SERVER)))
         return median_of(lambda: exchange(request))
 
 
@@ -216,24 +213,15 @@ def serve() -> None:
         threading.Event().wait()
 
 
-def echo() -> None:
-    """Run a bare echo server until the process is killed."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        print(listening.getsockname()[1], flush=True)
-        while True:
-            sock, _ = listening.accept()
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with sock:
-                while data := sock.recv(65536):
-                    sock.sendall(data)
-
-
 @contextmanager
 def other(function: str, *arguments: Any) -> Iterator[subprocess.Popen[str]]:
     """Run a function of this module in another process."""
     command = [sys.executable, "-m", "tests.benchmarks.smartbus", function, json.dumps(arguments)]
-    with started(command, stdout=subprocess.PIPE, text=True) as process:
-        yield process
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def run(function: str, *arguments: Any) -> str:
@@ -254,11 +242,6 @@ def port_of(function: str) -> Iterator[int]:
 def served() -> Any:
     """Run our server in another process."""
     return port_of("serve")
-
-
-def echoing() -> Any:
-    """Run the echo server in another process."""
-    return port_of("echo")
 
 
 if __name__ == "__main__":

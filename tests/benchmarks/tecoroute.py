@@ -1,7 +1,7 @@
 """Speed of the TecoRoute connector beside the published package; by hand: ``python -m tests.benchmarks.tecoroute``.
 
-Both talk to the same simulated service, which is a process of its own, in turns; the medians of the paired ratios
-count. The package is taken from this interpreter, or from the one that ``CNX_TECOROUTE_PYTHON`` names.
+Both talk in turns to the same simulated service, which runs in its own process; the results are medians of the paired
+ratios. The package is that of this interpreter, or of the one named by ``CNX_TECOROUTE_PYTHON``.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def burst(connector: Connector, count: int) -> None:
 
 
 def one_by_one(connector: Connector, count: int) -> None:
-    """Send a message when the answer to the last one is there."""
+    """Send each message after the answer to the last one."""
     for _ in range(count):
         connector.request(MESSAGE)
 
 
 def window(connector: Connector, count: int) -> None:
-    """Keep 64 messages on their way."""
+    """Keep 64 messages outstanding."""
     for _ in range(64):
         connector.send(MESSAGE)
     for _ in range(count - 64):
@@ -76,7 +76,7 @@ def window(connector: Connector, count: int) -> None:
 
 
 def window_by_handler(connector: Connector, count: int) -> None:
-    """Keep 64 messages on their way, sending the next one in the handler of an answer."""
+    """Keep 64 messages outstanding; the handler of an answer sends the next one."""
     left = count - 64
     done = threading.Event()
     answers = 0
@@ -97,7 +97,7 @@ def window_by_handler(connector: Connector, count: int) -> None:
 
 
 def measure(workload: Workload, port: int, count: int) -> Figures:
-    """Return the figures of a workload of ours."""
+    """Return the figures of a workload with this connector."""
     with connector_to(port) as connector:
         one_by_one(connector, 3)
         begin, busy = time.perf_counter(), time.process_time()
@@ -119,7 +119,7 @@ def measure_published(workload: str, port: int, count: int) -> Figures:
 def compare(
     title: str, count: int, rounds: int, options: list[str], **workloads: Callable[[Connector, int], None]
 ) -> None:
-    """Measure workloads of ours and the published package in turns; print rates and ratios."""
+    """Measure this connector and the published package in turns; print rates and ratios."""
     name = next(iter(workloads)).replace("_", "-")
     figures: dict[str, list[Figures]] = {"published": [], **{way: [] for way in workloads}}
     with service(*options) as port:
@@ -176,7 +176,7 @@ def main(rounds: int, idle_seconds: float) -> None:
     """Run all comparisons."""
     compare("100 messages at once, each answered after 50 ms", 100, rounds, ["--delay", "0.05"], burst=burst)
     compare("one by one", 2000, rounds, [], one_by_one=one_by_one)
-    compare("64 on their way", 10_000, rounds, [], window=window, window_by_handler=window_by_handler)
+    compare("64 outstanding", 10_000, rounds, [], window=window, window_by_handler=window_by_handler)
     click.echo(f"\n{MANY} idle connectors")
     idle(idle_seconds, shared=True)
     idle(idle_seconds, shared=False)
