@@ -20,13 +20,15 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
-    "benchmark_tables",
+    "architecture",
     "chiller_commands",
     "command_help",
     "lifecycle",
     "m2_tables",
+    "performance",
     "plain_attributes",
     "private_names",
+    "subclassing",
 ]
 exclude_patterns = ["_build", "examples"]
 
@@ -52,4 +54,4 @@ html_show_copyright = False
 
 # Names of the standard library and of other packages are not looked up, as that takes a network; those of cnx are.
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!cnx\.).*|.*\._\w+")]
+nitpick_ignore_regex = [("py:.*", r"(?!cnx\.).*|.*\._\w+|cnx\.manager\.manager\.Managed")]

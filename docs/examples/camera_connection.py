@@ -1,9 +1,6 @@
-"""Connect to something that is no stream of bytes: a handle of a vendor's library."""
+"""Keep something up that is no stream of bytes: a handle of a vendor's library."""
 
 from __future__ import annotations
-
-import threading
-from typing import Any
 
 import cnx
 
@@ -24,58 +21,43 @@ class Camera:
 
 
 class CameraConnection(cnx.Connection):
-    """A camera; thread-safe."""
+    """A connection to a camera."""
 
-    def __init__(self, serial: str, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, serial: str) -> None:
         self._serial = serial
         self._camera: Camera | None = None
-        self._lock = threading.RLock()
 
-    @property
-    def address(self) -> str:
-        """Which camera."""
-        return f"camera {self._serial}"
-
-    @property
-    def connected(self) -> bool:
-        """Whether it is open."""
-        return self._camera is not None
-
-    def establish(self, deadline: cnx.Deadline) -> None:
+    def try_connect(self) -> bool:
         """Open the camera."""
-        try:
-            self._camera = Camera(self._serial)
-        except OSError as error:
-            raise cnx.ConnectError(f"cannot open {self.address}: {error}") from error
+        self.disconnect()
+        self._camera = Camera(self._serial)
+        return True
 
-    def announce(self) -> None:
-        """Tell that it is there."""
-        cnx.emit(self, self.Signals.CONNECTED)
+    def disconnect(self) -> None:
+        """Close the camera."""
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None
 
-    def release(self, reason: BaseException, timeout: float) -> None:
-        """Close the camera, once, and tell the end."""
-        with self._lock:
-            camera, self._camera = self._camera, None
-        if camera is not None:
-            camera.close()
-            self.tell_end(reason)
+    def teardown(self) -> None:
+        """Nothing is left to release."""
 
     def picture(self) -> bytes:
-        """Return a picture; a failure is an alarm, so that a manager opens the camera anew."""
-        camera = self._camera
-        if camera is None:
-            raise cnx.NotConnected(f"{self.name} is not connected")
+        """Return a picture. A failure is an alarm, so a manager opens the camera again."""
+        if self._camera is None:
+            raise cnx.NotConnected(f"camera {self._serial} is not open")
         try:
-            return camera.grab()
+            return self._camera.grab()
         except OSError as error:
-            lost = cnx.ConnectionLost(f"{self.name}: {error}")
-            self.raise_alarm(lost)
-            raise lost from error
+            self.raise_alarm(error)
+            raise
 
 
 if __name__ == "__main__":
     with cnx.ConnectionManager(CameraConnection("A1")) as manager:
-        print(manager, manager.connection.picture())
-    missing = CameraConnection("B2")
-    print(missing.try_connect(), missing.last_error)
+        print(manager, manager.connection.connected)
+        print(manager.connection.picture())
+    try:
+        CameraConnection("B2").connect()
+    except OSError as error:
+        print("not connected:", error)

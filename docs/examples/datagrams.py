@@ -1,4 +1,4 @@
-"""UDP: every message is one datagram, and nobody tells whether the peer is there."""
+"""UDP: every message is one datagram, and nothing shows whether the peer is there."""
 
 import cnx
 from cnx.simulation import Simulator
@@ -12,7 +12,7 @@ class Upper(Simulator):
         return data.upper()
 
 
-with Upper() as simulator, cnx.connect(simulator.listen_udp(), timeout=5.0) as upper:
+with Upper() as simulator, cnx.connect(simulator.listen_udp(), cnx.UdpConnection, timeout=5.0) as upper:
     for datagram in (b"hello", b""):
         upper.send(datagram)
         print(upper.receive())

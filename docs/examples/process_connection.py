@@ -5,16 +5,18 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-from typing import Any
+
+from typing_extensions import Unpack
 
 import cnx
+from cnx.connections.stream import StreamSettings
 from cnx.transports.sockets import SocketTransport
 
 
 class ProcessConnection(cnx.StreamConnection):
     """A connection to a program, which is started by connecting."""
 
-    def __init__(self, *command: str, **settings: Any) -> None:
+    def __init__(self, *command: str, **settings: Unpack[StreamSettings]) -> None:
         super().__init__(**settings)
         self.command = command
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import cnx
 
@@ -11,10 +10,8 @@ import cnx
 class Thermometer(cnx.SocketConnection):
     """A thermometer behind a TCP adapter. Thread-safe."""
 
-    reading = True  # replies are read, also while somebody is subscribed
-
-    def __init__(self, host: str, port: int = 5025, **settings: Any) -> None:
-        super().__init__(host, port, terminator=b"\n", timeout=2.0, **settings)
+    def __init__(self, host: str, port: int = 5025, *, timeout: float = 2.0) -> None:
+        super().__init__(host, port, terminator=b"\n", timeout=timeout)
 
     def prepare(self, deadline: cnx.Deadline) -> None:
         """See that it is a thermometer, and keep looking after it."""

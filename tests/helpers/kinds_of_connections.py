@@ -103,7 +103,7 @@ def serial(folder: Path) -> Thing:
 def udp(folder: Path) -> Thing:
     """Datagrams."""
     echo = Echo()
-    client = connection(echo.listen_udp())
+    client = connection(echo.listen_udp(), UdpConnection)
     assert isinstance(client, UdpConnection)
 
     def exchange(number: int, timeout: float) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from cnx import Backoff, CnxError, ConnectionManager, SerialConnection, SocketConnection, StreamConnection
 from cnx.testing import PtyPeer, wait_until
 from tests.helpers.dead_ports import closed_port, full_backlog
+from tests.helpers.inside import is_reading, is_writing
 
 __all__ = ["SITUATIONS", "Scene"]
 
@@ -63,7 +64,7 @@ def _in_thread(action: Callable[[], object]) -> Iterator[None]:
 
 
 def _inside(connection: StreamConnection, role: str) -> Callable[[], bool]:
-    return lambda: bool(getattr(connection._link, role))
+    return lambda: is_reading(connection) if role == "reader" else is_writing(connection)
 
 
 @contextmanager
@@ -85,7 +86,7 @@ def unread() -> Iterator[Scene]:
         manager.connect(10)
         wait_until(lambda: bool(taken), "the peer")
         with _in_thread(lambda: connection.write(b"x" * 100_000_000)):
-            wait_until(_inside(connection, "_writer"), "the writer")
+            wait_until(_inside(connection, "writer"), "the writer")
             yield Scene(manager, lambda: taken[0].sendall(b"!"))
 
 
@@ -136,7 +137,7 @@ def serial() -> Iterator[Scene]:
     manager = ConnectionManager(connection)
     manager.connect(10)
     with _in_thread(lambda: connection.read(2)):
-        wait_until(_inside(connection, "_reader"), "the reader")
+        wait_until(_inside(connection, "reader"), "the reader")
         yield Scene(manager, lambda: peer.sendall(b"!"))
     peer.close()
 

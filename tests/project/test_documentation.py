@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib.util
+import inspect
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
@@ -13,21 +14,28 @@ from types import ModuleType
 import pytest
 
 import cnx
+from cnx.connections.names import is_extension_point, is_final
 from cnx.manager.lifecycle import INPUTS, TRANSITIONS, State
+from tests.project import test_layers
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.rst") if "_build" not in path.parts)
 
 
-@pytest.fixture(scope="module")
-def lifecycle_figure() -> ModuleType:
-    """Load the module that makes the figure and the table."""
-    spec = importlib.util.spec_from_file_location("lifecycle_figure", DOCS / "_ext" / "lifecycle_figure.py")
+def extension(name: str) -> ModuleType:
+    """Load a module of the extensions of Sphinx."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / "_ext" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def lifecycle_figure() -> ModuleType:
+    """Load the module that makes the figure and the table."""
+    return extension("lifecycle_figure")
 
 
 def words_in(svg: str) -> Iterator[str]:
@@ -54,6 +62,37 @@ def test_every_change_of_state_is_in_the_figure(lifecycle_figure: ModuleType) ->
     words = set(words_in(lifecycle_figure.figure()))
     assert {state.value for state in State} <= words
     assert {word for name in INPUTS for word in name.split("_")} <= words
+
+
+def test_every_import_is_in_the_picture_of_the_packages() -> None:
+    """Each package has a box, and the arrows lead to exactly what it imports, directly or over other packages."""
+    picture = extension("architecture_figure")
+    imported, drawn = picture.packages(), picture.arrows()
+    assert set(map(picture.shown, test_layers.MODULES)) - {"cnx"} == set(drawn) <= set(words_in(picture.figure()))
+    for name, targets in imported.items():
+        assert drawn[name] <= targets
+        reached = set(drawn[name])
+        while more := set().union(*(drawn[each] for each in reached)) - reached:
+            reached |= more
+        assert targets <= reached
+
+
+def test_every_mark_is_on_the_page_about_subclassing() -> None:
+    """The tables have each extension point and each final name of the classes to derive from, under the right class."""
+    page = extension("subclassing")
+    points, finals = list(page.points()), dict(page.final_names())
+    assert {text.partition("(")[0] for _, text, _ in points} >= {"try_connect", "establish", "prepare", "on_message"}
+    assert all(summary.strip(".") for _, _, summary in points)
+    for full, cls in page.CLASSES.items():
+        for name, member in vars(cls).items():
+            if is_extension_point(member):
+                assert any(
+                    text.partition("(")[0] == name and issubclass(cls, page.CLASSES[at]) for at, text, _ in points
+                )
+            assert (name in finals.get(full, [])) == is_final(member)
+    public = [cls for cls in vars(cnx).values() if inspect.isclass(cls) and issubclass(cls, cnx.Connection)]
+    for cls in public:
+        assert cls in page.CLASSES.values() or not any(map(is_final, vars(cls).values()))
 
 
 def test_every_public_name_is_in_the_reference() -> None:

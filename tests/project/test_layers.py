@@ -1,4 +1,7 @@
-"""Tests of the source itself: who imports whom, and that public things are described."""
+"""Tests of the source itself: who imports whom, and that public things are described.
+
+The page on the architecture shows ``LAYERS`` as a table, and the imports as a picture.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,6 @@ from typing import Any, NamedTuple
 import cnx
 
 ROOT = Path(cnx.__file__).parent
-PAGE = ROOT.parent / "docs" / "topics" / "architecture.rst"
 
 
 class Layer(NamedTuple):
@@ -54,6 +56,7 @@ LAYERS = [
 
 NOT_PURE = {"socket", "ssl", "serial", "threading", "queue", "time", "logging", "select", "subprocess", "asyncio"}
 
+
 ONLY_IN = {"pydispatch": ["signals.*"], "automat": ["manager.*"], "serial": ["transports.serial_ports", "cli.*"]}
 
 
@@ -79,20 +82,11 @@ def layer_of(package: str) -> Layer | None:
     return next((layer for layer in LAYERS if any(fnmatch(package, each) for each in layer.packages.split())), None)
 
 
-def nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield all nodes that matter when a program runs; what is only for type checkers does not."""
-    if isinstance(tree, ast.If) and ast.unparse(tree.test) == "TYPE_CHECKING":
-        return
-    yield tree
-    for child in ast.iter_child_nodes(tree):
-        yield from nodes(child)
-
-
 @functools.cache
 def imports(name: str) -> set[str]:
-    """Return the full names of the modules that a module imports."""
+    """Return the full names of the modules that a module imports, also in functions and for type checkers only."""
     found: set[str] = set()
-    for node in nodes(ast.parse(MODULES[name].read_text())):
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
@@ -102,22 +96,98 @@ def imports(name: str) -> set[str]:
     return found
 
 
+def imports_of_ours(name: str) -> set[str]:
+    """Return the names of the modules of cnx that a module imports."""
+    return {full.removeprefix("cnx.") for full in imports(name) if full.split(".")[0] == "cnx"}
+
+
+def members(package: str) -> dict[str, set[str]]:
+    """Return which members of a package import which others.
+
+    A member is a module, a package with all that is in it, or the ``__init__`` of the package, which has its name. The
+    package ``""`` is that of all packages.
+    """
+
+    def member_of(name: str) -> str | None:
+        if name == package:
+            return package
+        if package and not name.startswith(f"{package}."):
+            return None
+        return ".".join(name.split(".")[: len(package.split(".")) + 1 if package else 1])
+
+    found: dict[str, set[str]] = {}
+    for name in MODULES:
+        member = member_of(name)
+        if member is not None:
+            others = {member_of(other) for other in imports_of_ours(name)}
+            found.setdefault(member, set()).update(other for other in others if other is not None and other != member)
+    return found
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Return a path that leads back to where it begins, and begins and ends with the same name; empty without one."""
+    done: set[str] = set()
+
+    def follow(path: list[str]) -> list[str]:
+        if path[-1] in path[:-1]:
+            return path[path.index(path[-1]) :]
+        for other in sorted(graph[path[-1]] - done):
+            if found := follow([*path, other]):
+                return found
+        done.add(path[-1])
+        return []
+
+    return next((found for name in sorted(graph) if (found := follow([name]))), [])
+
+
 def allowed(package: str) -> list[str]:
     """Return patterns of the packages that a package may import."""
     layer = layer_of(package)
-    assert layer is not None, f"{package} is in no layer; put it into one here and in docs/topics/architecture.rst"
+    assert layer is not None, f"{package} is in no layer; put it into one of LAYERS"
     client = ".".join(package.split(".")[:2])
     return [package, *(pattern.replace("OWN", client) for pattern in layer.may_import.split())]
 
 
 def test_packages_import_only_layers_below() -> None:
-    """As the page on the architecture says."""
+    """As the table on the page on the architecture says."""
     wrong: dict[str, set[str]] = {}
     for name in MODULES:
-        ours = {full.removeprefix("cnx.") for full in imports(name) if full.split(".")[0] == "cnx"}
         patterns = allowed(package_of(name))
-        wrong[name] = {each for each in ours if not any(fnmatch(package_of(each), pattern) for pattern in patterns)}
+        wrong[name] = {
+            each
+            for each in imports_of_ours(name)
+            if not any(fnmatch(package_of(each), pattern) for pattern in patterns)
+        }
     assert {name: found for name, found in wrong.items() if found} == {}
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    """Neither between modules nor between packages, nor for the sake of a type.
+
+    A circle of modules is one of the members of the smallest package that holds them all.
+    """
+    packages = {name for name, path in MODULES.items() if path.name == "__init__.py"} - {"cnx"}
+    circles = {package: circle(members(package)) for package in ["", *sorted(packages)]}
+    assert {package: " -> ".join(path) for package, path in circles.items() if path} == {}
+
+
+def test_circles_are_found() -> None:
+    """Also behind other names, and whichever name the search begins with."""
+    assert circle({"a": {"b", "d"}, "b": {"d"}, "c": {"e"}, "d": {"c"}, "e": {"d"}}) == ["d", "c", "e", "d"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+    assert members("")["manager"] >= {"connections", "signals"}
+    assert members("signals")["signals.emitter"] == {"signals.subscriptions"}
+
+
+def test_clients_stand_on_the_public_interface_of_the_core() -> None:
+    """Neither they nor the commands and tools look into a link or a connection."""
+    inside: dict[str, set[str]] = {}
+    for name, path in MODULES.items():
+        if package_of(name).split(".")[0] in ("clients", "cli", "doctor", "proxy", "replay", "simulation"):
+            of_link = {full for full in imports(name) if full.startswith("cnx.link.")} - {"cnx.link.listener"}
+            nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            inside[name] = of_link | {node.attr for node in nodes if isinstance(node, ast.Attribute)} & {"_cnx"}
+    assert {name: found for name, found in inside.items() if found} == {}
 
 
 def test_protocols_are_pure() -> None:
@@ -136,13 +206,6 @@ def test_foreign_libraries_have_one_door() -> None:
         assert [name for name in users if not any(fnmatch(name, door) for door in doors)] == []
 
 
-def test_the_page_on_the_architecture_knows_every_package() -> None:
-    """In its table of layers."""
-    table = PAGE.read_text(encoding="utf-8").partition(".. _layers:")[2].partition("\nA link and its")[0]
-    words = set(table.replace("`", " ").replace(",", " ").split())
-    assert {word for layer in LAYERS[:-1] for word in layer.packages.split()} - words == set()
-
-
 # -- manners -------------------------------------------------------------------------------------------------
 
 
@@ -150,7 +213,7 @@ def test_the_library_neither_prints_nor_sleeps() -> None:
     """It logs, and waits for what happens."""
     wrong: dict[str, set[str]] = {}
     for name, path in MODULES.items():
-        calls = [node for node in nodes(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
         wrong[name] = {ast.unparse(call.func) for call in calls} & {"print", "time.sleep", "sleep"}
     assert {name: found for name, found in wrong.items() if found and not fnmatch(name, "cli*")} == {}
 
