@@ -146,8 +146,9 @@ class StreamConnection(TransportConnection):
         """Return exactly ``n`` bytes; ``limit`` does not apply."""
         if operator.index(n) < 0:
             raise ValueError(f"cannot read {n} bytes")
-        seconds = self._cnx.seconds(timeout)
-        link = self._cnx.link_to_read(self)
+        parts = self._cnx
+        seconds = parts.timeout if timeout is None else checked_timeout(timeout)
+        link = parts.link_to_read(self)
         if n == 0:
             return b""
         return _take(link, Exactly(n), seconds, expected=n)
@@ -329,7 +330,7 @@ class StreamParts(TransportParts):
         Raises:
             LimitExceeded: bytes were dropped since the last call, as nobody read.
         """
-        link = self.usable_link(connection)
+        link = self.link or self.usable_link(connection)
         if link.inbox.dropped and (dropped := link.inbox.take_dropped()):
             raise LimitExceeded(
                 f"{dropped} bytes from {link.address} were dropped: subscribers have got them, and nobody read them; "

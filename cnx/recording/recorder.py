@@ -58,7 +58,7 @@ class Recorder:
         TypeError, ValueError: a number is not one, or out of its range.
     """
 
-    __slots__ = ("_ring",)
+    __slots__ = ("_append", "_ring")
 
     def __init__(self, records: int = RECORDS) -> None:
         if not isinstance(records, int) or isinstance(records, bool):
@@ -66,10 +66,11 @@ class Recorder:
         if not 0 <= records <= LARGEST:
             raise ValueError(f"record is from 0 to {LARGEST} records, not {records}")
         self._ring: deque[tuple[Any, ...]] = deque(maxlen=records)
+        self._append = self._ring.append
 
     def add(self, direction: str, data: bytes | bytearray | memoryview, size: int) -> None:
-        """Keep a piece of ``size`` bytes that came in (``"<"``) or went out (``">"``): its beginning and its size."""
-        self._ring.append((time(), direction, bytes(data[:PIECE]) if size > PIECE else bytes(data), size))
+        """Keep the beginning and the size of a piece that came in (``"<"``) or went out (``">"``); a small one is bytes."""
+        self._append((time(), direction, data if size <= PIECE else bytes(data[:PIECE]), size))
 
     def say(self, text: str) -> None:
         """Keep what happened to the connection."""

@@ -376,9 +376,7 @@ class SmartBusClient(CancellableConnection):
             return
         match packet.cmd:
             case SystemCmd.PING_ACK:
-                if self._pings.on_ack(packet.data):
-                    link.notify()  # the thread that waits for it need not be the one that has read it
-                else:
+                if not self._pings.on_ack(packet.data):
                     self._messages.emit(packet)
             case SystemCmd.PING:
                 answer = packet._replace(cmd=SystemCmd.PING_ACK, source=self.local_address, destination=packet.source)

@@ -64,7 +64,7 @@ def checked_address(unit: int, client: int, client_type: int) -> Address:
 
 def checked_byte(name: str, value: int, allowed: range = range(256)) -> int:
     """Return ``value`` if it is an integer in ``allowed``; raises ValueError, TypeError."""
-    if not isinstance(value, int) or isinstance(value, bool):
+    if type(value) is not int and (not isinstance(value, int) or isinstance(value, bool)):
         raise TypeError(f"{name} must be an int, not {value!r}")
     if value not in allowed:
         raise ValueError(f"{name} must be {allowed[0]} to {allowed[-1]}, not {value}")
@@ -131,10 +131,12 @@ class PacketFraming(Framing):
         Raises:
             ProtocolError, LimitExceeded: the very first one is bad.
         """
-        first = self.take(buffer)
+        first = self.take(buffer)  # without a copy of a large packet that is incomplete
         if first is None:
             return []
         packets = [first]
+        if len(buffer) < HEADER.size:
+            return packets
         data, start = buffer.take_all(), 0
         while len(data) - start >= HEADER.size:
             header = HEADER.unpack_from(data, start)
