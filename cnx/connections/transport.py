@@ -371,8 +371,8 @@ class TransportConnection(CancellableConnection):
         return link is None or link.reason is None or link.wait_settled(deadline)
 
     def is_current_thread(self) -> bool:
-        link = self._cnx.link
-        return super().is_current_thread() or (link is not None and link.is_current_thread())
+        parts = self._cnx
+        return parts.driver.turn == get_ident() or (parts.link is not None and parts.link.is_current_thread())
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         link = self._cnx.link
