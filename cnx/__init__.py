@@ -1,4 +1,4 @@
-"""Connections to real things that stay up: threads, signals, recovery.
+"""Connections to devices and servers that stay up: with threads, signals and recovery.
 
 ::
 

@@ -1,4 +1,4 @@
-"""Bytes that were received and not yet taken."""
+"""ReceiveBuffer: bytes that were received and not taken yet. Framings take messages out of it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ CUT_AT_ONCE = 32 * 1024
 class ReceiveBuffer:
     """A queue of bytes that remembers how far it was searched.
 
-    One chunk is kept as it came, without a copy; only when small pieces are added to many unread bytes are they
+    One chunk is kept as it arrived, without a copy. Only when small pieces are added to many unread bytes, they are
     gathered in a ``bytearray``. Not thread-safe: its owner guards it. Only ``lines.pop()`` needs no guard.
 
     Attributes:
-        exhausted: no complete message is in it, nor anything bad: who looked last found none, or took all; for a
-            framing to set that does not use :meth:`cut_all`.
-        lines: lines in front of all other bytes, cut already by :meth:`cut_lines`, the first one last. It is always the
-            same list.
+        exhausted: the last search has found that it holds no complete message and nothing invalid. A framing that does
+            not use :meth:`cut_all` may set it, to save another search.
+        lines: lines in front of all other bytes that :meth:`cut_lines` has cut, in reverse order; always the same list.
     """
 
     __slots__ = ("_data", "_searched", "_separator", "_start", "exhausted", "lines")
@@ -67,7 +66,7 @@ class ReceiveBuffer:
     def find(self, separator: bytes, start: int = 0) -> int:
         """Return the offset of the first ``separator`` at or after ``start``, or -1.
 
-        What an unsuccessful search has passed is not searched again for the same separator.
+        Bytes that were searched without success are not searched again for the same separator.
         """
         if self.lines:
             self._uncut()
@@ -89,7 +88,7 @@ class ReceiveBuffer:
         return bytes(self._data[begin : begin + size])
 
     def take(self, size: int) -> bytes:
-        """Remove and return the first ``size`` bytes, or all where there are fewer."""
+        """Remove and return the first ``size`` bytes, or all if there are fewer."""
         if self.lines:
             self._uncut()
         begin, end = self._start, self._start + size
@@ -109,7 +108,7 @@ class ReceiveBuffer:
         return bytes(data)
 
     def tail(self, size: int) -> list[bytes]:
-        """Return the last ``size`` bytes (all where there are fewer) in one piece, without taking them."""
+        """Return the last ``size`` bytes (all if there are fewer) in one piece, without taking them."""
         size = min(size, len(self))
         return [self.peek(size, len(self) - size)] if size else []
 
@@ -122,13 +121,13 @@ class ReceiveBuffer:
         self._start = min(self._start + size, len(self._data))
 
     def mark(self) -> tuple[bytes | bytearray, int]:
-        """Return what :meth:`rewind` needs to undo what is taken from now on; good until bytes are added."""
+        """Return a mark for :meth:`rewind`, which is valid until bytes are added."""
         if self.lines:
             self._uncut()
         return self._data, self._start
 
     def rewind(self, mark: tuple[bytes | bytearray, int]) -> None:
-        """Put everything back that was taken since ``mark``."""
+        """Put back everything that was taken since ``mark``."""
         self._data, self._start = mark
         self._searched = 0
         self.exhausted = False
@@ -146,8 +145,8 @@ class ReceiveBuffer:
     def cut_all(self, separator: bytes, limit: int) -> list[bytes] | None:
         """Remove and return all pieces that end with ``separator``, without it; ``None`` if one may be over ``limit``.
 
-        A piece counts with its separator. What is left begins behind the last one, and is exhausted unless it is over
-        ``limit`` already.
+        The size of a piece includes its separator. The rest begins after the last separator; the buffer is then
+        ``exhausted``, unless the rest is over ``limit`` already.
         """
         if self.lines:
             self._uncut()
@@ -201,13 +200,13 @@ class ReceiveBuffer:
 
 
 def may_exceed(data: bytes | bytearray, separator: bytes, limit: int) -> bool:
-    """Whether a piece of ``data``, with its separator, may have more than ``limit`` bytes.
+    """Return whether a piece of ``data``, with its separator, may have more than ``limit`` bytes.
 
-    In up to twice the limit, only the piece around its middle can be that long; so only one is looked at.
+    In data of up to twice the limit, only the piece around the middle can be that long, so only that one is measured.
     """
     if len(data) <= limit:
         return False
     end = data.find(separator, limit)
     begin = data.rfind(separator, 0, limit)
-    size = (len(data) if end < 0 else end) - begin  # or a little less, where separators overlap
+    size = (len(data) if end < 0 else end) - begin  # or a little less, if separators overlap
     return size + len(separator) > limit or len(data) > 2 * limit

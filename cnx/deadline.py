@@ -1,4 +1,4 @@
-"""When a call has to end: one object that crosses all its steps."""
+"""Deadline: when a call has to end. One object is passed through all the steps of the call, and can be cancelled."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from cnx.threads.locks import Lock
 __all__ = ["LONGEST", "Deadline", "checked_interval", "checked_timeout", "left_of"]
 
 LONGEST = 2_000_000.0
-"""Seconds (three weeks) above which a time counts as for ever; not all systems can wait for more than 2 ** 31 ms."""
+"""Seconds (three weeks) above which a timeout counts as none; some systems cannot wait for more than 2 ** 31 ms."""
 
 
 def checked_timeout(seconds: float | None, what: str = "timeout") -> float | None:
-    """Return ``seconds`` if it can be waited for: ``None`` (for ever) or a number of at least zero.
+    """Return ``seconds`` if it is a timeout: ``None`` (no limit) or a number of at least zero.
 
-    More than :data:`LONGEST` counts as for ever.
+    More than :data:`LONGEST` counts as no limit.
 
     Raises:
         TypeError: it is not a number.
@@ -28,29 +28,29 @@ def checked_timeout(seconds: float | None, what: str = "timeout") -> float | Non
     if seconds is None or (type(seconds) is float and 0.0 <= seconds <= LONGEST):  # nearly always
         return seconds
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TypeError(f"{what} is a number of seconds or None, not {seconds!r}")
+        raise TypeError(f"{what} must be a number of seconds or None, not {seconds!r}")
     if math.isnan(seconds) or seconds < 0:
         raise ValueError(f"{what} must be at least 0 seconds, not {seconds!r}")
     return None if seconds > LONGEST else seconds
 
 
 def checked_interval(seconds: float | None, what: str = "interval") -> float | None:
-    """Return ``seconds`` if something can be repeated that often; ``None``: never.
+    """Return ``seconds`` if it is an interval between repetitions; ``None`` for no repetition.
 
     Raises:
-        TypeError, ValueError: it is no number above 0.
+        TypeError, ValueError: it is not a number above 0.
     """
     checked = checked_timeout(seconds, what)
     if checked == 0:
-        raise ValueError(f"{what} is more than 0 seconds, not {seconds!r}")
+        raise ValueError(f"{what} must be more than 0 seconds, not {seconds!r}")
     return checked
 
 
 def left_of(seconds: float | None, began: float) -> float | None:
-    """Return what is left of a timeout that began at ``monotonic()`` time ``began``; ``None`` for ever.
+    """Return what is left of a timeout that began at ``monotonic()`` time ``began``; ``None`` for no limit.
 
-    While less than a hundredth has gone it is the same number: a socket that waits as long as the last time needs no
-    system call to be told so.
+    While less than a hundredth has passed, the number is unchanged, because setting another timeout on a socket takes a
+    system call.
     """
     if seconds is None:
         return None
@@ -59,7 +59,7 @@ def left_of(seconds: float | None, began: float) -> float | None:
 
 
 class Deadline:
-    """The end of a call: some seconds from now, or as soon as another thread cancels it. Thread-safe.
+    """The end of a call: some seconds from now, or when another thread cancels it. Thread-safe.
 
     Args:
         seconds: time from now, at least 0; ``None`` for no limit.
@@ -84,7 +84,7 @@ class Deadline:
 
     @property
     def expired(self) -> bool:
-        """Whether time is up or the call was cancelled."""
+        """Whether time is up, or the call was cancelled."""
         return self._cancelled is not None or (self._end is not None and monotonic() >= self._end)
 
     @property
@@ -93,7 +93,7 @@ class Deadline:
         return self._cancelled is not None
 
     def cancel(self, reason: Cancelled | None = None) -> None:
-        """End the call now; whoever waits in :meth:`waking` is woken. Later calls change nothing."""
+        """End the call now, and call the functions passed to :meth:`waking`. Later calls change nothing."""
         with self._lock:
             if self._cancelled is not None:
                 return
@@ -105,7 +105,7 @@ class Deadline:
         """Raise if the call has to end.
 
         Args:
-            doing: what takes so long, for the message: ``"connecting to host:1"``.
+            doing: the present step, for the message, such as ``"connecting to host:1"``.
 
         Raises:
             Cancelled: it was cancelled.
@@ -117,7 +117,7 @@ class Deadline:
             raise TimedOut(f"{doing} took longer than {self._seconds:g} s")
 
     def pause(self, seconds: float) -> bool:
-        """Wait, but not past the end of the deadline; return whether it still stands."""
+        """Wait, but not past the deadline; return whether the call may go on."""
         limits = [limit for limit in (self.remaining(), checked_timeout(seconds)) if limit is not None]
         over = Gate()
         with self.waking(over.open):
@@ -125,15 +125,15 @@ class Deadline:
         return not self.expired
 
     def waking(self, wake: Callable[[], object]) -> Waking:
-        """Call ``wake`` as soon as the deadline is cancelled while the block runs, also if it was before.
+        """Call ``wake`` if the deadline is cancelled while the block runs, or was cancelled before.
 
-        ``wake`` runs on the cancelling thread, maybe twice; it must be quick and must not fail.
+        ``wake`` may run on the thread that cancels, and may run twice; it must be quick and must not fail.
         """
         return Waking(self, self._wakers, wake)
 
 
 class Waking:
-    """A block during which a deadline wakes somebody; see :meth:`Deadline.waking`."""
+    """A block during which cancelling a deadline wakes a thread; see :meth:`Deadline.waking`."""
 
     __slots__ = ("_deadline", "_wake", "_wakers")
 

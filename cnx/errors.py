@@ -1,27 +1,27 @@
-"""Every error that cnx raises, one tree.
+"""The errors that cnx raises, as one tree.
 
 ::
 
     CnxError
     ├── ConnectError ............ ConnectionError  an attempt to connect failed
-    │   └── AccessDenied                           the peer answered, and refused: retrying is pointless
+    │   └── AccessDenied                           the peer refused this user; retrying is pointless
     ├── NotConnected ............ ConnectionError  there is no link now
     ├── ConnectionLost .......... ConnectionError  the link ended
     │   ├── PeerClosed                             ... because the peer closed it in an orderly way
-    │   └── IncompleteRead ...... EOFError         ... before a read was complete; carries what had come
+    │   └── IncompleteRead ...... EOFError         ... before a read was complete; carries the bytes so far
     ├── Cancelled ............... ConnectionError  disconnect() or teardown() ended the call
     ├── TornDown ................ RuntimeError     used after teardown()
-    ├── TimedOut ................ TimeoutError     it took longer than the caller allows
+    ├── TimedOut ................ TimeoutError     the call took longer than its timeout
     ├── LimitExceeded ........... ValueError       a bound of a buffer, queue or frame was passed
     ├── EncodingError ........... UnicodeError     bytes are not text in the expected encoding
     ├── ProtocolError ........... ValueError       the peer broke the rules of the protocol
     │   └── InvalidJson                            a frame is not JSON; carries the text
-    └── DeviceError                                the device understood, and answered with an error
+    └── DeviceError                                the device understood, and reported an error
 
-Each class is also the builtin beside it, so a program that knows nothing of cnx can catch
-``ConnectionError`` or ``TimeoutError``. Wrong arguments are plain ``ValueError`` and ``TypeError``,
-raised at the call before anything is opened or sent. Exceptions of the operating system and of
-other libraries are translated where bytes enter and leave, and kept as ``__cause__``.
+Each class is also the builtin beside it, so a program can catch ``ConnectionError`` or
+``TimeoutError`` without importing cnx. Invalid arguments are plain ``ValueError`` and ``TypeError``,
+raised before anything is opened or sent. Exceptions of the operating system and of other libraries
+are translated where bytes enter and leave cnx, and kept as ``__cause__``.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class CnxError(Exception):
 
 
 class ConnectError(CnxError, ConnectionError):
-    """An attempt to connect failed; the message says to which address and at which step.
+    """An attempt to connect failed; the message has the address and the step.
 
     Attributes:
-        fatal: a new attempt cannot succeed without a change by a person.
-        retry_after: seconds to wait before a new attempt, where the protocol asks for it.
+        fatal: a new attempt cannot succeed until a person has changed something.
+        retry_after: seconds to wait before a new attempt, if the peer asks for it.
     """
 
     fatal: bool = False
@@ -62,17 +62,17 @@ class ConnectError(CnxError, ConnectionError):
 
 
 class AccessDenied(ConnectError):
-    """The peer answered and refused this user, password, identity or right."""
+    """The peer refused this user, password, identity or permission."""
 
     fatal = True
 
 
 class NotConnected(CnxError, ConnectionError):
-    """There is no link: not yet, not any more, or not at this moment."""
+    """There is no link: not yet, or not any more."""
 
 
 class ConnectionLost(CnxError, ConnectionError):
-    """The link ended; the message tells the reason."""
+    """The link ended; the message has the reason."""
 
 
 class PeerClosed(ConnectionLost):
@@ -83,8 +83,8 @@ class IncompleteRead(ConnectionLost, EOFError):
     """The link ended before a read was complete.
 
     Attributes:
-        partial: the bytes that had come.
-        expected: how many bytes were asked for, or ``None`` when the end was to be found by content.
+        partial: the bytes that had arrived.
+        expected: how many bytes were asked for; ``None`` if the end is found by content, as for a line.
     """
 
     def __init__(self, message: str, partial: bytes, expected: int | None = None) -> None:
@@ -97,15 +97,15 @@ class IncompleteRead(ConnectionLost, EOFError):
 
 
 def because(error: BaseException | None) -> str:
-    """Return the end of a message that something is not connected: why, unless that says no more than the message.
+    """Return the reason for the end of a "not connected" message; nothing if the reason only says the same.
 
-    Otherwise the message would grow with every alarm that is raised with it.
+    Without that exception the message would grow with every alarm that is raised with the previous one.
     """
     return "" if error is None or isinstance(error, NotConnected) else f": {error}"
 
 
 def as_failure(reason: BaseException) -> BaseException:
-    """Return ``reason`` as what fails an attempt to connect, of which :meth:`raise_alarm` takes any exception."""
+    """Return ``reason``, which may be any exception given to ``raise_alarm``, as the error of an attempt to connect."""
     if isinstance(reason, (CnxError, OSError)):
         return reason
     failure = ConnectError(f"the attempt ended by an alarm: {reason!r}")
@@ -114,19 +114,19 @@ def as_failure(reason: BaseException) -> BaseException:
 
 
 class Cancelled(CnxError, ConnectionError):
-    """The call was ended from elsewhere: ``disconnect()``, ``teardown()`` or the end of a ``with`` block."""
+    """Another call ended this one: ``disconnect()``, ``teardown()`` or the end of a ``with`` block."""
 
 
 class TornDown(CnxError, RuntimeError):
-    """Something was asked of an object after its ``teardown()``, which is final."""
+    """The object was used after its ``teardown()``, which is final."""
 
 
 class TimedOut(CnxError, TimeoutError):
-    """The call took longer than its timeout; what had been received is kept."""
+    """The call took longer than its timeout; the bytes received so far are kept."""
 
 
 class LimitExceeded(CnxError, ValueError):
-    """A bound was passed; nothing was cut and nothing was lost."""
+    """A bound of a buffer, queue or frame was passed; the message says whether anything was dropped."""
 
 
 class EncodingError(CnxError, UnicodeError):
@@ -134,14 +134,14 @@ class EncodingError(CnxError, UnicodeError):
 
 
 class ProtocolError(CnxError, ValueError):
-    """The peer sent something that its protocol forbids."""
+    """The peer sent something that the protocol does not allow."""
 
 
 class InvalidJson(ProtocolError):
     """A frame is not valid JSON.
 
     Attributes:
-        text: the frame, whole.
+        text: the complete frame.
     """
 
     def __init__(self, message: str, text: str) -> None:
@@ -153,4 +153,4 @@ class InvalidJson(ProtocolError):
 
 
 class DeviceError(CnxError):
-    """The device received the request and answered that it will not or cannot do it."""
+    """The device received the request and reported that it will not or cannot carry it out."""

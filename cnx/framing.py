@@ -1,8 +1,8 @@
 """Framings: where messages begin and end in a stream of bytes.
 
-A framing is stateless: what is incomplete stays in the :class:`~cnx.buffer.ReceiveBuffer`, so one
-instance serves any number of links, for reading and for writing. To write one, derive from
-:class:`Framing` and say how the next message is taken::
+A framing is stateless: an incomplete message stays in the :class:`~cnx.buffer.ReceiveBuffer`, so one
+instance serves any number of links, for reading and for writing. To write your own, derive from
+:class:`Framing` and define how the next message is taken::
 
     class Netstring(Framing):
         def take(self, buffer):
@@ -40,7 +40,7 @@ ByteOrder = Literal["big", "little"]
 
 
 def shorten(data: bytes | str, size: int = 80) -> str:
-    """Return ``data`` as it is shown in a message: quoted, and cut when it is long."""
+    """Return ``data`` for the text of an error: quoted, and cut if it is long."""
     return repr(data) if len(data) <= size else f"{data[:size]!r}... ({len(data)} in all)"
 
 
@@ -59,10 +59,10 @@ class Framing(ABC):
         """
 
     def take_all(self, buffer: ReceiveBuffer) -> list[Any]:
-        """Remove and return all complete messages, up to the first bad one.
+        """Remove and return all complete messages, up to the first invalid one.
 
         Raises:
-            ProtocolError, LimitExceeded: the very first one is bad.
+            ProtocolError, LimitExceeded: the first message is invalid.
         """
         messages: list[Any] = []
         mark = buffer.mark()
@@ -74,42 +74,42 @@ class Framing(ABC):
         except Exception:
             if not messages:
                 raise
-            buffer.rewind(mark)  # the next call meets the bad one again, as its first
+            buffer.rewind(mark)  # the next call meets the invalid one again, as its first
         return messages
 
     def encode(self, message: Any) -> bytes:
         """Return the bytes that carry ``message``.
 
         Raises:
-            TypeError: it is not like bytes.
+            TypeError: it is not bytes-like.
         """
         if isinstance(message, int):
-            raise TypeError(f"a message is bytes, not {message!r}")  # bytes() would take it for a size
+            raise TypeError(f"message must be bytes, not {message!r}")  # bytes() would take it for a size
         return bytes(message)
 
     def incomplete(self, buffer: ReceiveBuffer) -> Any:
-        """Say that more bytes are needed, unless that would pass the limit.
+        """Return ``None``, for an incomplete message, unless the limit is passed already.
 
         Raises:
-            LimitExceeded: what waits is more than one frame may have.
+            LimitExceeded: more bytes wait than one frame may have.
         """
         if len(buffer) > self.limit:
             self.refuse(len(buffer))
 
     def refuse(self, size: int) -> None:
-        """Raise the error for a frame of at least ``size`` bytes where that is over the limit."""
+        """Refuse a frame of at least ``size`` bytes if that is over the limit; raises LimitExceeded."""
         if size > self.limit:
             raise LimitExceeded(
                 f"a frame of {size} bytes or more is over the limit of {self.limit}; "
-                "raise limit= if so large a frame is right"
+                "raise limit= if such large frames are valid"
             )
 
 
 class Raw(Framing):
-    """No boundaries: a message is whatever arrived together."""
+    """No boundaries: a message is what arrived together."""
 
     def take(self, buffer: ReceiveBuffer) -> bytes | None:
-        """Remove and return what is there."""
+        """Remove and return everything."""
         return buffer.take_all() if len(buffer) else None
 
 
@@ -148,7 +148,7 @@ class Delimited(Framing):
         return [message + self.terminator for message in messages] if self._kept else messages
 
     def encode(self, message: bytes | str) -> bytes:
-        """Return ``message`` (text as UTF-8) with the terminator, which with ``keep`` it may have already.
+        """Return ``message`` (text as UTF-8) with the terminator; with ``keep`` it may have one already.
 
         Raises:
             ValueError: the message contains the terminator, which would make it two.
@@ -157,7 +157,7 @@ class Delimited(Framing):
         if self._kept and data.endswith(self.terminator):
             data = data[: -self._kept]
         if (data + self.terminator).find(self.terminator) != len(data):
-            raise ValueError(f"a message must not contain its terminator {self.terminator!r}: {shorten(data)}")
+            raise ValueError(f"message must not contain the terminator {self.terminator!r}: {shorten(data)}")
         return data + self.terminator
 
 
@@ -175,9 +175,9 @@ class LengthPrefixed(Framing):
         self, size: int = 4, byteorder: ByteOrder = "big", *, includes_header: bool = False, limit: int = LIMIT
     ) -> None:
         if type(size) is not int or size not in (1, 2, 4):
-            raise ValueError(f"a length header has 1, 2 or 4 bytes, not {size!r}")
+            raise ValueError(f"size must be 1, 2 or 4 bytes, not {size!r}")
         if byteorder not in ("big", "little"):
-            raise ValueError(f"byteorder is 'big' or 'little', not {byteorder!r}")
+            raise ValueError(f"byteorder must be 'big' or 'little', not {byteorder!r}")
         self.size = size
         self.byteorder: ByteOrder = byteorder
         self.limit = checked_limit(limit, size)
@@ -227,7 +227,7 @@ class FixedSize(Framing):
             ValueError: it has another size.
         """
         if len(message) != self.size:
-            raise ValueError(f"a message has {self.size} bytes here, not {len(message)}")
+            raise ValueError(f"message must have {self.size} bytes, not {len(message)}")
         return bytes(message)
 
 
@@ -251,28 +251,28 @@ class Struct(Framing):
             TypeError: it is of another kind.
         """
         if not isinstance(message, self.kind):
-            raise TypeError(f"a message is a {self.kind.__name__} here, not {message!r}")
+            raise TypeError(f"message must be a {self.kind.__name__}, not {message!r}")
         return bytes(message)
 
 
 def failure(framing: Framing, error: Exception) -> ProtocolError:
-    """Return the error for what ``framing`` was not prepared for, such as ``int()`` of something else."""
-    return ProtocolError(f"{type(framing).__name__} failed on what came: {error!r}")
+    """Return the error for an exception that a framing did not expect, such as that of ``int()`` for other text."""
+    return ProtocolError(f"{type(framing).__name__} failed on the bytes that arrived: {error!r}")
 
 
 def checked_limit(limit: int, least: int = 1) -> int:
-    """Return ``limit`` if it is a size of at least ``least`` bytes."""
+    """Return ``limit`` if it is a size of at least ``least`` bytes; raises TypeError, ValueError."""
     if not isinstance(limit, int) or isinstance(limit, bool):
-        raise TypeError(f"a size in bytes is an int, not {limit!r}")
+        raise TypeError(f"a size in bytes must be an int, not {limit!r}")
     if limit < least:
-        raise ValueError(f"a size is at least {least} byte{'s' * (least > 1)} here, not {limit}")
+        raise ValueError(f"a size must be at least {least} byte{'s' * (least > 1)} here, not {limit}")
     return limit
 
 
 def checked_terminator(terminator: bytes) -> bytes:
-    """Return ``terminator`` if it can end a message."""
+    """Return ``terminator`` if it can end a message; raises TypeError, ValueError."""
     if not isinstance(terminator, bytes):
-        raise TypeError(f"a terminator is bytes, not {terminator!r}")
+        raise TypeError(f"a terminator must be bytes, not {terminator!r}")
     if not terminator:
         raise ValueError("a terminator must not be empty")
     return terminator

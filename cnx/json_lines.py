@@ -1,4 +1,4 @@
-"""The framing of JSON values, one a line."""
+"""JsonLines: the framing of JSON values, one on each line."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["JsonLines", "parse_json"]
 
 
 class JsonLines(Framing):
-    """Messages that are JSON values, one a line.
+    """Messages that are JSON values, one on each line.
 
     A line that is not JSON, or is not text in UTF-8, is removed and reported as an error. The value
-    ``null`` counts as not JSON here, because ``None`` means that no message is there.
+    ``null`` is refused like a line that is not JSON, because ``None`` means that there is no message.
 
     Args:
         terminator: the bytes after each line.
         limit: size of the largest line with its terminator, in bytes.
-        loads: a decoder from bytes, such as ``orjson.loads``; the standard library's if omitted. It has to
-            raise ``ValueError`` for what is not JSON.
+        loads: a decoder from bytes, such as ``orjson.loads``; the standard library's if omitted. It must
+            raise ``ValueError`` for anything that is not JSON.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class JsonLines(Framing):
     ) -> None:
         self._lines = Delimited(terminator, limit=limit)
         if loads is not None and not callable(loads):
-            raise TypeError(f"loads is a decoder from bytes, not {loads!r}")
+            raise TypeError(f"loads must be a function that decodes bytes, not {loads!r}")
         self._end = terminator.decode()
         self._loads = loads
         self._scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
@@ -59,11 +59,11 @@ class JsonLines(Framing):
             TypeError, ValueError: ``message`` has no JSON form.
         """
         if message is None:
-            raise ValueError("null is no message here")
+            raise ValueError("message must not be None: null cannot be received as a message")
         return json.dumps(message, separators=(",", ":")).encode() + self._lines.terminator
 
     def _parse(self, lines: list[bytes]) -> list[Any]:
-        """Return the value of each line; text decoded once and scanned is the fastest that the library offers."""
+        """Return the value of each line. Decoding all text at once and scanning it is the fastest way with ``json``."""
         if self._loads is not None:
             messages = list(map(self._loads, lines))
             if None in messages:
@@ -79,7 +79,7 @@ class JsonLines(Framing):
 
 
 def loads_utf8(line: bytes) -> Any:
-    """Return the value of a line of JSON; ``json.loads`` of bytes would guess other encodings, and take surrogates."""
+    """Return the value of a line of JSON; ``json.loads`` of bytes would guess encodings, and accept surrogates."""
     return json.loads(line.decode())
 
 

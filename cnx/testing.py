@@ -34,7 +34,7 @@ from cnx.link.selector import new_selector
 __all__ = ["Peer", "PtyPeer", "connection_pair", "scripted_peer", "serial_pair"]
 
 PATIENCE = 10.0
-"""Seconds that a fake waits for what a test makes happen; far more than it takes, so that a loaded machine passes."""
+"""Seconds that a fake waits for something that a test causes; far more than needed, for loaded machines."""
 
 
 class Peer(Protocol):
@@ -47,7 +47,7 @@ class Peer(Protocol):
         """Send ``data``."""
 
     def close(self) -> None:
-        """Go away."""
+        """Close the connection."""
 
 
 class PtyPeer:
@@ -75,7 +75,7 @@ class PtyPeer:
             return b""
 
     def sendall(self, data: bytes, /) -> None:
-        """Make ``data`` come in at the port."""
+        """Send ``data`` to the port."""
         view = memoryview(data)
         while view:
             view = view[os.write(self._master, view) :]
@@ -90,7 +90,7 @@ class PtyPeer:
 
 @contextmanager
 def connection_pair(**settings: Unpack[SocketSettings]) -> Iterator[tuple[SocketConnection, socket.socket]]:
-    """Give a connected connection and its peer, over a socketpair.
+    """Yield a connected connection and its peer, over a socketpair.
 
     Args:
         **settings: of the :class:`~cnx.connections.sockets.SocketConnection`.
@@ -107,7 +107,7 @@ def connection_pair(**settings: Unpack[SocketSettings]) -> Iterator[tuple[Socket
 
 @contextmanager
 def serial_pair(**settings: Unpack[SerialSettings]) -> Iterator[tuple[SerialConnection, PtyPeer]]:
-    """Give a connected serial connection and its peer, over a pty.
+    """Yield a connected serial connection and its peer, over a pty.
 
     Args:
         **settings: of the :class:`~cnx.connections.serial_port.SerialConnection`.
@@ -123,10 +123,10 @@ def serial_pair(**settings: Unpack[SerialSettings]) -> Iterator[tuple[SerialConn
 
 @contextmanager
 def scripted_peer(peer: Peer, script: Iterable[tuple[bytes, bytes]]) -> Iterator[None]:
-    """Play the peer's part while the block runs: for each (expected, answer), wait for the one and send the other.
+    """Play the peer while the block runs: for each (expected, answer), wait for the first and send the second.
 
     Raises:
-        AssertionError: at the end of the block, if something else came, or the script was not played to its end.
+        AssertionError: when the block ends, if something else arrived, or if the script was not played to its end.
     """
     trouble: list[str] = []
     thread = threading.Thread(target=_play, args=(peer, list(script), trouble), name="cnx scripted peer", daemon=True)
@@ -157,7 +157,7 @@ def _play(peer: Peer, script: list[tuple[bytes, bytes]], trouble: list[str]) -> 
 
 
 def open_descriptors() -> Counter[str]:
-    """Return what the descriptors of this process are open on, where the system tells."""
+    """Return what the descriptors of this process refer to, if the system reports it."""
     found: Counter[str] = Counter()
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir("/proc/self/fd"):
@@ -169,8 +169,8 @@ def open_descriptors() -> Counter[str]:
 def eventually(condition: Callable[[], object], patience: float | None = None) -> bool:
     """Wait until ``condition`` holds, at most ``patience`` seconds (default: ``PATIENCE``); return whether it does.
 
-    A loaded machine may not run this thread until the time is over, and not run the others either. Therefore the
-    condition is looked at three more times after that, with pauses in which the others can run.
+    A loaded machine may run neither this thread nor the others until the time is over. So the condition is checked
+    three more times after that, with pauses in which other threads can run.
     """
     expiry = monotonic() + (PATIENCE if patience is None else patience)
     pause = threading.Event()
@@ -190,9 +190,9 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
 
 
 class NewThreads:
-    """The threads that have been started since this object was made, and still run.
+    """The threads that were started since this object was made and still run.
 
-    Threads that were there before do not count: what one test leaks must not fail the next.
+    Earlier threads do not count, so that a leak of one test does not fail the next one.
     """
 
     def __init__(self) -> None:
@@ -207,7 +207,7 @@ class NewThreads:
 
 @pytest.fixture
 def no_leaks() -> Iterator[None]:
-    """Fail a test that leaves a thread or a descriptor behind; what was there before the test does not count."""
+    """Fail a test that leaves a thread or a descriptor behind; those from before the test do not count."""
     new_selector().close()  # has a descriptor that the process keeps
     new_threads, descriptors = NewThreads(), open_descriptors()
     left: list[str] = []
@@ -218,20 +218,20 @@ def no_leaks() -> Iterator[None]:
 
     yield
     if not is_clean():
-        gc.collect()  # what only a reference cycle keeps is no leak; it takes long, so not without need
+        gc.collect()  # an object kept only by a reference cycle is not a leak; collecting takes long, so only if needed
     if not eventually(is_clean):
         raise AssertionError(f"the test left behind: {', '.join(left)}")
 
 
 @pytest.fixture
 def cnx_pair() -> Iterator[tuple[SocketConnection, socket.socket]]:
-    """Give a connected connection and its peer, over a socketpair."""
+    """Yield a connected connection and its peer, over a socketpair."""
     with connection_pair() as pair:
         yield pair
 
 
 @pytest.fixture
 def cnx_serial_pair() -> Iterator[tuple[SerialConnection, PtyPeer]]:
-    """Give a connected serial connection and its peer, over a pty."""
+    """Yield a connected serial connection and its peer, over a pty."""
     with serial_pair() as pair:
         yield pair

@@ -29,7 +29,7 @@ def test_impossible_times_are_refused(wrong: float) -> None:
 @pytest.mark.parametrize("wrong", ["1", True, b"1", [1]])
 def test_what_is_no_number_is_refused(wrong: object) -> None:
     """Text and truth values are no seconds."""
-    with pytest.raises(TypeError, match="timeout is a number of seconds or None"):
+    with pytest.raises(TypeError, match="timeout must be a number of seconds or None"):
         checked_timeout(wrong)  # type: ignore[arg-type]
 
 

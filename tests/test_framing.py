@@ -173,7 +173,7 @@ def test_terminator_can_be_kept() -> None:
 )
 def test_message_with_its_terminator_inside_is_refused(terminator: bytes, message: Any) -> None:
     """Also where it would come about only together with the real one."""
-    with pytest.raises(ValueError, match="must not contain its terminator"):
+    with pytest.raises(ValueError, match="must not contain the terminator"):
         Delimited(terminator).encode(message)
 
 

@@ -1,4 +1,4 @@
-"""Faults on purpose: simulators and proxies that misbehave, the same way again for the same seed.
+"""Fault injection: let simulators and proxies misbehave, reproducibly for the same seed.
 
 ::
 
@@ -6,8 +6,8 @@
         ...
     print(plan.trace)
 
-Faults are frozen values that can be compared, combined and written as text (:func:`parse`). They decide and do not
-act, so they are tested without a link; ``cnx.simulation`` carries their steps out.
+Faults are frozen values that can be compared, combined and written as text (:func:`parse`). They only decide which
+steps to take, so they can be tested without a link; ``cnx.simulation`` carries the steps out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a fault is: a frozen value that says which steps a simulator takes instead of just moving bytes."""
+"""Fault: a frozen value that decides which steps a simulator takes instead of just passing bytes on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Direction = Literal["in", "out", "both"]
 
 
 class Ending(enum.Enum):
-    """What can happen to a link."""
+    """How a fault ends or freezes a link."""
 
     CLOSE = "close"
     RESET = "reset"
@@ -25,18 +25,18 @@ class Ending(enum.Enum):
 
 
 Step = bytes | float | Ending
-"""Pass these bytes on, wait so many seconds, or do this to the link."""
+"""Pass these bytes on, wait so many seconds, or end the link in this way."""
 
 Stage = Callable[[bytes], Iterator[Step]]
-"""Turns a chunk of one direction of one link into steps; it may remember earlier chunks."""
+"""Turns a chunk of one direction of one link into steps; it may keep state between chunks."""
 
 
 class Held(ABC):
-    """A stage that keeps bytes back; called with no bytes it gives them away.
+    """A stage that holds bytes back; called with ``b""`` it releases them.
 
     Attributes:
-        within: seconds after which they are asked for.
-        data: the bytes.
+        within: seconds after which it is asked to release them.
+        data: the bytes that it holds.
     """
 
     within: float
@@ -44,7 +44,7 @@ class Held(ABC):
 
     @abstractmethod
     def __call__(self, data: bytes) -> Iterator[Step]:
-        """Take a chunk."""
+        """Turn a chunk into steps."""
 
 
 def option(default: float, minimum: float = 0, maximum: float = math.inf) -> Any:
@@ -54,10 +54,10 @@ def option(default: float, minimum: float = 0, maximum: float = math.inf) -> Any
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """One way in which a link misbehaves. The classes are named in lower case, as they are written in texts.
+    """One way in which a link misbehaves. The names of the classes are in lower case, as in the text form.
 
     Raises:
-        TypeError, ValueError: an option is not a number, or out of its range.
+        TypeError, ValueError: an option is not a number, or out of range.
     """
 
     in_text: ClassVar[bool] = True
@@ -72,10 +72,10 @@ class Fault:
         what = f"{field.name} of {type(self).__name__}"
         whole = isinstance(field.default, int)
         if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-            raise TypeError(f"{what} is a {'whole number' if whole else 'number'}, not {value!r}")
+            raise TypeError(f"{what} must be a {'whole number' if whole else 'number'}, not {value!r}")
         minimum, maximum = field.metadata["minimum"], field.metadata["maximum"]
         if not minimum <= value <= maximum:
-            raise ValueError(f"{what} is from {minimum:g} to {maximum:g}, not {value!r}")
+            raise ValueError(f"{what} must be between {minimum:g} and {maximum:g}, not {value!r}")
 
     @classmethod
     def options(cls) -> list[dataclasses.Field[Any]]:
@@ -88,15 +88,15 @@ class Fault:
         return ",".join([f"{type(self).__name__}={values[0][1]}", *changed])
 
     def arrival(self, number: int, tls: bool) -> Iterable[Step]:
-        """Return the steps before client ``number``, the first one being 0, is served and its TLS handshake done."""
+        """Return the steps to take before the TLS handshake and the service of client ``number``, counted from 0."""
         return ()
 
     def timed(self) -> tuple[float, Ending] | None:
-        """Return what happens to every link how many seconds after its start."""
+        """Return the seconds from the start of every link, and how it ends then."""
         return None
 
     def outage(self) -> tuple[float, float] | None:
-        """Return after how many seconds the whole simulator is gone, and for how many."""
+        """Return the seconds until the whole simulator vanishes, and for how many seconds."""
         return None
 
     def certificate(self) -> ssl.SSLContext | None:
@@ -104,7 +104,7 @@ class Fault:
         return None
 
     def stage(self, direction: str, random: random.Random) -> Stage | None:
-        """Return what happens to the chunks of one direction of one link."""
+        """Return a new stage for the chunks of one direction of one link; ``None`` to pass them on unchanged."""
         return None
 
 
@@ -113,8 +113,8 @@ class StreamFault(Fault, ABC):
     """A fault of the bytes.
 
     Args:
-        direction: ``"out"`` is what the client receives, ``"in"`` what it sends, ``"both"``. A chunk is what the
-            simulator writes at once, which mostly is one message, or what it receives at once.
+        direction: ``"out"`` for what the client receives, ``"in"`` for what it sends, or ``"both"``. A chunk is what
+            the simulator writes in one call, usually one message, or what it receives in one call.
     """
 
     direction: Direction = dataclasses.field(default="out", kw_only=True)
@@ -122,12 +122,12 @@ class StreamFault(Fault, ABC):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.direction not in ("in", "out", "both"):
-            raise ValueError(f"direction of {type(self).__name__} is in, out or both, not {self.direction!r}")
+            raise ValueError(f"direction of {type(self).__name__} must be in, out or both, not {self.direction!r}")
 
     def stage(self, direction: str, random: random.Random) -> Stage | None:
-        """Return the stage where the direction is the fault's own."""
+        """Return a new stage if the fault applies to this direction."""
         return self.apply(random) if self.direction in (direction, "both") else None
 
     @abstractmethod
     def apply(self, random: random.Random) -> Stage:
-        """Return a new stage, which draws all its chances from ``random``."""
+        """Return a new stage, which takes all its random decisions from ``random``."""

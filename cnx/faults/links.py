@@ -1,4 +1,4 @@
-"""Faults of whole links: how clients are received, and how links end."""
+"""Faults of whole links: how clients are accepted, and how links end."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ DAY = 86400
 class refuse(Fault):
     """Reset the first ``times`` clients at once.
 
-    The operating system has accepted them before: ``connect()`` succeeds, and the first read fails. For a port that
-    is closed indeed, see ``unplug``.
+    The operating system has accepted them already, so ``connect()`` succeeds and the first read fails. For a port that
+    is really closed, see ``unplug``.
     """
 
     times: int = option(1)
@@ -32,7 +32,7 @@ class refuse(Fault):
 
 @dataclass(frozen=True)
 class accept_close(Fault):
-    """Accept the first ``times`` clients, and close their links in order at once."""
+    """Accept the first ``times`` clients, and close their links at once in an orderly way."""
 
     times: int = option(1)
 
@@ -43,7 +43,7 @@ class accept_close(Fault):
 
 @dataclass(frozen=True)
 class slow_accept(Fault):
-    """Leave each client without service for so many ``seconds``, TLS handshake included."""
+    """Do not serve a client during its first ``seconds`` seconds, not even its TLS handshake."""
 
     seconds: float = option(1.0, maximum=DAY)
 
@@ -65,7 +65,7 @@ class hang_tls(Fault):
 
 @dataclass(frozen=True)
 class wrong_certificate(Fault):
-    """Serve TLS with this other ``context``; ports without TLS are as usual. Has no text form."""
+    """Serve TLS with another ``context``; ports without TLS are served as usual. Has no text form."""
 
     in_text: ClassVar[bool] = False
     context: ssl.SSLContext = dataclasses.field(repr=False)
@@ -77,7 +77,7 @@ class wrong_certificate(Fault):
 
 @dataclass(frozen=True)
 class reset(Fault):
-    """Reset every link ``after`` so many seconds."""
+    """Reset every link ``after`` seconds from its start."""
 
     after: float = option(0.0, maximum=DAY)
 
@@ -88,9 +88,9 @@ class reset(Fault):
 
 @dataclass(frozen=True)
 class half_open(Fault):
-    """Stop reading and writing every link ``after`` so many seconds, and keep it open.
+    """Stop reading and writing every link ``after`` seconds from its start, but keep it open.
 
-    So it looks when the peer's machine or the way to it is gone. What the simulator writes is lost.
+    To the client this looks as if the peer's machine or the network were gone. What the simulator writes is lost.
     """
 
     after: float = option(0.0, maximum=DAY)
@@ -102,7 +102,7 @@ class half_open(Fault):
 
 @dataclass(frozen=True)
 class unplug(Fault):
-    """Take the whole simulator away ``after`` so many seconds, for ``seconds``, and plug it in again.
+    """Unplug the whole simulator ``after`` so many seconds, for ``seconds`` seconds, and plug it in again.
 
     Serial lines hang up and their names vanish; TCP links are reset and ports refuse clients.
     """

@@ -1,4 +1,4 @@
-"""Faults at work: which steps every link takes, decided by a seed, and written down."""
+"""Plan: the faults of one simulator, their random decisions from a seed, and the trace of what was decided."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class TraceEntry(NamedTuple):
 class Plan:
     """Faults for one simulator.
 
-    The chances of each fault, direction and link come from the seed alone: the same seed, chunks and order of
-    clients give the same trace, whatever the threads do.
+    The random decisions for each fault, direction and link depend on the seed alone. So the same seed, chunks and order
+    of clients give the same trace, however the threads are scheduled.
 
     Args:
         faults: applied in this order to the bytes.
@@ -50,7 +50,7 @@ class Plan:
         self.faults = tuple(faults)
         for fault in self.faults:
             if not isinstance(fault, Fault):
-                raise TypeError(f"not a fault: {fault!r}")
+                raise TypeError(f"faults must be of cnx.faults, not {fault!r}")
         self.seed = seed
         self.trace: deque[TraceEntry] = deque(maxlen=TRACE_LIMIT)
         self._numbers = itertools.count()
@@ -61,20 +61,20 @@ class Plan:
 
     @property
     def outages(self) -> list[tuple[float, float]]:
-        """After how many seconds the simulator is gone, and for how many."""
+        """The seconds until each outage of the simulator, and its duration in seconds."""
         return [outage for fault in self.faults if (outage := fault.outage()) is not None]
 
     @property
     def certificate(self) -> ssl.SSLContext | None:
-        """The context to serve TLS with, if it is not the right one."""
+        """The TLS context to use instead of the right one, if there is one."""
         return next((context for fault in self.faults if (context := fault.certificate()) is not None), None)
 
     def enrol(self) -> Course:
-        """Return what a link that is open already has to expect."""
+        """Return the course of a link that is already open."""
         return Course(self, next(self._numbers), [])
 
     def receive(self, tls: bool) -> Course:
-        """Return what the next client has to expect."""
+        """Return the course of the link to the next client."""
         arrival = next(self._arrivals)
         steps = [step for fault in self.faults for step in fault.arrival(arrival, tls)]
         return Course(self, next(self._numbers), steps)
@@ -85,13 +85,13 @@ class Plan:
 
 
 class Course:
-    """What one link has to expect.
+    """What the faults have in store for one link.
 
     Attributes:
         number: of the link in the trace.
-        arrival: the steps before it is served.
-        inbound, outbound: what the chunks of each direction pass.
-        timed: seconds from the start, and what happens then.
+        arrival: the steps to take before it is served.
+        inbound, outbound: the stages that the chunks of each direction pass.
+        timed: how the link ends, and how many seconds from its start.
     """
 
     def __init__(self, plan: Plan, number: int, arrival: list[Step]) -> None:
@@ -103,7 +103,7 @@ class Course:
         self.outbound = self._pipe("out")
 
     def record(self, direction: str, step: Step) -> None:
-        """Write a step down."""
+        """Add a step to the trace."""
         self._plan.trace.append(TraceEntry(self.number, direction, describe(step)))
 
     def _pipe(self, direction: str) -> Pipe:
@@ -115,7 +115,7 @@ class Course:
 
 
 class Pipe:
-    """The stages that one direction of one link passes."""
+    """The stages that the chunks of one direction of one link pass, one after the other."""
 
     def __init__(self, stages: list[Stage], record: Callable[[Step], None]) -> None:
         self._stages = stages
@@ -123,12 +123,12 @@ class Pipe:
 
     @property
     def holds(self) -> float | None:
-        """After how many seconds ``flush()`` is due, or ``None`` when nothing is held back."""
+        """The seconds after which to call ``flush()``; ``None`` if nothing is held back."""
         waits = [stage.within for stage in self._stages if isinstance(stage, Held) and stage.data]
         return min(waits, default=None)
 
     def feed(self, data: bytes) -> Iterator[Step]:
-        """Turn a chunk into steps; that nothing of it passes is written down as no bytes."""
+        """Turn a chunk into steps. If none of it passes, the trace has an entry of 0 bytes."""
         if not self._stages:
             yield data
             return
@@ -141,7 +141,7 @@ class Pipe:
             self._record(b"")
 
     def flush(self) -> Iterator[Step]:
-        """Give away what is held back."""
+        """Release what is held back."""
         for index, stage in enumerate(self._stages):
             if isinstance(stage, Held) and stage.data:
                 for held in stage(b""):
@@ -164,21 +164,21 @@ class Pipe:
 
 
 class Injectable(Protocol):
-    """A simulator, as far as faults are concerned."""
+    """A simulator, as far as fault injection is concerned."""
 
     def inject(self, plan: Plan | None) -> None:
-        """Put a plan into force, for the links that are open and those to come, or end it."""
+        """Apply a plan to open links and to new ones; ``None`` ends it."""
 
 
 @contextmanager
 def faults(simulator: Injectable, *values: Fault, seed: int = 0) -> Iterator[Plan]:
-    """Let ``simulator`` misbehave while the block runs; links that are open are affected too.
+    """Let ``simulator`` misbehave while the block runs, also on links that are already open.
 
-    Half-open links are as before after the block.
+    Links that are half-open work again after the block.
 
     Raises:
         TypeError: a value is not a fault.
-        RuntimeError: there are faults already; give all of them to one call.
+        RuntimeError: there are faults already; pass all of them in one call.
     """
     plan = Plan(values, seed)
     simulator.inject(plan)

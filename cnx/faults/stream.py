@@ -1,4 +1,4 @@
-"""Faults of the bytes. Each class is a value; ``apply()`` makes the stage that one direction of one link passes."""
+"""Faults of the bytes. ``apply()`` makes the stage that the chunks of one direction of one link pass."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class split(StreamFault):
 
 @dataclass(frozen=True)
 class merge(StreamFault):
-    """Pass ``count`` chunks as one, or what has come ``within`` so many seconds."""
+    """Pass ``count`` chunks as one, or those that arrive ``within`` so many seconds."""
 
     count: int = option(2, minimum=1)
     within: float = option(0.05, minimum=0.001, maximum=3600)
@@ -97,7 +97,7 @@ class Merged(Held):
         self._chunks = 0
 
     def __call__(self, data: bytes) -> Iterator[Step]:
-        """Hold the chunk, or give all away with the last of the count."""
+        """Hold the chunk, or release everything with the last one of the count."""
         self.data += data
         self._chunks += 1
         if self._chunks >= self._count or not data:
@@ -107,7 +107,7 @@ class Merged(Held):
 
 @dataclass(frozen=True)
 class corrupt(StreamFault):
-    """Turn round one bit of a byte, of each byte with this ``probability``; the same bytes however they are cut."""
+    """Flip one bit of each byte with this ``probability``. Which bytes does not depend on the chunks."""
 
     probability: float = option(0.01, maximum=1)
 
@@ -127,7 +127,7 @@ class corrupt(StreamFault):
         return stage
 
     def _gap(self, random: random.Random) -> int:
-        """Draw how many bytes stay right before the next wrong one."""
+        """Return a random number of bytes to pass unchanged before the next corrupt one."""
         if self.probability in (0, 1):
             return 0 if self.probability else 1 << 62
         return min(1 << 62, int(math.log(1 - random.random()) / math.log1p(-self.probability)))
@@ -135,7 +135,7 @@ class corrupt(StreamFault):
 
 @dataclass(frozen=True)
 class duplicate(StreamFault):
-    """Pass a chunk twice, each with this ``probability``."""
+    """Pass each chunk twice with this ``probability``."""
 
     probability: float = option(0.1, maximum=1)
 
@@ -152,7 +152,7 @@ class duplicate(StreamFault):
 
 @dataclass(frozen=True)
 class drop(StreamFault):
-    """Lose a chunk, each with this ``probability``."""
+    """Drop each chunk with this ``probability``."""
 
     probability: float = option(0.1, maximum=1)
 
@@ -190,7 +190,7 @@ class truncate(StreamFault):
 
 @dataclass(frozen=True)
 class garbage(StreamFault):
-    """Put ``size`` random bytes before the first chunk, and before each other with this ``probability``."""
+    """Insert ``size`` random bytes before the first chunk, and before each later one with this ``probability``."""
 
     size: int = option(16, minimum=1, maximum=1 << 20)
     probability: float = option(1.0, maximum=1)
@@ -211,7 +211,7 @@ class garbage(StreamFault):
 
 @dataclass(frozen=True)
 class huge_frame(StreamFault):
-    """Put one frame of ``size`` bytes, all the same and so without an end, after ``after`` chunks."""
+    """Insert a frame of ``size`` equal bytes, without a terminator, after ``after`` chunks."""
 
     size: int = option(1 << 20, minimum=1, maximum=1 << 30)
     after: int = option(0)

@@ -20,7 +20,7 @@ KINDS: dict[str, type[Fault]] = {
 
 
 def parse(text: str) -> Fault:
-    """Return the fault that ``text`` describes: its name, which may have the first option, and further options.
+    """Return the fault that ``text`` describes: its name, optionally with its first option, and further options.
 
     ``"split"``, ``"half_open=3"``, ``"delay=0.05,jitter=0.02,direction=both"``. ``str(fault)`` gives such a text.
 
@@ -30,7 +30,7 @@ def parse(text: str) -> Fault:
     name, _, first = text.partition(",")[0].partition("=")
     kind = KINDS.get(name.strip())
     if kind is None:
-        raise ValueError(f"unknown fault {name.strip()!r} in {text!r}; there are {', '.join(sorted(KINDS))}")
+        raise ValueError(f"unknown fault {name.strip()!r} in {text!r}; the faults are {', '.join(sorted(KINDS))}")
     fields = {field.name: field for field in kind.options()}
     words = [word.partition("=") for word in text.split(",")[1:]]
     if first:
@@ -38,7 +38,7 @@ def parse(text: str) -> Fault:
     options: dict[str, Any] = {}
     for key, _, value in words:
         if key.strip() not in fields or key.strip() in options:
-            raise ValueError(f"no option {key.strip()!r}, or twice, in {text!r}; {name} has {', '.join(fields)}")
+            raise ValueError(f"unknown or repeated option {key.strip()!r} in {text!r}; {name} has {', '.join(fields)}")
         options[key.strip()] = value_of(value.strip(), fields[key.strip()], text)
     return kind(**options)
 

@@ -1,4 +1,4 @@
-"""History: the records of a connection, as people and tools read them."""
+"""History: the records of a connection as text and as files; Archive: a directory of such files."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class History(tuple[Record, ...]):
     __slots__ = ()
 
     def text(self) -> str:
-        """Return a line for each record, with its time in UTC, ``<`` for in, ``>`` for out, ``*`` for all else."""
+        """Return a line for each record: time in UTC, ``<`` for in, ``>`` for out or ``*`` for events, the rest."""
         return "".join(map(line_of, self))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a file, as text (``.txt``, ``.log``) or for Wireshark (``.pcapng``), and return its path.
 
-        In the latter, bytes are the payload of TCP between 192.0.2.1 (this side) and 192.0.2.2 (the peer); both are
-        made up, as nothing below the bytes is known. All else is a comment on an empty packet.
+        For Wireshark, the bytes are the payload of TCP packets between 192.0.2.1 (this side) and 192.0.2.2 (the peer).
+        These addresses are made up, as only the bytes were recorded. Events are comments on empty packets.
 
         Raises:
             ValueError: the suffix is none of these.
@@ -54,23 +54,23 @@ class History(tuple[Record, ...]):
 
 
 class Archive:
-    """A directory where the histories of a connection are saved. A failure is logged and harms nobody.
+    """A directory where the histories of a connection are saved. A failure is logged, and nothing is raised.
 
     Args:
-        directory: has to exist.
+        directory: an existing directory.
 
     Raises:
-        ValueError: it is no directory.
+        ValueError: it is not a directory.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self._directory = Path(directory)
         if not self._directory.is_dir():
-            raise ValueError(f"record_to={str(directory)!r} is no directory; make it first")
+            raise ValueError(f"record_to must be an existing directory, not {str(directory)!r}; create it first")
         self._files: deque[Path] = deque()
 
     def add(self, name: str, history: History) -> None:
-        """Save a history as text and as pcapng, and delete the oldest that was saved here when there are too many."""
+        """Save a history as text and as pcapng; of those saved by this object, keep the last ``KEPT``."""
         target = self._directory / file_name(name, history)
         try:
             for suffix in (".txt", ".pcapng"):
@@ -82,10 +82,10 @@ class Archive:
 
 
 def load(path: str | os.PathLike[str]) -> History:
-    """Return what was saved as pcapng.
+    """Return a history that was saved as pcapng.
 
     Raises:
-        ProtocolError: it is not such a file.
+        ProtocolError: the file was not saved by cnx, or is damaged.
         OSError: it cannot be read.
     """
     with Path(path).open("rb") as file:
@@ -93,21 +93,21 @@ def load(path: str | os.PathLike[str]) -> History:
 
 
 def checked_suffix(path: Path) -> str:
-    """Return the kind of file that the suffix stands for."""
+    """Return the kind of file that the suffix stands for; raises ValueError."""
     kind = SUFFIXES.get(path.suffix.lower())
     if kind is None:
-        raise ValueError(f"{path}: the suffix has to be one of {', '.join(SUFFIXES)}")
+        raise ValueError(f"{path}: the suffix must be one of {', '.join(SUFFIXES)}")
     return kind
 
 
 def file_name(name: str, records: Iterable[Record]) -> str:
-    """Return a name, without suffix, for the history of something called ``name``, by the time of its last record."""
+    """Return a file name without suffix: ``name``, and the time of the last record."""
     last = max((record.time for record in records), default=0.0)
     moment = datetime.fromtimestamp(last, timezone.utc).strftime("%Y%m%d-%H%M%S-%f")
     return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)[:80]}-{moment}"
 
 
 def line_of(record: Record) -> str:
-    """Return a record as a line of text, with its end."""
+    """Return a record as a line of text, with a newline."""
     moment = datetime.fromtimestamp(record.time, timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")
     return f"{moment} {record}\n"

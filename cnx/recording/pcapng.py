@@ -1,7 +1,7 @@
-"""Capture files in the format pcapng, which Wireshark reads: as much of it as carries the bytes of connections.
+"""Write and read capture files for Wireshark (pcapng): the part of the format that the bytes of connections need.
 
 Source: draft-ietf-opsawg-pcapng, *PCAP Next Generation (pcapng) Capture File Format*: Section Header, Interface
-Description and Enhanced Packet Blocks. The packets are IPv4 (RFC 791) and TCP (RFC 9293), made up around the bytes.
+Description and Enhanced Packet Blocks. The packets, IPv4 (RFC 791) and TCP (RFC 9293), are made up around the bytes.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class CaptureWriter:
             self._packet(record, ">", ACK, comment=record.text)
 
     def _write_data(self, record: Record) -> None:
-        """Write a piece as packets that are no larger than they can be; bytes that were not kept are cut off them."""
+        """Write a piece as packets of a valid size; bytes that were not kept are cut off, as in any short capture."""
         for start in range(0, record.size, LONGEST_PAYLOAD):
             size = min(LONGEST_PAYLOAD, record.size - start)
             self._packet(record, record.direction, PUSH | ACK, record.data[start : start + size], size)
@@ -70,7 +70,7 @@ class CaptureWriter:
         back = "<" if way == ">" else ">"
         ports = (self._port, FAR_PORT) if way == ">" else (FAR_PORT, self._port)
         acknowledged = self._next[back] if flags & ACK else 0
-        # no checksum of TCP: that of a shortened packet is not known
+        # no TCP checksum: that of a shortened packet is not known
         tcp = struct.pack(">HHIIBBHHH", *ports, self._next[way], acknowledged, 5 << 4, flags, 65535, 0, 0)
         packet = ip_header(way, len(tcp) + size) + tcp + data
         microseconds = round(record.time * 1_000_000)
@@ -105,10 +105,10 @@ def block(kind: int, body: bytes) -> bytes:
 
 
 def read_capture(file: BinaryIO) -> Iterator[Record]:
-    """Yield the records in a file that :class:`CaptureWriter` wrote; other blocks in it are left out.
+    """Yield the records in a file that :class:`CaptureWriter` wrote; blocks of other kinds are skipped.
 
     Raises:
-        ProtocolError: it is no such file.
+        ProtocolError: it is not such a file, or it is damaged.
         OSError: it cannot be read.
     """
     kind, body = next_block(file, first=True)
@@ -121,15 +121,15 @@ def read_capture(file: BinaryIO) -> Iterator[Record]:
 
 
 def next_block(file: BinaryIO, *, first: bool = False) -> tuple[int | None, bytes]:
-    """Return kind and body of the next block, ``None`` at the end."""
+    """Return kind and body of the next block; the kind is ``None`` at the end."""
     head = file.read(8)
     if not head and not first:
         return None, b""
     kind, size = struct.unpack("<II", head) if len(head) == 8 else (0, 0)
     if first and kind != SECTION:
-        raise ProtocolError("this is no capture file: it does not begin as pcapng does")
+        raise ProtocolError("this is not a capture file: it does not begin like pcapng")
     if not 12 <= size <= LONGEST_BLOCK or size % 4:
-        raise ProtocolError(f"a block of {size} bytes, from 12 to {LONGEST_BLOCK} are allowed; the file is damaged")
+        raise ProtocolError(f"a block must have 12 to {LONGEST_BLOCK} bytes, not {size}; the file is damaged")
     body = file.read(size - 8)
     if len(body) < size - 8 or body[-4:] != head[4:]:
         raise ProtocolError("the file ends in the middle of a block, or is damaged there")
@@ -139,7 +139,7 @@ def next_block(file: BinaryIO, *, first: bool = False) -> tuple[int | None, byte
 
 
 def records_of(body: bytes) -> Iterator[Record]:
-    """Yield what one packet says: its comment, and its bytes."""
+    """Yield the records in one packet: its comment, and its bytes."""
     if len(body) < 60 or body[29] != 6 or {body[32:36], body[36:40]} != {NEAR, FAR}:
         raise ProtocolError("a packet in the file is not one that cnx recorded")
     _, high, low, captured, size = struct.unpack_from("<5I", body)

@@ -1,4 +1,7 @@
-"""Flight recorder: the last of what went over a connection, in bounded memory, in a fraction of a microsecond."""
+"""Recorder: the flight recorder of a connection. It keeps the last pieces that were received and sent, and events.
+
+It is always on, so adding a piece takes a fraction of a microsecond, and memory is bounded.
+"""
 
 from __future__ import annotations
 
@@ -10,29 +13,30 @@ from typing import Any, NamedTuple
 __all__ = ["ENDED", "OPENED", "PIECE", "RECORDS", "Record", "Recorder", "masked"]
 
 PIECE = 256
-"""Bytes of one piece that are kept."""
+"""Bytes that are kept of one piece."""
 
 RECORDS = 200
-"""Records that are kept."""
+"""Records that are kept by default."""
 
 LARGEST = 100_000
+"""Records that can be kept at most."""
 
 OPENED = "opened"
 """Text of the record that begins a link."""
 
 ENDED = ("disconnected", "failed")
-"""How the text of the record begins that ends a link: one that was ready for use, or one that never was."""
+"""Beginnings of the text of the record that ends a link: one that was connected, or one that never was."""
 
 
 class Record(NamedTuple):
-    """One thing that happened.
+    """A piece of bytes, or an event.
 
     Attributes:
         time: seconds since 1970.
-        direction: ``"<"`` came in, ``">"`` went out, ``"*"`` happened to the connection.
-        data: the bytes, as many as were kept.
+        direction: ``"<"`` for bytes received, ``">"`` for bytes sent, ``"*"`` for an event.
+        data: the bytes that were kept.
         size: how many bytes there were.
-        text: what happened, where it is not bytes.
+        text: the event in words.
     """
 
     time: float
@@ -49,35 +53,35 @@ class Record(NamedTuple):
 
 
 class Recorder:
-    """A ring of records. Thread-safe.
+    """A ring buffer of records. Thread-safe.
 
     Args:
-        records: how many are kept, up to 100,000; with 0 nothing is.
+        records: how many are kept, up to 100,000; 0 for none.
 
     Raises:
-        TypeError, ValueError: a number is not one, or out of its range.
+        TypeError, ValueError: ``records`` is not a whole number, or out of range.
     """
 
     __slots__ = ("_append", "_ring")
 
     def __init__(self, records: int = RECORDS) -> None:
         if not isinstance(records, int) or isinstance(records, bool):
-            raise TypeError(f"record is how many records to keep, 0 for none, not {records!r}")
+            raise TypeError(f"record must be the number of records to keep, 0 for none, not {records!r}")
         if not 0 <= records <= LARGEST:
-            raise ValueError(f"record is from 0 to {LARGEST} records, not {records}")
+            raise ValueError(f"record must be between 0 and {LARGEST} records, not {records}")
         self._ring: deque[tuple[Any, ...]] = deque(maxlen=records)
         self._append = self._ring.append
 
     def add(self, direction: str, data: bytes | bytearray | memoryview, size: int) -> None:
-        """Keep the beginning and the size of a piece that came in (``"<"``) or went out (``">"``); a small one is bytes."""
+        """Keep the beginning of a piece of ``size`` bytes that was received (``"<"``) or is to be sent (``">"``)."""
         self._append((time(), direction, data if size <= PIECE else bytes(data[:PIECE]), size))
 
     def say(self, text: str) -> None:
-        """Keep what happened to the connection."""
+        """Keep an event."""
         self._ring.append((time(), "*", b"", 0, text))
 
     def records(self, secrets: Iterable[bytes] = ()) -> list[Record]:
-        """Return the records, the oldest first, with stars in place of each secret."""
+        """Return the records, the oldest first, with secrets replaced by stars."""
         records = [Record(*entry) for entry in self._entries()]
         wanted = sorted(filter(None, secrets), key=len, reverse=True)
         return list(cover(records, wanted, len(records) == self._ring.maxlen)) if wanted else records
@@ -86,12 +90,12 @@ class Recorder:
         while True:
             try:
                 return self._ring.copy()
-            except RuntimeError:  # where threads are free, another may have added one meanwhile
+            except RuntimeError:  # without the GIL, another thread may have added one meanwhile
                 continue
 
 
 def masked(data: bytes, secrets: Iterable[bytes]) -> bytes:
-    """Return ``data`` with stars in place of each secret, as many as it has bytes."""
+    """Return ``data`` with each secret replaced by as many stars as it has bytes."""
     for secret in secrets:
         if secret:
             data = data.replace(secret, b"*" * len(secret))
@@ -99,7 +103,7 @@ def masked(data: bytes, secrets: Iterable[bytes]) -> bytes:
 
 
 def cover(records: list[Record], secrets: list[bytes], cut: bool) -> Iterator[Record]:
-    """Yield the records without secrets, also where one is spread over several pieces or was cut.
+    """Yield the records without secrets, also without those that are spread over several pieces or were cut.
 
     ``cut`` says that there were earlier records.
     """
@@ -120,7 +124,7 @@ def masked_pieces(pieces: list[Record], secrets: list[bytes], cut: bool) -> Iter
 
 
 def without(data: bytes, secrets: list[bytes], begins_cut: bool, ends_cut: bool) -> bytes:
-    """Return a run of bytes without secrets, and without the halves of those that were cut at its ends."""
+    """Return a run of bytes without secrets, and without the parts of secrets that were cut at its ends."""
     data = masked(data, secrets)
     for secret in secrets:
         for size in range(len(secret) - 1, 1, -1):
@@ -132,7 +136,7 @@ def without(data: bytes, secrets: list[bytes], begins_cut: bool, ends_cut: bool)
 
 
 def split(data: bytes, pieces: list[Record]) -> Iterator[bytes]:
-    """Yield ``data`` in pieces as large as those."""
+    """Yield ``data`` in pieces of the same sizes as ``pieces``."""
     start = 0
     for piece in pieces:
         yield data[start : start + len(piece.data)]

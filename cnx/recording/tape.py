@@ -1,4 +1,4 @@
-"""Tape: everything that goes over links, written to a file as it happens."""
+"""Tape: write everything that goes over links to a file as it happens, as ``cnx record`` does."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["Tape"]
 
 
 class Tape:
-    """A file that records are appended to, whole and in order. Thread-safe; close it, or use a ``with`` block.
+    """A file to which complete records are written in order. Thread-safe; close it, or use a ``with`` block.
 
     Args:
-        path: with the suffix ``.pcapng`` for Wireshark, or ``.txt`` or ``.log`` for text; the file is made anew.
+        path: with the suffix ``.pcapng`` for Wireshark, or ``.txt`` or ``.log`` for text; an existing file is replaced.
 
     Raises:
         ValueError: the suffix is none of these.
@@ -34,15 +34,15 @@ class Tape:
         self._lock = threading.Lock()
 
     def note(self, direction: str, data: bytes) -> None:
-        """Write bytes that came in (``"<"``) or went out (``">"``); raises OSError."""
+        """Write bytes that were received (``"<"``) or sent (``">"``); raises OSError."""
         self._write(Record(time(), direction, data, len(data)))
 
     def say(self, text: str) -> None:
-        """Write what happened; raises OSError."""
+        """Write an event; raises OSError."""
         self._write(Record(time(), "*", text=text))
 
     def close(self) -> None:
-        """Write no more; what is told after that is ignored."""
+        """Close the file; later records are ignored."""
         with self._lock:
             self._file.close()
 

@@ -1,6 +1,6 @@
-"""What every simulator shares: a threaded server on TCP, TLS, unix sockets, ptys and UDP.
+"""Simulators: threaded servers on TCP, TLS, unix sockets, ptys and UDP, for simulated devices.
 
-Derive from :class:`Simulator` and say how one client is served::
+Derive from :class:`Simulator` and define how one client is served::
 
     class Echo(Simulator):
         def serve(self, session):

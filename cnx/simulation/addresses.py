@@ -1,4 +1,4 @@
-"""Socket addresses that a simulator listens on."""
+"""Resolve, bind and show the socket addresses that a simulator listens on."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ log = logging.getLogger(__name__)
 
 
 def resolve(host: str, port: int, kind: int) -> tuple[int, Any]:
-    """Return family and address to bind, and say so when other machines can reach it.
+    """Return family and address to bind; log a warning if other machines can reach it.
 
     Raises:
-        ValueError: the port is not one.
-        OSError: the host is not known.
+        ValueError: the port or the host is invalid.
+        OSError: the host is unknown.
     """
     if not isinstance(port, int) or not 0 <= port <= 65535:
-        raise ValueError(f"a port is a number from 0 (any free one) to 65535, not {port!r}")
+        raise ValueError(f"port must be a number from 0 (any free port) to 65535, not {port!r}")
     try:
         family, _, _, _, address = socket.getaddrinfo(host or None, port, type=kind, flags=socket.AI_PASSIVE)[0]
     except socket.gaierror as error:
@@ -30,12 +30,12 @@ def resolve(host: str, port: int, kind: int) -> tuple[int, Any]:
     except UnicodeError as error:
         raise ValueError(f"cannot listen on {host!r}: {error}") from error
     if not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
-        log.warning("a simulator listens on %s: every machine that reaches this address can use it", show(address))
+        log.warning("a simulator listens on %s: it accepts connections from other machines", show(address))
     return family, address
 
 
 def bind(address: tuple[int, Any], kind: int) -> socket.socket:
-    """Return a socket that is bound, and listens if it is a stream socket."""
+    """Return a bound socket, which listens if it is a stream socket."""
     sock = socket.socket(address[0], kind)
     try:
         if os.name == "posix" and kind == socket.SOCK_STREAM:
@@ -52,7 +52,7 @@ def bind(address: tuple[int, Any], kind: int) -> socket.socket:
 
 
 def abandoned(path: str) -> bool:
-    """Tell whether ``path`` is a socket that nobody listens on any more."""
+    """Return whether ``path`` is a socket on which nothing listens any more."""
     if not os.path.exists(path) or not stat.S_ISSOCK(os.stat(path).st_mode):
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -60,6 +60,6 @@ def abandoned(path: str) -> bool:
 
 
 def show(address: Any) -> str:
-    """Return a socket address as it stands in a URL."""
+    """Return a socket address as it is written in a URL."""
     host, port = address[0], address[1]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,7 +1,7 @@
-"""The simulator's end of an open link: calls that never block, and one way to wait that can be woken.
+"""The simulator's end of an open link: calls that never block, and one way to wait, which can be woken.
 
-Every link is woken by a :class:`Wake` and not by ``shutdown()``, which would send a FIN before a reset,
-does not exist for a pty, and wakes a listening socket on Linux only.
+A link is woken with a :class:`Wake`, not with ``shutdown()``, because that would send a FIN before a reset,
+does not exist for a pty, and wakes a listening socket only on Linux.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
 Selector: Any = getattr(selectors, "PollSelector", selectors.SelectSelector)
 DRAIN_LIMIT = 1 << 20
-"""Bytes of unread input that are thrown away at a close; a client that sends more than that at this moment is reset."""
+"""Bytes of unread input that are discarded at a close; a client that sends more than that meanwhile is reset."""
 ABORT = struct.pack("ii", 1, 0)  # SO_LINGER of zero seconds: close() sends a reset
 
 
 class WouldBlock(Exception):
-    """The call has to be repeated when the link is ready for ``event``."""
+    """The call must be repeated when the link is ready for ``event``."""
 
     def __init__(self, event: int) -> None:
         super().__init__(event)
@@ -52,17 +52,17 @@ class Wake:
         return self._writer.fileno() < 0
 
     def set(self) -> None:
-        """Wake all who wait, now and later."""
+        """Wake all waiting threads, and let later waits return at once."""
         self._writer.close()
 
     def close(self) -> None:
-        """Give the descriptors back; nobody waits any more."""
+        """Release the descriptors, when no thread waits any more."""
         self._writer.close()
         self._reader.close()
 
 
 def wait_ready(fileno: int, event: int, wake: Wake, timeout: float | None) -> bool:
-    """Wait until ``fileno`` is ready for ``event`` or the wake is set, and tell whether that came in time."""
+    """Wait until ``fileno`` is ready for ``event`` or the wake is set; return whether that happened in time."""
     with Selector() as selector:
         selector.register(wake, READ)
         selector.register(fileno, event)
@@ -70,7 +70,7 @@ def wait_ready(fileno: int, event: int, wake: Wake, timeout: float | None) -> bo
 
 
 class Link(ABC):
-    """One end of an open link. Its owner sees to it that ``close()`` comes when no other call is under way."""
+    """One end of an open link. The owner calls ``close()`` only when no other call is in progress."""
 
     def __init__(self, fileno: int, address: str) -> None:
         self.address = address
@@ -82,7 +82,7 @@ class Link(ABC):
         """Wait until the link is ready for ``event`` or woken.
 
         Raises:
-            TimedOut: neither came within ``timeout`` seconds.
+            TimedOut: neither happened within ``timeout`` seconds.
         """
         if not wait_ready(self._fileno, event, self._wake, timeout):
             raise TimedOut(f"{self.address} was not ready within {timeout:.3g} s")
@@ -97,11 +97,11 @@ class Link(ABC):
         return False
 
     def secure(self, context: ssl.SSLContext) -> None:
-        """Put TLS on the link, before anybody uses it; ``handshake()`` has to follow. Raises OSError."""
+        """Use TLS on the link, before its first use; ``handshake()`` must follow. Raises OSError."""
         raise TypeError(f"no TLS on {self.address}")
 
     def handshake(self) -> None:
-        """Take the next step of opening the link; raises WouldBlock until it is open."""
+        """Continue opening the link; raises WouldBlock until it is open."""
         return
 
     @abstractmethod
@@ -113,22 +113,22 @@ class Link(ABC):
         """Send what fits and return how many bytes that was; raises WouldBlock, ConnectionLost."""
 
     def overrun(self) -> None:
-        """React to a peer that takes nothing.
+        """Handle a peer that does not read.
 
         Raises:
-            ConnectionLost: the link cannot lose bytes, so it is over.
+            ConnectionLost: the link cannot lose bytes, so it ends.
         """
         raise ConnectionLost(f"the client at {self.address} stopped reading")
 
     def close(self) -> None:
-        """End the link in order, once."""
+        """Close the link in an orderly way, once."""
         if not self.closed.is_set():
             self._close()
             self._wake.close()
             self.closed.set()
 
     def abort(self) -> None:
-        """End the link with a reset where there is such a thing."""
+        """Close the link with a reset, if this kind of link has one."""
         self.close()
 
     @abstractmethod
@@ -151,11 +151,11 @@ class SocketLink(Link):
         return isinstance(self._socket, ssl.SSLSocket)
 
     def secure(self, context: ssl.SSLContext) -> None:
-        """Put TLS on the socket."""
+        """Use TLS on the socket."""
         self._socket = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
 
     def handshake(self) -> None:
-        """Take the next step of the TLS handshake; raises WouldBlock, ConnectionLost."""
+        """Continue the TLS handshake; raises WouldBlock, ConnectionLost."""
         if isinstance(self._socket, ssl.SSLSocket):
             self._call(READ, self._socket.do_handshake)
 
@@ -181,7 +181,7 @@ class SocketLink(Link):
             raise ConnectionLost(f"the link to {self.address} failed: {error}") from error
 
     def abort(self) -> None:
-        """Close with a TCP reset; on a unix socket the peer sees the end."""
+        """Close with a TCP reset; on a unix socket the peer sees an orderly end."""
         with suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
         self._socket.close()
@@ -193,7 +193,7 @@ class SocketLink(Link):
                 with suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
                     self._socket.unwrap()
         with suppress(OSError):
-            # Unread input would turn the close into a reset, and the peer would lose our last bytes.
+            # Unread input would turn the close into a reset, and the peer would lose the last bytes sent to it.
             socket.socket.shutdown(self._socket, socket.SHUT_WR)
             drained = 0
             while drained < DRAIN_LIMIT and (data := socket.socket.recv(self._socket, 65536)):
@@ -204,7 +204,7 @@ class SocketLink(Link):
 class PtyLink(Link):
     """The device's side of a pseudo terminal in raw mode.
 
-    Holds the client's side open too: the line lives on while clients close and open it, as a serial cable does.
+    Keeps the client's side open, too, so that the line survives when clients close and open it, like a serial cable.
     """
 
     def __init__(self, master: int, slave: int, address: str) -> None:
@@ -231,7 +231,7 @@ class PtyLink(Link):
             raise ConnectionLost(f"the line {self.address} failed: {error}") from error
 
     def overrun(self) -> None:
-        """Throw away what nobody read, as a serial port does."""
+        """Discard unread bytes, as a serial port does."""
         import termios
 
         termios.tcflush(self._slave, termios.TCIFLUSH)
@@ -257,12 +257,12 @@ class DatagramLink(Link):
         except BlockingIOError:
             raise WouldBlock(READ) from None
         except ConnectionError:
-            # An ICMP answer to an earlier datagram; the socket works on.
+            # An ICMP answer to an earlier datagram; the socket still works.
             raise WouldBlock(READ) from None
         return data
 
     def send(self, data: memoryview) -> int:
-        """Send one datagram; raises OSError, which concerns this one only."""
+        """Send one datagram; raises OSError, which is about this datagram only."""
         try:
             self._socket.sendto(data, self.peer)
         except BlockingIOError:

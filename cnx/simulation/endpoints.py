@@ -1,4 +1,4 @@
-"""Where clients come in: a TCP port, a unix socket, a pseudo terminal, a UDP port.
+"""Endpoints: where clients connect to a simulator: a TCP port, a unix socket, a pseudo terminal, a UDP port.
 
 An endpoint keeps its address when it is closed and opened again.
 """
@@ -22,15 +22,15 @@ from cnx.simulation.channels import READ, DatagramLink, Link, PtyLink, SocketLin
 __all__ = ["Endpoint", "PtyEndpoint", "TcpEndpoint", "UdpEndpoint", "UnixEndpoint"]
 
 REPLUG = 0.1
-"""Seconds from the end of a single link to the next one, so that ends in a row do not busy the machine."""
+"""Seconds from the end of a single link to the next one, so that repeated ends do not cause a busy loop."""
 
 
 class Endpoint(ABC):
-    """One address of a simulator; ``open()`` and ``close()`` any number of times.
+    """One address of a simulator, which can be opened and closed any number of times.
 
     Attributes:
-        url: the address, the same for life.
-        context: puts TLS on every link, where there is one.
+        url: the address; it never changes.
+        context: the TLS context for every link; ``None`` for no TLS.
     """
 
     url: str
@@ -38,7 +38,7 @@ class Endpoint(ABC):
 
     @abstractmethod
     def open(self) -> None:
-        """Take the address; without effect when it is open. Raises OSError."""
+        """Bind the address, unless that was done. Raises OSError."""
 
     @abstractmethod
     def accept(self) -> Link | None:
@@ -46,11 +46,11 @@ class Endpoint(ABC):
 
     @abstractmethod
     def wake(self) -> None:
-        """Let ``accept()`` return ``None``, now and until the endpoint is opened again."""
+        """Make ``accept()`` return ``None``, until the endpoint is opened again."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give the address back; ``accept()`` is not under way any more."""
+        """Release the address, when ``accept()`` is no longer in progress."""
 
 
 class ListeningEndpoint(Endpoint):
@@ -82,16 +82,16 @@ class ListeningEndpoint(Endpoint):
         return None
 
     def wake(self) -> None:
-        """Let ``accept()`` return; whoever comes from now on is refused, before the address is given back."""
+        """Make ``accept()`` return, and refuse new clients from now on, even before the address is released."""
         opened = self._open
         if opened is not None:
             sock, wake = opened
             wake.set()
-            with suppress(OSError):  # it is closed at this moment, or the system knows this only of links
+            with suppress(OSError):  # it is just being closed, or the system supports this only on connected sockets
                 sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Stop listening; clients that nobody accepted are reset."""
+        """Stop listening; clients that were not accepted yet are reset."""
         if self._open is not None:
             for opened in self._open:
                 opened.close()
@@ -105,7 +105,7 @@ class ListeningEndpoint(Endpoint):
 
 
 class TcpEndpoint(ListeningEndpoint):
-    """A TCP port, with TLS when there is a ``context``."""
+    """A TCP port, with TLS if there is a ``context``."""
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class UnixEndpoint(ListeningEndpoint):
 
 
 class SingleEndpoint(Endpoint):
-    """An address with one link, which is made anew after its end."""
+    """An address with one link at a time, which is made again after its end."""
 
     def __init__(self) -> None:
         self._woken = threading.Event()
@@ -181,11 +181,11 @@ class SingleEndpoint(Endpoint):
         return self._given
 
     def wake(self) -> None:
-        """Let ``accept()`` return as soon as its link is closed."""
+        """Make ``accept()`` return as soon as its link is closed."""
         self._woken.set()
 
     def close(self) -> None:
-        """Close a link that nobody was given."""
+        """Close a link that ``accept()`` has not returned yet."""
         if self._fresh is not None:
             self._fresh.close()
             self._fresh = None
@@ -199,7 +199,7 @@ class SingleEndpoint(Endpoint):
 
 
 class PtyEndpoint(SingleEndpoint):
-    """A pseudo terminal behind a symbolic link, so that its name is the same after it was opened anew."""
+    """A pseudo terminal behind a symbolic link, so that its name stays the same when it is opened again."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -209,7 +209,7 @@ class PtyEndpoint(SingleEndpoint):
         self.open()
 
     def close(self) -> None:
-        """Remove the symbolic link too."""
+        """Remove the symbolic link, too."""
         super().close()
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""The threads behind a simulator: one for each address, one for each client."""
+"""Server: the threads of a simulator, one for each address and one for each client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NO_FAULTS = Plan(())
 
 
 class Handler(Protocol):
-    """What a simulator does, as far as its server is concerned."""
+    """The part of a simulator that its server calls."""
 
     def serve(self, session: Session) -> None:
         """Serve one client."""
@@ -32,7 +32,7 @@ class Handler(Protocol):
         """Answer one datagram."""
 
     def on_stop(self) -> None:
-        """All sessions were told to end."""
+        """Called when all sessions were asked to end."""
 
 
 class Server:
@@ -41,7 +41,7 @@ class Server:
     Args:
         name: for threads and logs.
         max_sessions: clients at a time.
-        handler: what clients meet.
+        handler: serves the clients.
     """
 
     def __init__(self, name: str, max_sessions: int, handler: Handler) -> None:
@@ -56,11 +56,11 @@ class Server:
         self._plan: Plan | None = None
         self._running = False
         self._stopped = threading.Event()
-        self._plugged = threading.Event()  # cleared while the server is away
+        self._plugged = threading.Event()  # cleared while the server is unplugged
 
     @property
     def running(self) -> bool:
-        """Whether it was started, and not stopped."""
+        """Whether it was started and not stopped since."""
         return self._running
 
     @property
@@ -71,12 +71,12 @@ class Server:
 
     @property
     def sessions(self) -> list[Session]:
-        """The clients of this moment."""
+        """The present clients."""
         with self._lock:
             return list(self._sessions)
 
     def add(self, endpoint: Endpoint) -> str:
-        """Take clients there too, and return the address."""
+        """Accept clients at another endpoint, too; return its URL."""
         with self._lock:
             self._endpoints.append(endpoint)
             if self._running:
@@ -84,7 +84,7 @@ class Server:
         return endpoint.url
 
     def start(self) -> None:
-        """Take clients; raises OSError."""
+        """Start accepting clients; raises OSError."""
         with self._lock:
             if self._running:
                 return
@@ -99,7 +99,7 @@ class Server:
         self._arm()
 
     def stop(self, ending: Ending) -> None:
-        """End all links, join all threads and give all addresses back, within 2 s."""
+        """End all links, join all threads and release all addresses, within 2 s."""
         expiry = time.monotonic() + STOP_TIMEOUT
         with self._lock:
             self._running = False
@@ -121,27 +121,27 @@ class Server:
             endpoint.close()
 
     def wait_stopped(self, seconds: float) -> bool:
-        """Wait for a stop, and tell whether it came."""
+        """Wait for a stop; return whether there was one."""
         return self._stopped.wait(seconds)
 
     def drop_sessions(self) -> None:
-        """Close all links of this moment."""
+        """Close all present links."""
         for session in self.sessions:
             session.end(Ending.CLOSE)
 
     def unplug(self) -> None:
-        """Be away until ``plug()``, if it runs."""
+        """Vanish until ``plug()``, if the server runs."""
         self._leave()
 
     def plug(self) -> None:
-        """Be there again."""
+        """Come back after ``unplug()``."""
         self._plugged.set()
 
     def inject(self, plan: Plan | None) -> None:
-        """Put other faults into force; raises RuntimeError."""
+        """Apply other faults; raises RuntimeError."""
         with self._lock:
             if plan is not None and self._plan is not None:
-                raise RuntimeError(f"{self._name} has faults already, {self._plan}; give all of them at once")
+                raise RuntimeError(f"{self._name} has faults already, {self._plan}; pass all of them in one call")
             previous, self._plan = self._plan, plan
             sessions = list(self._sessions)
         self._timers.cancel()
@@ -162,9 +162,9 @@ class Server:
             self._timers.start(seconds, self.plug)
 
     def _leave(self, plan: Plan | None = None) -> bool:
-        """Be away, and return whether that may be: the server runs, and ``plan`` is still in force."""
+        """Vanish; return whether that was possible: the server runs, and ``plan`` still applies."""
         with self._lock:
-            # After a stop nobody would wake the threads that wait for the end of this.
+            # After a stop, nothing would wake the threads that wait for plug().
             if not self._running or plan not in (None, self._plan):
                 return False
             self._plugged.clear()
@@ -186,13 +186,15 @@ class Server:
         if thread is not threading.current_thread():
             thread.join(max(0.0, expiry - time.monotonic()))
             if thread.is_alive():
-                log.error("%s: thread %r does not end; its serve() ignores the end", self._name, thread.name)
+                log.error(
+                    "%s: thread %r does not end; its serve() ignores the end of the session", self._name, thread.name
+                )
 
     def _accept(self, endpoint: Endpoint, stopped: threading.Event) -> None:
         while not stopped.is_set():
             try:
                 endpoint.open()
-                # Asked after opening: a stop or an unplugging that came before it would not wake accept().
+                # Checked after opening, as a stop or an unplug before that does not wake accept().
                 wanted = self._plugged.is_set() and not stopped.is_set()
                 link = endpoint.accept() if wanted else None
             except OSError as error:
@@ -217,9 +219,9 @@ class Server:
                     self._sessions.append(session)
                     return
             if welcome:
-                log.warning("%s: no room for %s beside %d others", self._name, link.address, self._max_sessions)
+                log.warning("%s: %s is refused: %d clients are connected", self._name, link.address, self._max_sessions)
         except OSError as error:
-            log.debug("%s: %s left at once: %s", self._name, link.address, error)
+            log.debug("%s: %s disconnected at once: %s", self._name, link.address, error)
         except RuntimeError as error:
             log.error("%s: cannot serve %s: %s", self._name, link.address, error)
         link.close()

@@ -1,4 +1,4 @@
-"""One client of a simulator."""
+"""Session: the link between a simulator and one client."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ JOIN_TIMEOUT = 1.0
 
 
 class Session:
-    """The link to one client, as ``serve()`` gets it. One thread reads; any thread writes and closes.
+    """The link to one client, as ``serve()`` gets it. One thread may read; any thread may write and close.
 
     Attributes:
         address: of the client, for people.
-        url: where the client came in, one of the simulator's ``urls``.
+        url: where the client has connected: one of the simulator's ``urls``.
     """
 
     def __init__(self, link: Link, url: str, course: Course) -> None:
@@ -49,10 +49,10 @@ class Session:
         return self._flow.ended
 
     def read(self, size: int = 65536, timeout: float | None = None) -> bytes:
-        """Return up to ``size`` bytes as soon as there are any, and ``b""`` at the end.
+        """Return up to ``size`` bytes as soon as there are any; ``b""`` at the end.
 
         Raises:
-            TimedOut: nothing came within ``timeout`` seconds.
+            TimedOut: nothing arrived within ``timeout`` seconds.
             ConnectionLost: the client reset the link.
         """
         outcome = self._inbound.read(size, Deadline(timeout))
@@ -62,11 +62,11 @@ class Session:
         return outcome
 
     def write(self, data: bytes, timeout: float | None = WRITE_TIMEOUT) -> None:
-        """Send ``data`` whole, and never mixed with what another thread writes.
+        """Send all of ``data``, never mixed with what another thread writes.
 
         Raises:
-            ConnectionLost: the link is over, or the client did not take the data within ``timeout`` seconds, which
-                ends the link. A serial line lives on, and what nobody read is lost.
+            ConnectionLost: the link has ended, or the client did not read the data within ``timeout`` seconds, which
+                ends the link. A serial line does not end; unread data is lost there.
         """
         try:
             outcome = self._outbound.write(data, timeout)
@@ -77,32 +77,32 @@ class Session:
             self.end(outcome)
 
     def wait(self, seconds: float) -> bool:
-        """Wait, and tell whether the session ended meanwhile: for a pace that does not hold up a stop."""
+        """Wait; return whether the session ended meanwhile. Use it for pauses, as it does not delay a stop."""
         return self._flow.wait_ended(seconds)
 
     def close(self) -> None:
-        """End the link in order: the client reads everything that was written, then the end.
+        """Close the link in an orderly way: the client reads everything that was written, then the end.
 
-        A link that a fault made half-open stays so.
+        A link that a fault has made half-open stays half-open.
         """
         if not self._flow.frozen:
             self._outbound.release()
             self.end(Ending.CLOSE)
 
     def reset(self) -> None:
-        """End the link abruptly: a TCP client sees a reset. A link that a fault made half-open stays so."""
+        """Reset the link, as a TCP client sees. A link that a fault has made half-open stays half-open."""
         if not self._flow.frozen:
             self.end(Ending.RESET)
 
     def when_ended(self, function: Callable[[], object]) -> None:
-        """Call ``function``, which is quick and may be called twice, when the link ends on this side."""
+        """Call ``function`` when the link ends on this side; it must be quick and may be called twice."""
         self._on_end = function
         if self.closed:
             function()
 
     @property
     def datagrams(self) -> bool:
-        """Whether what is read and written are datagrams."""
+        """Whether ``read`` and ``write`` transfer datagrams."""
         return isinstance(self._link, DatagramLink)
 
     @property
@@ -114,13 +114,13 @@ class Session:
     # The rest is for the simulator.
 
     def open(self) -> bool:
-        """Receive the client: faults of arrival first, then the TLS handshake, if there is one.
+        """Carry out the faults of arrival, then the TLS handshake, if there is one.
 
         Returns:
             whether there is a client to serve.
 
         Raises:
-            ConnectionLost: the handshake failed, or was not over in time.
+            ConnectionLost: the handshake failed, or took too long.
         """
         course = self._course
         for step in course.arrival:
@@ -138,7 +138,7 @@ class Session:
         return not self.closed
 
     def follow(self, course: Course) -> None:
-        """Let other faults rule from now on."""
+        """Apply other faults from now on."""
         self._timers.cancel()
         with self._lock:
             self._course = course
@@ -149,14 +149,14 @@ class Session:
         self._arm(course)
 
     def finish(self) -> None:
-        """End the link after service, though not before a fault lets go of it."""
+        """End the link after service, but not while a fault keeps it half-open."""
         while not self.closed:
             self._flow.wait_flowing()
             self.close()
         self._timers.stop(JOIN_TIMEOUT)
 
     def end(self, ending: Ending) -> None:
-        """End the link now, also when it is half-open. When several ends meet, the first one counts."""
+        """End the link now, even if it is half-open. The first of several ends counts."""
         with self._lock:
             self._ending = self._ending or ending
         self._flow.end()
@@ -193,7 +193,7 @@ class Session:
             self._meet(course, ending)
 
     def _meet(self, course: Course, ending: Ending) -> None:
-        """Do to the link what a fault wants, if it still rules."""
+        """End or freeze the link as a fault wants it, if the fault still applies."""
         with self._lock:
             ruling = course is self._course
             if ruling and ending is Ending.HALF_OPEN:

@@ -1,4 +1,4 @@
-"""The server that every simulator is."""
+"""Simulator: the base class of all simulators."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ SimulatorT = TypeVar("SimulatorT", bound="Simulator")
 
 
 class Simulator:
-    """A threaded server; subclass it and override ``serve()``, or ``serve_datagram()`` for UDP, or both.
+    """A threaded server. Subclasses override ``serve()``, or ``serve_datagram()`` for UDP, or both. Thread-safe.
 
-    Every method may be called from any thread. A simulator can be started again after a stop, on the same addresses.
+    A simulator can be started again after a stop, on the same addresses.
 
     Args:
         name: for threads and logs.
-        max_sessions: clients at a time; more are closed at once.
+        max_sessions: clients at a time; further ones are closed at once.
     """
 
     def __init__(self, name: str = "simulator", *, max_sessions: int = 1000) -> None:
         if max_sessions < 1:
-            raise ValueError(f"max_sessions is at least 1, not {max_sessions}")
+            raise ValueError(f"max_sessions must be at least 1, not {max_sessions}")
         self.name = name
         self.max_sessions = max_sessions
         self._server = Server(name, max_sessions, self)
@@ -44,14 +44,14 @@ class Simulator:
         raise NotImplementedError(f"{type(self).__name__} does not override serve_datagram()")
 
     def on_stop(self) -> None:
-        """Called at every stop, when all sessions were told to end: end and join your own threads."""
+        """Called at every stop, after all sessions were asked to end: end and join your own threads here."""
 
     def listen_tcp(self, host: str = "127.0.0.1", port: int = 0, *, tls: ssl.SSLContext | None = None) -> str:
         """Listen on a TCP port, any free one by default, and return the URL, ``tcp://`` or ``tls://``.
 
         Raises:
-            ValueError: the port is not one.
-            OSError: the address cannot be had.
+            ValueError: the port is invalid.
+            OSError: the address is not available.
         """
         return self._server.add(TcpEndpoint(host, port, tls))
 
@@ -71,9 +71,9 @@ class Simulator:
         """Answer datagrams with ``serve_datagram()`` and return the ``udp://`` URL.
 
         Raises:
-            ValueError: the port is not one.
+            ValueError: the port is invalid.
             TypeError: the class does not override ``serve_datagram()``.
-            OSError: the address cannot be had.
+            OSError: the address is not available.
         """
         if type(self).serve_datagram is Simulator.serve_datagram:
             raise TypeError(f"{type(self).__name__} does not answer datagrams: it does not override serve_datagram()")
@@ -85,7 +85,7 @@ class Simulator:
         Raises:
             ValueError: the URL is none of these.
             TypeError: as ``listen_udp()``.
-            OSError: the address cannot be had.
+            OSError: the address is not available.
         """
         parts = urlsplit(url)
         if parts.scheme in ("tcp", "udp") and parts.hostname and parts.port is not None:
@@ -99,33 +99,33 @@ class Simulator:
 
     @property
     def urls(self) -> list[str]:
-        """Where clients come in, in the order of the ``listen_`` calls."""
+        """The URLs that clients connect to, in the order of the ``listen_`` calls."""
         return self._server.urls
 
     @property
     def sessions(self) -> list[Session]:
-        """The clients of this moment."""
+        """The present clients."""
         return self._server.sessions
 
     @property
     def running(self) -> bool:
-        """Whether it was started, and not stopped."""
+        """Whether it was started and not stopped since."""
         return self._server.running
 
     def start(self) -> None:
-        """Take clients, on every address. Without effect when it runs; raises OSError."""
+        """Start accepting clients, on every address, unless it runs already; raises OSError."""
         self._server.start()
 
     def stop(self) -> None:
-        """Close all links in order, join all threads and give all addresses back, within 2 s."""
+        """Close all links in an orderly way, join all threads and release all addresses, within 2 s."""
         self._server.stop(Ending.CLOSE)
 
     def kill(self) -> None:
-        """Stop as a program does that is killed: TCP clients see a reset."""
+        """Stop like a program that is killed: TCP clients see a reset."""
         self._server.stop(Ending.RESET)
 
     def drop_sessions(self) -> None:
-        """Close all links of this moment; new clients are welcome."""
+        """Close all present links; new clients are accepted."""
         self._server.drop_sessions()
 
     def unplug(self) -> None:
@@ -133,11 +133,11 @@ class Simulator:
         self._server.unplug()
 
     def plug(self) -> None:
-        """Be there again after ``unplug()``, on the same addresses."""
+        """Come back after ``unplug()``, on the same addresses."""
         self._server.plug()
 
     def inject(self, plan: Plan | None) -> None:
-        """Put faults into force, for links that are open and those to come, or end them with ``None``.
+        """Apply faults to open links and to new ones; ``None`` ends them.
 
         Raises:
             RuntimeError: there are faults already.
@@ -145,7 +145,7 @@ class Simulator:
         self._server.inject(plan)
 
     def wait(self, seconds: float) -> bool:
-        """Wait, and tell whether the simulator was stopped meanwhile: for a pace that does not hold up a stop."""
+        """Wait; return whether the simulator was stopped meanwhile. Use it for pauses, as it does not delay a stop."""
         return self._server.wait_stopped(seconds)
 
     def __enter__(self: SimulatorT) -> SimulatorT:

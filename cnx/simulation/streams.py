@@ -1,4 +1,4 @@
-"""The two directions of a session: waiting, whole messages, and the steps that faults make of the bytes."""
+"""Inbound and Outbound: the two directions of a session, with the steps that faults make of the bytes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["WRITE_TIMEOUT", "Flow", "Inbound", "Outbound"]
 
 log = logging.getLogger(__name__)
 WRITE_TIMEOUT = 5.0
-"""Seconds that a client may take for one message, where nothing else is said."""
+"""Seconds that a client may take to read one message, by default."""
 
 
 class Flow:
-    """Whether a link lives, and whether bytes flow on it. Ending it is final."""
+    """Whether a link has ended, and whether bytes flow on it. The end is final."""
 
     def __init__(self) -> None:
         self._ended = threading.Event()
@@ -37,43 +37,43 @@ class Flow:
 
     @property
     def frozen(self) -> bool:
-        """Whether the link is half-open: there, and silent."""
+        """Whether the link is half-open: still open, but silent."""
         return not self._flowing.is_set()
 
     def end(self) -> None:
-        """End it; every wait is over."""
+        """End the link, and every wait."""
         self._ended.set()
         self.resume()
 
     def freeze(self) -> None:
-        """Let nothing pass from now on."""
+        """Make the link half-open: no bytes pass from now on."""
         self._flowing.clear()
         if self.ended:
             self._flowing.set()
 
     def resume(self) -> None:
-        """Let bytes pass again, and end the pauses of this moment."""
+        """Let bytes pass again, and end all present pauses."""
         hurry, self._hurry = self._hurry, threading.Event()
         hurry.set()
         self._flowing.set()
 
     def pause(self, seconds: float) -> None:
-        """Wait as a fault wants it."""
+        """Wait, for a fault, until the time is over, the link ends or the faults change."""
         hurry = self._hurry
         if not self.ended:
             hurry.wait(seconds)
 
     def wait_ended(self, seconds: float) -> bool:
-        """Wait for the end, and tell whether it came."""
+        """Wait for the end; return whether the link has ended."""
         return self._ended.wait(seconds)
 
     def wait_flowing(self, timeout: float | None = None) -> bool:
-        """Wait until bytes pass or the link has ended, and tell whether that came."""
+        """Wait until bytes pass or the link has ended; return whether either is so."""
         return self._flowing.wait(timeout)
 
 
 class Inbound:
-    """What comes from the client."""
+    """The bytes from the client."""
 
     def __init__(self, link: Link, flow: Flow, pipe: Pipe) -> None:
         self.lock = threading.Lock()
@@ -81,10 +81,12 @@ class Inbound:
         self._used = pipe
         self._link = link
         self._flow = flow
-        self._steps: deque[Step] = deque()  # what the faults made of the last input, and is not done yet
+        self._steps: deque[Step] = (
+            deque()
+        )  # those that the faults made of the last input, and that are still to be taken
 
     def read(self, size: int, deadline: Deadline) -> bytes | Ending:
-        """Return bytes, ``b""`` at the end, or what a fault wants to happen to the link; raises TimedOut."""
+        """Return bytes, ``b""`` at the end, or how a fault ends the link; raises TimedOut."""
         with self.lock:
             while self._await_flow(deadline):
                 if not self._steps:
@@ -102,13 +104,13 @@ class Inbound:
         return b""
 
     def _await_flow(self, deadline: Deadline) -> bool:
-        """Wait while the link is half-open; tell whether it lives."""
+        """Wait while the link is half-open; return whether it has not ended."""
         if not self._flow.wait_flowing(deadline.remaining()):
             deadline.check(f"reading from {self._link.address}")
         return not self._flow.ended
 
     def _fetch(self, size: int, deadline: Deadline) -> bool:
-        """Receive, or wait for input, or take what the faults held for long enough; ``False`` at the end."""
+        """Receive, or wait for input, or take what the faults have held long enough; return ``False`` at the end."""
         try:
             data = self._link.receive(size)
         except WouldBlock as blocked:
@@ -124,7 +126,7 @@ class Inbound:
         return True
 
     def _await_input(self, event: int, deadline: Deadline) -> bool:
-        """Wait for input; ``False`` when it is time to give away what the faults hold."""
+        """Wait for input; return ``False`` if it is time to release what the faults hold."""
         waits = [wait for wait in (self._used.holds, deadline.remaining()) if wait is not None]
         try:
             self._link.wait(event, min(waits, default=None))
@@ -135,7 +137,7 @@ class Inbound:
 
     def _pause(self, seconds: float, deadline: Deadline) -> None:
         if self._used is not self.pipe:
-            return  # those faults are over
+            return  # those faults have been replaced
         left = deadline.remaining()
         if left is not None and left < seconds:
             self._steps.appendleft(seconds - left)
@@ -145,7 +147,7 @@ class Inbound:
 
 
 class Outbound:
-    """What goes to the client."""
+    """The bytes to the client."""
 
     def __init__(self, link: Link, flow: Flow, pipe: Pipe, timers: Timers) -> None:
         self.lock = threading.Lock()  # held for a whole message, however long the client takes to read it
@@ -157,14 +159,14 @@ class Outbound:
 
     @property
     def holds(self) -> float | None:
-        """After how many seconds the faults want ``release()`` to be called, or ``None``."""
+        """The seconds after which to call ``release()``; ``None`` if the faults hold nothing."""
         return self._used.holds
 
     def write(self, data: bytes, timeout: float | None) -> Ending | None:
-        """Send what the faults make of ``data``; return what they want to happen to the link.
+        """Send what the faults make of ``data``; return how they end the link, if they do.
 
         Raises:
-            ConnectionLost: the link is over, or the client stopped reading.
+            ConnectionLost: the link has ended, or the client stopped reading.
         """
         if not self.lock.acquire(timeout=-1 if timeout is None else timeout):
             raise ConnectionLost(f"another write to {self._link.address} took longer than {timeout} s")

@@ -1,4 +1,4 @@
-"""Things to do later that can be called off."""
+"""Timers: delayed calls that can be cancelled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Timers"]
 
 
 class Timers:
-    """Calls after some seconds, each on a thread of its own.
+    """Delayed calls, each on a thread of its own.
 
     Args:
         name: for the threads.
@@ -22,9 +22,9 @@ class Timers:
         self._stopped = False
 
     def start(self, seconds: float, function: Callable[..., object], *arguments: object) -> None:
-        """Call ``function`` in ``seconds``, unless the timers are stopped.
+        """Call ``function`` after so many seconds, unless the timers are stopped.
 
-        A lock that it needs must not be held by the caller of ``stop()``.
+        The caller of ``stop()`` must not hold a lock that ``function`` takes.
         """
         timer = threading.Timer(seconds, function, arguments)
         timer.name = f"cnx {self._name}"
@@ -36,7 +36,7 @@ class Timers:
                 timer.start()
 
     def cancel(self) -> list[threading.Timer]:
-        """Call everything off that is not under way, and return the threads."""
+        """Cancel all calls that have not begun, and return the threads."""
         with self._lock:
             timers = list(self._timers)
         for timer in timers:
@@ -44,7 +44,7 @@ class Timers:
         return timers
 
     def stop(self, timeout: float) -> None:
-        """Call everything off for good, and wait for the threads, at most ``timeout`` seconds each."""
+        """Cancel all calls for good, and wait for the threads, at most ``timeout`` seconds each."""
         with self._lock:
             self._stopped = True
         for timer in self.cancel():

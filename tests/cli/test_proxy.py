@@ -65,7 +65,7 @@ def test_listening_for_everybody_is_told() -> None:
         (["http://127.0.0.1:0", "tcp://127.0.0.1:1"], "cannot listen"),
         (["udp://127.0.0.1:0", "tcp://127.0.0.1:1"], "datagrams"),
         (["tcp://127.0.0.1:0", "tcp://127.0.0.1:1", "--fault", "explode"], "unknown fault"),
-        (["tcp://127.0.0.1:0", "tcp://127.0.0.1:1", "--fault", "corrupt=2"], "corrupt is from 0 to 1"),
+        (["tcp://127.0.0.1:0", "tcp://127.0.0.1:1", "--fault", "corrupt=2"], "corrupt must be between 0 and 1"),
     ],
 )
 def test_wrong_usage(arguments: list[str], text: str) -> None:

@@ -129,7 +129,7 @@ def test_dead_device_is_told(tmp_path: Path) -> None:
         (["record", "tcp://127.0.0.1:1", "{}/a.txt", "--listen", "http://x"], "cannot listen", 2),
         (["record", "tls://127.0.0.1:1", "{}/a.txt", "--listen", "tcp://127.0.0.1:0", "--insecure"], "--insecure", 2),
         (["record", "tcp://127.0.0.1:1", "{}/missing/a.txt"], "No such file", 1),
-        (["replay", "{}/empty.pcapng"], "no capture file", 1),
+        (["replay", "{}/empty.pcapng"], "not a capture file", 1),
         (["replay", "{}/empty.pcapng", "--speed", "0"], "above 0", 2),
     ],
 )

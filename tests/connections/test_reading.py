@@ -464,7 +464,7 @@ def test_framing_that_fails_is_a_protocol_error() -> None:
     with connection_pair(framing=Fragile(), timeout=PATIENCE) as (connection, peer):
         peer.sendall(b"12\nx\n13\n")
         assert connection.receive() == 12
-        with pytest.raises(ProtocolError, match="Fragile failed on what came: ValueError"):
+        with pytest.raises(ProtocolError, match="Fragile failed on the bytes that arrived: ValueError"):
             connection.receive()
         assert connection.receive() == 13
 

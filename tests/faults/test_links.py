@@ -165,7 +165,7 @@ class TestLinks:
     def test_one_plan_at_a_time(self, echo: Echo) -> None:
         """Faults inside faults are refused, and the outer ones stay."""
         with faults(echo, accept_close()):
-            with pytest.raises(RuntimeError, match=r"accept_close=1.*at once"), faults(echo, reset()):
+            with pytest.raises(RuntimeError, match=r"accept_close=1.*in one call"), faults(echo, reset()):
                 pass
             with dial(echo.urls[0]) as client:
                 assert client.receive() == b""

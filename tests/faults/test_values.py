@@ -37,14 +37,14 @@ class TestValues:
         ("text", "message"),
         [
             ("", "unknown fault ''"),
-            ("deley=1", "there are accept_close, .*delay"),
+            ("deley=1", "the faults are accept_close, .*delay"),
             ("delay=x", "seconds must be a number, not 'x'"),
             ("split=1.5", "size must be a number"),
-            ("delay=1,speed=2", "no option 'speed'.* delay has seconds, jitter, direction"),
-            ("delay=1,seconds=2", "twice"),
-            ("delay=-1", "seconds of delay is from 0"),
-            ("drop=2", "probability of drop is from 0 to 1"),
-            ("split=0", "size of split is from 1"),
+            ("delay=1,speed=2", "option 'speed'.* delay has seconds, jitter, direction"),
+            ("delay=1,seconds=2", "repeated option"),
+            ("delay=-1", "seconds of delay must be between 0"),
+            ("drop=2", "probability of drop must be between 0 and 1"),
+            ("split=0", "size of split must be between 1"),
             ("split,direction=up", "in, out or both"),
             ("wrong_certificate=x", "unknown fault"),
         ],
@@ -57,7 +57,7 @@ class TestValues:
     def test_bad_options(self) -> None:
         """Options of the wrong type or out of range are refused when the value is made."""
         for wrong in ("1", None, True):
-            with pytest.raises(TypeError, match="seconds of delay is a number"):
+            with pytest.raises(TypeError, match="seconds of delay must be a number"):
                 delay(wrong)
         with pytest.raises(TypeError, match="whole number"):
             split(1.5)
@@ -76,5 +76,5 @@ class TestValues:
 
     def test_only_faults(self) -> None:
         """A plan of other things is refused."""
-        with pytest.raises(TypeError, match="not a fault: 'delay'"):
+        with pytest.raises(TypeError, match=r"faults must be of cnx\.faults, not 'delay'"):
             Plan(["delay"])

@@ -82,7 +82,7 @@ def test_damage_is_told(data: st.DataObject) -> None:
 @given(st.binary())
 def test_other_files(data: bytes) -> None:
     """What is no capture file is refused as such."""
-    with pytest.raises(ProtocolError, match="no capture file"):
+    with pytest.raises(ProtocolError, match="not a capture file"):
         list(read_capture(io.BytesIO(data)))
 
 

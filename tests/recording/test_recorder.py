@@ -209,5 +209,5 @@ class TestConnection:
 
     def test_wrong_directory(self, tmp_path: Path) -> None:
         """A directory that is not there is refused at once."""
-        with pytest.raises(ValueError, match="no directory"):
+        with pytest.raises(ValueError, match="must be an existing directory"):
             SocketConnection("127.0.0.1", 1, record_to=tmp_path / "missing")
