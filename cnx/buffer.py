@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 
 __all__ = ["ReceiveBuffer", "may_exceed"]
-
-
-CUT_AT_ONCE = 32 * 1024
-"""Bytes in which lines are cut at once."""
 
 
 class ReceiveBuffer:
     """A queue of bytes that remembers how far it was searched.
 
     One chunk is kept as it arrived, without a copy. Only when small pieces are added to many unread bytes, they are
-    gathered in a ``bytearray``. Not thread-safe: its owner guards it. Only ``lines.pop()`` needs no guard.
+    gathered in a ``bytearray``. Not thread-safe: its owner guards it.
 
     Attributes:
         exhausted: the last search has found that it holds no complete message and nothing invalid. A framing that does
             not use :meth:`cut_all` may set it, to save another search.
-        lines: lines in front of all other bytes that :meth:`cut_lines` has cut, in reverse order; always the same list.
     """
 
-    __slots__ = ("_data", "_searched", "_separator", "_start", "exhausted", "lines")
+    __slots__ = ("_data", "_searched", "_separator", "_start", "exhausted")
 
     def __init__(self) -> None:
-        self.lines: list[bytes] = []
         self._data: bytes | bytearray = b""
         self._start = 0
         self._separator = b""
@@ -36,14 +29,11 @@ class ReceiveBuffer:
 
     def __len__(self) -> int:
         """Return how many bytes wait to be taken."""
-        waiting = len(self._data) - self._start
-        return waiting + sum(map(len, self.lines)) if self.lines else waiting
+        return len(self._data) - self._start
 
     def append(self, data: bytes) -> None:
         """Add bytes at the end."""
         self.exhausted = False
-        if self.lines:
-            self._uncut()
         start = self._start
         waiting = len(self._data) - start
         if not waiting:
@@ -68,8 +58,6 @@ class ReceiveBuffer:
 
         Bytes that were searched without success are not searched again for the same separator.
         """
-        if self.lines:
-            self._uncut()
         if separator != self._separator:
             self._separator, self._searched = separator, 0
         begin = max(self._start + start, self._searched)
@@ -82,15 +70,11 @@ class ReceiveBuffer:
 
     def peek(self, size: int, start: int = 0) -> bytes:
         """Return up to ``size`` bytes from offset ``start`` without taking them."""
-        if self.lines:
-            self._uncut()
         begin = self._start + start
         return bytes(self._data[begin : begin + size])
 
     def take(self, size: int) -> bytes:
         """Remove and return the first ``size`` bytes, or all if there are fewer."""
-        if self.lines:
-            self._uncut()
         begin, end = self._start, self._start + size
         if end >= len(self._data):
             return self.take_all()
@@ -101,8 +85,6 @@ class ReceiveBuffer:
 
     def take_all(self) -> bytes:
         """Remove and return everything."""
-        if self.lines:
-            self._uncut()
         data = self._data if self._start == 0 else self._data[self._start :]
         self.clear()
         return bytes(data)
@@ -116,14 +98,13 @@ class ReceiveBuffer:
         """Remove the first ``size`` bytes."""
         if size < 0:
             raise ValueError(f"cannot skip {size} bytes")
-        if self.lines:
-            self._uncut()
         self._start = min(self._start + size, len(self._data))
 
     def mark(self) -> tuple[bytes | bytearray, int]:
-        """Return a mark for :meth:`rewind`, which is valid until bytes are added."""
-        if self.lines:
-            self._uncut()
+        """Return a mark for :meth:`rewind`, which is valid until bytes are added.
+
+        It is the bytes, without a copy, and the offset at which the waiting ones begin.
+        """
         return self._data, self._start
 
     def rewind(self, mark: tuple[bytes | bytearray, int]) -> None:
@@ -139,7 +120,6 @@ class ReceiveBuffer:
 
     def clear(self) -> None:
         """Remove everything."""
-        self.lines.clear()
         self._data, self._start, self._searched = b"", 0, 0
 
     def cut_all(self, separator: bytes, limit: int) -> list[bytes] | None:
@@ -148,8 +128,6 @@ class ReceiveBuffer:
         The size of a piece includes its separator. The rest begins after the last separator; the buffer is then
         ``exhausted``, unless the rest is over ``limit`` already.
         """
-        if self.lines:
-            self._uncut()
         data, start = self._data, self._start
         known = separator == self._separator and self._searched > start
         if data.find(separator, self._searched if known else start) < 0:
@@ -166,31 +144,23 @@ class ReceiveBuffer:
         self.exhausted = len(rest) <= limit
         return pieces
 
-    def cut_lines(self, limit: int) -> bool:
-        """Cut the first lines that are complete; return whether there are any, and none is longer than ``limit`` bytes.
+    def cut_lines(self, limit: int, size: int) -> list[bytes]:
+        """Remove and return the lines at the front that are complete, within the first ``size`` bytes.
 
-        It cuts no more than :data:`CUT_AT_ONCE` bytes, so that little has to be undone, whatever waits behind them.
+        It returns none if no line is complete there, or if one may be longer than ``limit`` bytes.
         """
-        if self.lines:
-            self._uncut()
-        end = self.find(b"\n") + 1 and self._data.rfind(b"\n", self._start, self._start + CUT_AT_ONCE) + 1
-        if not end:
-            return False
+        if self.find(b"\n") < 0:
+            return []
+        end = self._data.rfind(b"\n", self._start, self._start + size) + 1
         whole = self._data[self._start : end]
-        if may_exceed(whole, b"\n", limit):
-            return False
-        lines = io.BytesIO(whole).readlines()
-        lines.reverse()
-        self._start = end  # the bytes stay in front of it, for _uncut()
-        self.lines.extend(lines)
-        return True
+        if not end or may_exceed(whole, b"\n", limit):
+            return []
+        self._start = end
+        return io.BytesIO(whole).readlines()
 
-    def _uncut(self) -> None:
-        """Put back the lines that are left; one at a time, as another thread may be taking one."""
-        lines = self.lines
-        while lines:
-            with contextlib.suppress(IndexError):
-                self._start -= len(lines.pop())
+    def untake(self, size: int) -> None:
+        """Put back the last ``size`` bytes that :meth:`cut_lines` has removed, if nothing else was called since."""
+        self._start -= size
         self._searched = 0
 
     def _compact(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+
 import pytest
 
 from cnx.testing import NewThreads
@@ -14,3 +17,12 @@ def new_threads(no_leaks: None) -> NewThreads:
     It is made before all other fixtures of a test, so that the threads of these count, too.
     """
     return NewThreads()
+
+
+@pytest.fixture
+def restless_threads() -> Iterator[None]:
+    """Have the interpreter switch threads a thousand times as often."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(5e-6)
+    yield
+    sys.setswitchinterval(before)

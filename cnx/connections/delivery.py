@@ -61,9 +61,12 @@ class Delivery:
         """Return whether anybody is subscribed to what arrives, or the connection has an ``on_message``."""
         if self._on_message is not None:
             return True
-        if self._sender_key not in connections and ANY not in connections and not self._had_subscribers:
-            return False  # nobody is subscribed to anything, nor was when the emitters looked for the last time
-        self._had_subscribers = self._sender_key in connections or ANY in connections
+        if self._sender_key in connections or ANY in connections:
+            self._had_subscribers = True
+        elif self._had_subscribers:
+            self._had_subscribers = False  # once more, so that the emitters let go of what they prepared
+        else:
+            return False
         if self._data.has_subscribers():
             return True
         wanted = False
@@ -79,7 +82,11 @@ class Delivery:
         """
         self._data.emit(data)
         if self._framing is None:
-            self._deliver_messages([data])
+            if self._on_message is None and self._emit_messages is None:
+                self.messages += 1
+                self._message.emit(data)
+            else:
+                self._deliver_messages([data])
             return
         partial = self._partial
         partial.append(data)

@@ -7,7 +7,7 @@ import json
 import operator
 from collections.abc import Iterable
 from time import monotonic
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from typing_extensions import Self, Unpack, final
 
@@ -165,16 +165,18 @@ class StreamConnection(TransportConnection):
     def readline(self, *, timeout: float | None = None) -> bytes:
         """Return one line with its ``b"\\n"``; like a file, the rest at the end, then ``b""``."""
         parts = self._cnx
+        if timeout is not None:
+            checked_timeout(timeout)
         link = parts.link
-        if timeout is None and link is not None:
+        if link is not None:
             try:  # the short way: a line that was cut already, unless this may be a handler, which must not read
                 if not link.reader.holder:
-                    return link.inbox.lines.pop()
+                    return link.inbox.lines.popleft()
             except IndexError:
                 pass  # there is none
         link = parts.link_to_read(self)
         link.refuse_to_read()
-        line = link.inbox.cut_line() if link.inbox.size else None
+        line = link.inbox.take_line() if link.inbox.size else None
         return _take_or_rest(link, Until(b"\n", link.inbox.limit), parts.seconds(timeout)) if line is None else line
 
     @final
@@ -303,7 +305,7 @@ class StreamConnection(TransportConnection):
             try:
                 return link.take(reply, seconds and left_of(seconds, began))
             except (ConnectionLost, NotConnected) as error:
-                _raise_incomplete(link, error)
+                return _take_last(link, reply, error)
 
 
 class StreamParts(TransportParts):
@@ -351,11 +353,14 @@ def _take(link: Link, piece: Piece[T], seconds: float | None, *, expected: int |
     try:
         return link.take(piece, seconds)
     except (ConnectionLost, NotConnected) as error:
-        _raise_incomplete(link, error, expected)
+        return _take_last(link, piece, error, expected)
 
 
-def _raise_incomplete(link: Link, error: Exception, expected: int | None = None) -> NoReturn:
-    """Raise the error of a link that has ended before a piece was there, with what is left of it, if anything is."""
+def _take_last(link: Link, piece: Piece[T], error: Exception, expected: int | None = None) -> T:
+    """Take a piece that another thread has read just before the link ended; or raise the error, with what is left."""
+    found = piece.take_from(link.inbox)
+    if found is not None:
+        return found
     partial = link.inbox.look(lambda buffer: buffer.peek(len(buffer)))
     if not partial:
         raise error
@@ -366,7 +371,8 @@ def _take_or_rest(link: Link, piece: Piece[bytes], seconds: float | None) -> byt
     """Take a piece; when the peer has closed, the rest counts as one, and then ``b""``."""
     try:
         return link.take(piece, seconds)
-    except (ConnectionLost, NotConnected):
-        if isinstance(link.reason, PeerClosed):
-            return link.inbox.look(ReceiveBuffer.take_all) or b""
-        return _take(link, piece, 0.0)  # raises the reason, with what is left
+    except (ConnectionLost, NotConnected) as error:
+        if not isinstance(link.reason, PeerClosed):
+            return _take_last(link, piece, error)
+        found = piece.take_from(link.inbox)  # as there
+        return found if found is not None else link.inbox.look(ReceiveBuffer.take_all) or b""

@@ -274,7 +274,7 @@ class TransportConnection(CancellableConnection):
         Raises:
             TimedOut: nothing was found in time.
             NotConnected, ConnectionLost: there is no link, or it ended.
-            RuntimeError: a handler called it on the thread that would bring the answer.
+            RuntimeError: a handler called it on the thread that would bring the answer; or :meth:`prepare` did.
         """
         parts = self._cnx
         seconds = parts.timeout if timeout is None else checked_timeout(timeout)

@@ -296,6 +296,7 @@ class Link:
     def _read_piece(self, piece: Piece[T], timeout: float | None, end: float | None) -> T:
         """Read, as the reader, until the next piece is there."""
         inbox = self.inbox
+        late = False  # a look follows the last read; a peer that never pauses does not put the end off
         while True:
             ended = self.reason is not None  # before looking: what arrived before the end is found
             if inbox.size:
@@ -304,6 +305,8 @@ class Link:
                     return result
             if ended:
                 self._raise_reason()
+            if late:
+                raise TimedOut(f"what arrived from {self.address} in time is not enough")
             data = self._read(timeout)
             if data is not None:
                 if not inbox.size:
@@ -314,6 +317,7 @@ class Link:
                 self._accept(data, keep=True, keep_all=True)
             if end is not None:
                 timeout = max(0.0, end - monotonic())
+                late = not timeout
 
     def wait_for_message(self, found: Callable[[], T | None], timeout: float | None) -> T:
         """Let messages arrive until ``found()`` returns something, and return that; the calling thread reads meanwhile.
@@ -325,10 +329,12 @@ class Link:
         Raises:
             TimedOut: it found nothing in time.
             NotConnected, ConnectionLost: the link ended, and it found nothing in what had arrived before.
-            RuntimeError: the calling thread is the one that emits messages.
+            RuntimeError: the calling thread is the one that emits messages, or the link is being prepared.
         """
         if self.is_current_thread():
             raise RuntimeError(f"a handler of {self.address} must not wait for messages, which come on its own thread")
+        if self.deadline is not None:
+            raise RuntimeError("no messages are emitted before CONNECTED; use the reading methods in prepare()")
         end = None if timeout is None else monotonic() + timeout
         if not self.announced:  # no messages are emitted yet, and reading would only hold up the attendant later
             self._changed.wait_for(lambda: self.announced or self.reason is not None or found() is not None, timeout)
@@ -354,6 +360,7 @@ class Link:
 
     def _read_messages(self, found: Callable[[], T | None], timeout: float | None, end: float | None) -> T:
         """Read, as the reader, until ``found`` finds something."""
+        late = False  # as in _read_piece()
         while True:
             ended = self.reason is not None  # before looking: what arrived before the end is found
             result = found()
@@ -361,11 +368,14 @@ class Link:
                 return result
             if ended:
                 self._raise_reason()
+            if late:
+                raise TimedOut(f"what arrived from {self.address} in time is not what was waited for")
             data = self._read(timeout)
             if data is not None:
                 self._accept(data, keep=True)
             if end is not None:
                 timeout = max(0.0, end - monotonic())
+                late = not timeout
 
     def _wait_for_reader(self, found: Callable[[], T | None], end: float | None, followers: list[Gate]) -> T | None:
         """Wait until the reader has brought something or has left; return what ``found`` finds before.
@@ -382,7 +392,7 @@ class Link:
                 self._raise_reason()
             if result is None and not self.reader.is_free():
                 left = None if end is None else max(0.0, end - monotonic())
-                if not gate.wait(left):
+                if left == 0.0 or not gate.wait(left):
                     raise TimedOut(f"nothing arrived from {self.address} in time")
             return result
         finally:
@@ -523,9 +533,8 @@ class Link:
         if self.reader.perform(get_ident(), self._serve, readable) is Role.TAKEN:
             with self._lock:
                 if self._interest != NOTHING and not self.reader.is_free():
-                    self._arm(
-                        NOTHING
-                    )  # or this thread would be woken again and again; the caller sees to it afterwards
+                    self._arm(NOTHING)  # or this thread would be woken again and again
+            self._rest(PAUSE[self._receiver.wanted()])  # the caller may have left before it was disarmed
             return
         if self._changed.gates:
             self._changed.notify()
@@ -610,16 +619,23 @@ class Link:
 
     def _rest(self, delay: float) -> None:
         """Have the listener look again after ``delay`` seconds, unless it will anyway."""
-        with self._lock:
-            if self._resting or not self.announced or self.attendant is None:
-                return
-            self._resting, self._received_then = True, self.received
-        self.attendant.rest(self, delay)
+        if not self.announced or self.attendant is None:
+            return
+        try:
+            with self._lock:
+                if self._resting:
+                    return
+                self._resting, self._received_then = True, self.received
+            self.attendant.rest(self, delay)
+        except BaseException:  # an interrupt before there was a timer; to set one too many does no harm
+            self._resting = False
+            raise
 
     def _arm(self, interest: int) -> None:
-        self._interest = interest
-        if self.attendant is not None:
-            self.attendant.arm(self, interest)
+        with self._lock:  # so that the interest is always that of the listener, whoever changes it
+            self._interest = interest
+            if self.attendant is not None:
+                self.attendant.arm(self, interest)
 
     def _arm_unless_reading(self, interest: int) -> None:
         """Arm the listener, unless a caller has become the reader, which leaves it disarmed."""
@@ -742,8 +758,9 @@ class Link:
             with self._lock:
                 if self._ender or self._settler:
                     return False
+                mine = True
                 self._ender = me  # so that the transport is not closed meanwhile
-                mine, was_up = True, self.reason is None
+                was_up = self.reason is None
                 self.reason = self.reason or reason
             self._arm(NOTHING)  # or the listener would be woken again and again until nobody uses the link
             if isinstance(reason, (Cancelled, NotConnected)):

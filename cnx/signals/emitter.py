@@ -66,9 +66,6 @@ class Emitter:
 
     def emit(self, value: Any) -> None:
         """Emit the signal once."""
-        if self._sender_key not in connections and ANY not in connections:
-            self._prepared = _NOTHING  # many senders have no subscriber at all, so this case is kept fast
-            return
         mark = changes
         seen = mark.latest  # read first, so that a change during the lookup is noticed
         for receiver, call in self._calls():

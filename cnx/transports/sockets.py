@@ -180,13 +180,14 @@ class _Readiness:
     def __init__(self, sock: socket.socket, *, writable: bool) -> None:
         self._sock = sock
         self._writable = writable
-        self._poll: select.poll | None = None
-        if hasattr(select, "poll"):
-            self._poll = select.poll()
-            self._poll.register(sock, select.POLLOUT if writable else select.POLLIN)
+        self._poll: select.poll | None = None  # made by the first wait, as most sockets are read without a timeout
 
     def wait(self, seconds: float) -> bool:
         """Wait at most so many seconds; return whether it can. An interrupted wait goes on for what is left of them."""
+        if self._poll is None and hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(self._sock, select.POLLOUT if self._writable else select.POLLIN)
+            self._poll = poll
         if self._poll is not None:
             return bool(self._poll.poll(seconds * 1000))
         reading, writing = ([], [self._sock]) if self._writable else ([self._sock], [])

@@ -88,3 +88,16 @@ def test_alarm_of_any_kind_in_the_middle_fails_the_attempt() -> None:
         assert isinstance(connection.last_error, ConnectError)
         assert "a strange greeting" in str(connection.last_error)
         assert isinstance(connection.last_error.__cause__, ValueError)
+
+
+def test_waiting_for_messages_in_a_preparation_is_refused() -> None:
+    """None is emitted before CONNECTED, so it would never end; the error says what to use instead."""
+
+    class Waiting(SocketConnection):
+        def prepare(self, deadline: Deadline) -> None:
+            """Wait for a message."""
+            self.wait_for(lambda: None)
+
+    near, far = socket.socketpair()
+    with far, pytest.raises(RuntimeError, match=r"use the reading methods in prepare\(\)"):
+        Waiting.from_socket(near).connect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import socket
@@ -284,6 +285,35 @@ def test_timeout_loses_nothing(wait: Callable[..., Any], seconds: float) -> None
                 wait(connection)
         assert connection.readexactly(8, timeout=PATIENCE) == b"\0\0\0\xff" * 2
         assert connection.connected
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda connection: connection.readexactly(1 << 40, timeout=0.05),
+        lambda connection: connection.read(timeout=0.05),
+        lambda connection: connection.readuntil(b"end", timeout=0.05),
+        lambda connection: connection.wait_for(lambda: None, timeout=0.05),
+    ],
+    ids=["readexactly", "read", "readuntil", "wait_for"],
+)
+def test_peer_that_never_pauses_does_not_put_a_timeout_off(wait: Callable[[SocketConnection], Any]) -> None:
+    """The call ends while the peer still sends, although each look at the socket finds something."""
+    with connection_pair(limit=1 << 40) as (connection, peer):
+        connection.connect()
+
+        def flood() -> None:
+            with contextlib.suppress(OSError):  # the connection is closed
+                for _ in range(2000):
+                    peer.sendall(bytes(1 << 20))
+
+        flooding = threading.Thread(target=flood)
+        flooding.start()
+        with pytest.raises(TimedOut):
+            wait(connection)
+        assert flooding.is_alive()
+        connection.disconnect()
+        flooding.join(PATIENCE)
 
 
 @pytest.mark.parametrize("wait", WAITING, ids=IDS)

@@ -31,6 +31,7 @@ from cnx.clients.smartbus.protocol.packets import PacketFraming
 from cnx.clients.tecoroute.protocol import session as tecoroute
 from cnx.clients.tecoroute.protocol.epsnet import Datagram, Frame, acknowledgement, message_id
 from cnx.clients.tecoroute.protocol.http import RequestReader, ResponseReader
+from cnx.connections.transport import TransportConnection
 from cnx.faults import parse as parse_fault
 from cnx.recording.pcapng import read_capture
 
@@ -129,7 +130,7 @@ def m2_message(data: bytes) -> None:
 def url(data: str) -> None:
     """Make a connection, which opens nothing; files with certificates are left alone."""
     if "ca=" not in data.lower() and "%" not in data:
-        connection(data)
+        connection(data, TransportConnection)
 
 
 TARGETS: dict[str, Target] = {

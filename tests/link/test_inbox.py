@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,3 +81,36 @@ def test_forgets_what_was_emitted_but_nothing_else() -> None:
     inbox.put(b"kept", emitted=False, keep_all=False)
     inbox.forget_emitted()
     assert inbox.look(lambda buffer: buffer.take_all()) == b"kept"
+
+
+@pytest.mark.usefixtures("restless_threads")
+def test_lines_are_taken_without_the_lock_while_others_look() -> None:
+    """Two threads take cut lines without the lock, and one looks at the stream: nobody gets a line twice or half."""
+    inbox = Inbox(Lock(), 1 << 20)
+    lines = [b"%d" % number * (number % 7 + 1) + b"\n" for number in range(20_000)]
+    inbox.put(b"".join(lines), emitted=False, keep_all=True)
+    taken: list[list[bytes]] = [[], [], []]
+
+    def take_cut_lines(into: list[bytes]) -> None:
+        while inbox.size:
+            try:
+                into.append(inbox.lines.popleft())
+            except IndexError:
+                line = inbox.take_line()
+                into += [] if line is None else [line]
+
+    def take_from_the_stream(into: list[bytes]) -> None:
+        while inbox.size:
+            line = inbox.look(lambda buffer: buffer.take(buffer.find(b"\n") + 1))
+            into += [line] if line else []
+            inbox.take_unemitted()
+
+    threads = [
+        threading.Thread(target=target, args=(into,))
+        for target, into in zip((take_cut_lines, take_cut_lines, take_from_the_stream), taken, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert Counter(taken[0] + taken[1] + taken[2]) == Counter(lines)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 import gc
 import logging
-import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -557,15 +556,6 @@ def test_cancel_from_another_thread_counts_for_the_rest_of_the_batch(sender: Sen
     thread.join(PATIENCE)
     assert steady == list(range(20))
     assert after == list(range(10))
-
-
-@pytest.fixture
-def restless_threads() -> Iterator[None]:
-    """Have the interpreter switch threads a thousand times as often."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(5e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 @pytest.mark.usefixtures("restless_threads")

@@ -327,11 +327,9 @@ class SmartBusClient(CancellableConnection):
 
     def _packet(self, cmd: int, cmd_type: int, destination: tuple[int, int, int], data: bytes | str) -> Packet:
         """Return the packet that carries ``data``; raises ValueError, TypeError."""
-        address = checked_address(*destination)
+        address = checked_destination(*destination)
         if address.unit == self.local_address.unit:
             raise ValueError(f"unit {address.unit} is this client's own; a client cannot send to its own unit")
-        if address.unit not in DESTINATION_UNITS and address.unit != BROADCAST:
-            raise ValueError(f"the unit id of a destination must be 0 to 47, or 255 for all, not {address.unit}")
         if isinstance(data, str):
             data = data.encode(self.encoding)
         elif not isinstance(data, (bytes, bytearray, memoryview)):
@@ -361,7 +359,7 @@ class SmartBusClient(CancellableConnection):
         elif any(link.is_current_thread() for link in self._links):
             raise RuntimeError(f"a handler of {self.name} must not wait for an answer that its own thread would read")
         else:
-            ping.wait(timeout)  # the answer may come over either link
+            self._pings.wait(ping, timeout)  # the answer may come over either link
 
     # -- receiving -------------------------------------------------------------------------------------------------
 
@@ -496,6 +494,15 @@ class SmartBusClient(CancellableConnection):
 
     def _is_thread_of_link(self) -> bool:
         return any(link.is_current_thread() for link in self._links)
+
+
+@functools.lru_cache(maxsize=1024, typed=True)  # typed, as True is not the integer 1
+def checked_destination(unit: int, client: int, client_type: int) -> Address:
+    """Return the address of a destination; raises ValueError, TypeError. Most packets go to a few addresses."""
+    address = checked_address(unit, client, client_type)
+    if unit not in DESTINATION_UNITS and unit != BROADCAST:
+        raise ValueError(f"the unit id of a destination must be 0 to 47, or 255 for all, not {unit}")
+    return address
 
 
 def flow_server(server: int, process: int) -> Address:

@@ -12,7 +12,7 @@ from cnx.clients.smartbus.client.events import BusSignals
 from cnx.clients.smartbus.protocol.codes import Presence
 from cnx.clients.smartbus.protocol.messages import GlobalConnect
 from cnx.clients.smartbus.protocol.packets import Address
-from cnx.threads.condition import Gate
+from cnx.threads.condition import Condition
 
 __all__ = ["Peer", "PeerTable", "Ping", "PingTable"]
 
@@ -87,45 +87,41 @@ class Ping:
 
     Attributes:
         payload: the data that the answer repeats.
+        sent: the ``perf_counter()`` time just before it is sent.
         seconds: the round trip time; ``None`` without an answer.
         lost: the link ended before an answer came.
     """
+
+    __slots__ = ("lost", "payload", "seconds", "sent")
 
     def __init__(self, payload: bytes) -> None:
         self.payload = payload
         self.seconds: float | None = None
         self.lost = False
-        self._sent = perf_counter()
-        self._over = Gate()
-
-    def on_ack(self) -> None:
-        """Note that the answer came just now."""
-        self.seconds = perf_counter() - self._sent
-        self._over.open()
-
-    def on_lost(self) -> None:
-        """Note that no answer will come."""
-        self.lost = True
-        self._over.open()
-
-    def wait(self, timeout: float) -> None:
-        """Wait until it is answered or lost, at most ``timeout`` seconds."""
-        self._over.wait(timeout)
+        self.sent = perf_counter()
 
 
 class PingTable:
     """The pings that wait for an answer, by their data. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._changed = Condition()
+        self._lock = self._changed.lock
         self._waiting: dict[bytes, list[Ping]] = {}
 
     def start(self, payload: bytes) -> Ping:
         """Return a new ping with this data; call it before the ping is sent."""
         ping = Ping(payload)
         with self._lock:
-            self._waiting.setdefault(payload, []).append(ping)
+            if payload in self._waiting:
+                self._waiting[payload].append(ping)
+            else:
+                self._waiting[payload] = [ping]
         return ping
+
+    def wait(self, ping: Ping, timeout: float) -> None:
+        """Wait until a ping is answered or lost, at most ``timeout`` seconds."""
+        self._changed.wait_for(lambda: ping.seconds is not None or ping.lost, timeout)
 
     def drop(self, ping: Ping) -> None:
         """Stop waiting for the answer."""
@@ -139,13 +135,15 @@ class PingTable:
     def on_ack(self, payload: bytes) -> bool:
         """Take an answer for the oldest ping with this data; return ``False`` if there is none."""
         with self._lock:
-            pings = self._waiting.get(payload)
-            if not pings:
+            if payload not in self._waiting:
                 return False
+            pings = self._waiting[payload]
             ping = pings.pop(0)
             if not pings:
                 del self._waiting[payload]
-        ping.on_ack()
+        ping.seconds = perf_counter() - ping.sent
+        if self._changed.gates:
+            self._changed.notify()
         return True
 
     def end_all(self) -> None:
@@ -154,4 +152,5 @@ class PingTable:
             lost = [ping for pings in self._waiting.values() for ping in pings]
             self._waiting.clear()
         for ping in lost:
-            ping.on_lost()
+            ping.lost = True
+        self._changed.notify()

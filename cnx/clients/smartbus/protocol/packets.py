@@ -6,6 +6,7 @@ Source: the layout of ``SMARTBUS_PACKET_HEAD`` in ``smartbus.h``, and the packet
 
 from __future__ import annotations
 
+import functools
 import struct
 from typing import NamedTuple
 
@@ -131,25 +132,28 @@ class PacketFraming(Framing):
         Raises:
             ProtocolError, LimitExceeded: the very first one is bad.
         """
-        first = self.take(buffer)  # without a copy of a large packet that is incomplete
-        if first is None:
-            return []
-        packets = [first]
-        if len(buffer) < HEADER.size:
-            return packets
-        data, start = buffer.take_all(), 0
-        while len(data) - start >= HEADER.size:
+        packets: list[Packet] = []
+        data, begin = buffer.mark()
+        start, end = begin, len(data)
+        bad = False
+        while end - start >= HEADER.size:
             header = HEADER.unpack_from(data, start)
             try:
                 self._check(header[0], header[9], header[10])
             except (ProtocolError, LimitExceeded):
-                break  # it stays in the buffer, and is reported when it is the first one
-            if len(data) - start < header[9]:
+                if not packets:
+                    raise
+                bad = True  # it stays in the buffer, and is reported when it is the first one
+                break
+            if end - start < header[9]:
                 break
             packets.append(_packet(header, data, start))
             start += header[9]
-        if start < len(data):
-            buffer.append(data[start:])
+        if start == end:
+            buffer.clear()
+        else:
+            buffer.skip(start - begin)
+        buffer.exhausted = not bad
         return packets
 
     def _check(self, flag: int, packet_size: int, data_size: int) -> None:
@@ -159,15 +163,20 @@ class PacketFraming(Framing):
             )
         if not 0 <= data_size <= packet_size - HEADER.size:
             raise ProtocolError(f"a packet of {packet_size} bytes cannot carry {data_size} bytes of data")
-        self.refuse(packet_size)
+        if packet_size > self.limit:
+            self.refuse(packet_size)
 
 
-def _packet(header: tuple[int, ...], data: bytes, start: int) -> Packet:
+_address = functools.lru_cache(maxsize=4096)(Address)
+"""As ``Address``; the same few addresses come in most packets, and to find one takes less time than to make it."""
+
+
+def _packet(header: tuple[int, ...], data: bytes | bytearray, start: int) -> Packet:
     begin = start + HEADER.size
     return Packet(
         header[1],
         header[2],
-        Address(header[4], header[5], header[3]),
-        Address(header[7], header[8], header[6]),
-        data[begin : begin + header[10]],
+        _address(header[4], header[5], header[3]),
+        _address(header[7], header[8], header[6]),
+        bytes(data[begin : begin + header[10]]),
     )
