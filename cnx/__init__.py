@@ -25,6 +25,7 @@ from cnx.errors import (
     CnxError,
     ConnectError,
     ConnectionLost,
+    ConnectTimedOut,
     DeviceError,
     EncodingError,
     IncompleteRead,
@@ -43,6 +44,7 @@ from cnx.manager.backoff import Backoff
 from cnx.manager.lifecycle import State
 from cnx.manager.manager import ConnectionManager, Counters
 from cnx.signals import Signal, Subscription, emit, has_subscribers, subscribe
+from cnx.threads.hook import excepthook
 from cnx.transports.sockets import SocketOptions
 from cnx.transports.transport import Transport
 
@@ -53,6 +55,7 @@ __all__ = [
     "Cancelled",
     "CnxError",
     "ConnectError",
+    "ConnectTimedOut",
     "Connection",
     "ConnectionLost",
     "ConnectionManager",
@@ -90,6 +93,7 @@ __all__ = [
     "connect",
     "connection",
     "emit",
+    "excepthook",
     "has_subscribers",
     "register_scheme",
     "subscribe",

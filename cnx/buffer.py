@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import io
 
-__all__ = ["ReceiveBuffer", "may_exceed"]
+__all__ = ["MESSAGES_AT_ONCE", "ReceiveBuffer", "may_exceed"]
+
+MESSAGES_AT_ONCE = 256
+"""Messages that are cut at once. A chunk may have 100,000; so many must not keep a thread from looking at the time."""
+
+CUT_WITHIN = 16 * 1024
+"""Bytes that are looked at to cut so many messages at once, unless one message is longer."""
 
 
 class ReceiveBuffer:
@@ -123,10 +129,10 @@ class ReceiveBuffer:
         self._data, self._start, self._searched = b"", 0, 0
 
     def cut_all(self, separator: bytes, limit: int) -> list[bytes] | None:
-        """Remove and return all pieces that end with ``separator``, without it; ``None`` if one may be over ``limit``.
+        """Remove and return the pieces at the front that end with ``separator``, without it: some hundred at most.
 
-        The size of a piece includes its separator. The rest begins after the last separator; the buffer is then
-        ``exhausted``, unless the rest is over ``limit`` already.
+        It returns ``None`` if one of them may be over ``limit``; the size of a piece includes its separator. The buffer
+        is ``exhausted`` when no separator is left, unless the rest is over ``limit`` already.
         """
         data, start = self._data, self._start
         known = separator == self._separator and self._searched > start
@@ -134,26 +140,33 @@ class ReceiveBuffer:
             self._separator, self._searched = separator, max(start, len(data) - len(separator) + 1)
             self.exhausted = True
             return []
-        if start or not isinstance(data, bytes):
-            data = bytes(data[start:])
-        if len(data) > limit and may_exceed(data, separator, limit):
+        front = bytes(data[start : start + CUT_WITHIN])  # no copy if it is all of it
+        pieces = front.split(separator, MESSAGES_AT_ONCE)
+        rest = pieces.pop()
+        self.exhausted = False
+        if not pieces:  # the first one is longer
+            size = self.find(separator) + len(separator)
+            return None if size > limit else [self.take(size)[: -len(separator)]]
+        if len(front) > limit and max(map(len, pieces)) + len(separator) > limit:
             return None
-        pieces = data.split(separator)
-        rest = self._data = pieces.pop()
-        self._start = self._searched = 0
-        self.exhausted = len(rest) <= limit
+        if start + len(front) == len(data):
+            self._data, self._start, self._searched = rest, 0, 0
+            self.exhausted = len(pieces) < MESSAGES_AT_ONCE and len(rest) <= limit
+        else:
+            self._start = start + len(front) - len(rest)
         return pieces
 
     def cut_lines(self, limit: int, size: int) -> list[bytes]:
-        """Remove and return the lines at the front that are complete, within the first ``size`` bytes.
+        """Remove and return the first line, and those behind it that are complete within the first ``size`` bytes.
 
-        It returns none if no line is complete there, or if one may be longer than ``limit`` bytes.
+        It returns none if no line is complete, or if one of these may be longer than ``limit`` bytes.
         """
-        if self.find(b"\n") < 0:
+        first = self.find(b"\n")
+        if first < 0:
             return []
-        end = self._data.rfind(b"\n", self._start, self._start + size) + 1
+        end = max(self._start + first, self._data.rfind(b"\n", self._start, self._start + size)) + 1
         whole = self._data[self._start : end]
-        if not end or may_exceed(whole, b"\n", limit):
+        if may_exceed(whole, b"\n", limit):
             return []
         self._start = end
         return io.BytesIO(whole).readlines()

@@ -78,6 +78,11 @@ class Deadline:
         state = "cancelled" if self._cancelled else f"remaining={self.remaining()}"
         return f"<Deadline {state}>"
 
+    @property
+    def seconds(self) -> float | None:
+        """The time that was given when it was made, for messages; ``None`` for no limit."""
+        return self._seconds
+
     def remaining(self) -> float | None:
         """Return the seconds that are left, at least 0, or ``None`` for no limit."""
         return None if self._end is None else max(0.0, self._end - monotonic())

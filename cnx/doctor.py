@@ -13,19 +13,19 @@ from cnx.connections.connection import Connection
 from cnx.connections.sockets import SocketConnection
 from cnx.connections.transport import TransportConnection
 from cnx.deadline import Deadline
-from cnx.errors import AccessDenied, CnxError, ConnectionLost, PeerClosed, TimedOut
+from cnx.errors import AccessDenied, CnxError, PeerClosed, TimedOut
 from cnx.framing import shorten
+from cnx.transports.datagrams import UdpTransport
 from cnx.transports.dialing import connect_socket
 from cnx.transports.resolver import reason_of, resolve, shown
 from cnx.transports.sockets import SocketTransport
-from cnx.transports.tls import TlsTransport
+from cnx.transports.tls import TlsTransport, trouble_with
 from cnx.transports.transport import CHUNK, Transport
 
 __all__ = ["Finding", "examine", "examine_client"]
 
 T = TypeVar("T")
 
-EXPIRED, NOT_YET, WRONG_NAMES = 10, 9, (62, 64)  # X509_V_ERR_* of OpenSSL
 SOON = 30
 DAY = 86400
 
@@ -130,10 +130,15 @@ def examine_opening(subject: TransportConnection, timeout: float) -> Findings[Tr
     """Open a transport as the connection does."""
     outcome, seconds = measured(lambda: subject.open_transport(Deadline(timeout)))
     if isinstance(outcome, Exception):
-        yield Finding("open", seconds, False, str(outcome), "check the address, and that the device is there")
-        return None
-    yield Finding("open", seconds, True, f"{subject.address} is open")
-    return outcome
+        verdict = str(outcome)
+        advice = "" if "; " in verdict else "check the address, and that the device is there"  # else it has its own
+        yield Finding("open", seconds, False, verdict, advice)
+    elif isinstance(outcome, UdpTransport):
+        advice = "only an answer does: give it a request"
+        yield Finding("open", seconds, None, "a UDP socket is open, which does not show that the peer is there", advice)
+    else:
+        yield Finding("open", seconds, True, f"{subject.address} is open")
+    return None if isinstance(outcome, Exception) else outcome
 
 
 def examine_socket(subject: SocketConnection, timeout: float) -> Findings[Transport | None]:
@@ -199,22 +204,9 @@ def examine_tls(
 
 def trouble_with_tls(error: Exception, name: str) -> tuple[str, str]:
     """Return verdict and advice for a handshake that failed."""
-    cause = error.__cause__
     if isinstance(error, TimedOut):
         return "it does not answer the TLS greeting", "it may speak no TLS: try tcp://"
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        if cause.verify_code == EXPIRED:
-            return "its certificate has expired", "renew the certificate; check the clocks of both sides"
-        if cause.verify_code == NOT_YET:
-            return "its certificate is not valid yet", "check the clocks of both sides"
-        if cause.verify_code in WRONG_NAMES:
-            return f"its certificate is not for {name!r}", "use the name in the certificate, or ?server_hostname=NAME"
-        return f"its certificate is not trusted: {cause.verify_message}", "give its authority: ?ca=/path/to/ca.pem"
-    if isinstance(cause, ssl.SSLError) and "ALERT" not in (cause.reason or ""):
-        return f"it does not speak TLS ({cause.reason or cause})", "use tcp:// instead of tls://"
-    if isinstance(cause, ConnectionLost):
-        return f"it ended the link in the handshake: {cause}", "it may speak no TLS: try tcp://; see its log"
-    return f"it refused the handshake: {reason_of(error)}", "see its log; it may want a client certificate"
+    return trouble_with(error.__cause__ if isinstance(error.__cause__, Exception) else error, name)
 
 
 def certificate_of(engine: ssl.SSLObject) -> Finding:
@@ -233,7 +225,8 @@ def examine_greeting(transport: Transport, patience: float) -> Findings[bool]:
     outcome, seconds = measured(lambda: transport.read(CHUNK, patience))
     if isinstance(outcome, TimedOut):
         advice = "that is right for a device that waits for a request: give it one"
-        yield Finding("first bytes", seconds, None, "it accepts, and says nothing", advice)
+        verdict = "it says nothing" if isinstance(transport, UdpTransport) else "it accepts, and says nothing"
+        yield Finding("first bytes", seconds, None, verdict, advice)
     elif isinstance(outcome, PeerClosed):
         advice = "it may have no room for more clients, or not want this one: see its log"
         yield Finding("first bytes", seconds, False, "it accepts, and closes the link at once", advice)
@@ -253,7 +246,10 @@ def examine_answer(transport: Transport, request: bytes, timeout: float) -> Find
         return transport.read(CHUNK, timeout)
 
     outcome, seconds = measured(ask)
-    if isinstance(outcome, Exception):
+    if isinstance(transport, UdpTransport) and transport.refused:
+        verdict, advice = "its host says that nothing listens at that port", "is the program running, the port right?"
+        yield Finding("round trip", seconds, False, verdict, advice)
+    elif isinstance(outcome, Exception):
         advice = "check the request, its end of line, and the settings of the line"
         yield Finding("round trip", seconds, False, f"no answer to {shorten(request)}: {outcome}", advice)
     else:

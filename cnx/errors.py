@@ -4,7 +4,8 @@
 
     CnxError
     ├── ConnectError ............ ConnectionError  an attempt to connect failed
-    │   └── AccessDenied                           the peer refused this user; retrying is pointless
+    │   ├── AccessDenied                           the peer refused this user; retrying is pointless
+    │   └── ConnectTimedOut ..... TimeoutError     ... or it took too long; also a TimedOut
     ├── NotConnected ............ ConnectionError  there is no link now
     ├── ConnectionLost .......... ConnectionError  the link ended
     │   ├── PeerClosed                             ... because the peer closed it in an orderly way
@@ -26,11 +27,14 @@ are translated where bytes enter and leave cnx, and kept as ``__cause__``.
 
 from __future__ import annotations
 
+import copy
+
 __all__ = [
     "AccessDenied",
     "Cancelled",
     "CnxError",
     "ConnectError",
+    "ConnectTimedOut",
     "ConnectionLost",
     "DeviceError",
     "EncodingError",
@@ -72,7 +76,13 @@ class NotConnected(CnxError, ConnectionError):
 
 
 class ConnectionLost(CnxError, ConnectionError):
-    """The link ended; the message has the reason."""
+    """The link ended; the message has the reason.
+
+    Attributes:
+        fatal: another link would be lost as well until a person has changed something.
+    """
+
+    fatal: bool = False
 
 
 class PeerClosed(ConnectionLost):
@@ -96,19 +106,85 @@ class IncompleteRead(ConnectionLost, EOFError):
         return type(self), (str(self), self.partial, self.expected)
 
 
-def because(error: BaseException | None) -> str:
-    """Return the reason for the end of a "not connected" message; nothing if the reason only says the same.
+def fatal(error: ConnectError) -> ConnectError:
+    """Return ``error``, marked as one that a new attempt cannot cure."""
+    error.fatal = True
+    return error
 
-    Without that exception the message would grow with every alarm that is raised with the previous one.
+
+def about(subject: str, text: str) -> str:
+    """Return ``text`` with ``subject``, such as an address, in front, unless the text names it already."""
+    return text if subject in text else f"{subject}: {text}"
+
+
+def not_connected(where: str, reason: BaseException | None, state: str = "connected") -> str:
+    """Return the text which says that ``where`` is not in a state, and why; it names ``where`` once.
+
+    A reason that says no more than that is left out, as the message would grow with every alarm that is raised with the
+    previous one.
     """
-    return "" if error is None or isinstance(error, NotConnected) else f": {error}"
+    text = "" if reason is None or isinstance(reason, NotConnected) else str(reason)
+    if not text:
+        return f"{where} is not {state}"
+    return f"not {state}: {text}" if where in text else f"{where} is not {state}: {text}"
 
 
-def as_failure(reason: BaseException) -> BaseException:
-    """Return ``reason``, which may be any exception given to ``raise_alarm``, as the error of an attempt to connect."""
-    if isinstance(reason, (CnxError, OSError)):
-        return reason
-    failure = ConnectError(f"the attempt ended by an alarm: {reason!r}")
+def text_of(error: BaseException) -> str:
+    """Return the text of an exception, which may be of a class whose ``__str__`` raises."""
+    try:
+        return str(error)
+    except Exception as failure:
+        return f"{type(error).__name__}, whose text cannot be made: {type(failure).__name__}"
+
+
+def with_text(reason: BaseException) -> BaseException:
+    """Return ``reason``, or a ``ConnectionLost`` in its place if the text of ``reason`` cannot be made.
+
+    Every reason that comes from code of users passes here once, so that later code may put it into messages.
+    """
+    try:
+        str(reason)
+    except Exception:
+        stand_in = ConnectionLost(text_of(reason))
+        stand_in.__cause__ = reason
+        return stand_in
+    return reason
+
+
+def fresh(stored: BaseException) -> BaseException:
+    """Return a new exception like ``stored``, with that as its cause, to raise it.
+
+    An exception that is kept must not be raised itself: each raising makes its traceback longer, which several threads
+    would share. A class that cannot be copied becomes a ``ConnectError``.
+    """
+    try:
+        new = copy.copy(stored)
+    except Exception:
+        new = ConnectError(text_of(stored))
+    if new is stored or not isinstance(new, BaseException):
+        new = ConnectError(text_of(stored))
+    new.__cause__ = stored
+    return new
+
+
+def as_failure(reason: BaseException, address: str = "") -> CnxError:
+    """Return a new error of an attempt to connect that failed with ``reason``, which may be any exception.
+
+    Args:
+        reason: what failed, such as an ``OSError`` or what was given to ``raise_alarm``.
+        address: where the attempt led to, for an ``OSError``.
+    """
+    failure: CnxError
+    if isinstance(reason, CnxError):
+        new = fresh(reason)
+        assert isinstance(new, CnxError)
+        return new
+    if isinstance(reason, OSError):
+        kind = TimedOut if isinstance(reason, TimeoutError) else ConnectError
+        where = f"cannot connect to {address}: " if address else ""
+        failure = kind(f"{where}{reason.strerror or text_of(reason) or type(reason).__name__}")
+    else:
+        failure = ConnectError(f"the attempt ended by an alarm: {type(reason).__name__}: {text_of(reason)}")
     failure.__cause__ = reason
     return failure
 
@@ -123,6 +199,10 @@ class TornDown(CnxError, RuntimeError):
 
 class TimedOut(CnxError, TimeoutError):
     """The call took longer than its timeout; the bytes received so far are kept."""
+
+
+class ConnectTimedOut(ConnectError, TimedOut):
+    """An attempt to connect took too long; a ``ConnectError`` and a ``TimeoutError``."""
 
 
 class LimitExceeded(CnxError, ValueError):

@@ -25,10 +25,11 @@ instance serves any number of links, for reading and for writing. To write your 
 from __future__ import annotations
 
 import ctypes
+import struct
 from abc import ABC, abstractmethod
 from typing import Any, Literal
 
-from cnx.buffer import ReceiveBuffer
+from cnx.buffer import MESSAGES_AT_ONCE, ReceiveBuffer
 from cnx.errors import LimitExceeded, ProtocolError
 
 __all__ = ["Delimited", "FixedSize", "Framing", "LengthPrefixed", "Raw", "Struct"]
@@ -49,6 +50,16 @@ class Framing(ABC):
 
     limit: int = LIMIT
 
+    def __init_subclass__(cls, **settings: Any) -> None:
+        """Let a class that overrides only :meth:`take` get all of its messages by that, whatever it derives from."""
+        super().__init_subclass__(**settings)
+        for each in cls.__mro__:
+            if "take_all" in vars(each):
+                break
+            if "take" in vars(each):
+                cls.take_all = Framing.take_all  # type: ignore[method-assign]
+                break
+
     @abstractmethod
     def take(self, buffer: ReceiveBuffer) -> Any | None:
         """Remove and return the next message, or return ``None`` while it is incomplete.
@@ -59,7 +70,9 @@ class Framing(ABC):
         """
 
     def take_all(self, buffer: ReceiveBuffer) -> list[Any]:
-        """Remove and return all complete messages, up to the first invalid one.
+        """Remove and return the next complete messages, up to the first invalid one: 256 at most.
+
+        Call it again until it returns none, so that much that has arrived at once is dealt with in small steps.
 
         Raises:
             ProtocolError, LimitExceeded: the first message is invalid.
@@ -69,6 +82,8 @@ class Framing(ABC):
         try:
             while (message := self.take(buffer)) is not None:
                 messages.append(message)
+                if len(messages) == MESSAGES_AT_ONCE:
+                    return messages
                 mark = buffer.mark()
             buffer.exhausted = True
         except Exception:
@@ -139,7 +154,7 @@ class Delimited(Framing):
         return frame
 
     def take_all(self, buffer: ReceiveBuffer) -> list[bytes]:
-        """Remove all complete messages in one pass."""
+        """Remove the next complete messages in one pass: 256 at most."""
         messages = buffer.cut_all(self.terminator, self.limit)
         if messages is None:
             return super().take_all(buffer)
@@ -182,6 +197,7 @@ class LengthPrefixed(Framing):
         self.byteorder: ByteOrder = byteorder
         self.limit = checked_limit(limit, size)
         self._counted = size if includes_header else 0
+        self._header = struct.Struct(("<" if byteorder == "little" else ">") + {1: "B", 2: "H", 4: "I"}[size])
 
     def take(self, buffer: ReceiveBuffer) -> bytes | None:
         """Remove the next message and its header."""
@@ -197,6 +213,32 @@ class LengthPrefixed(Framing):
             return None
         buffer.skip(self.size)
         return buffer.take(length)
+
+    def take_all(self, buffer: ReceiveBuffer) -> list[bytes]:
+        """Remove the next complete messages in one pass: 256 at most."""
+        messages: list[bytes] = []
+        data, begin = buffer.mark()
+        start, end = begin, len(data)
+        header, unpack, longest = self.size, self._header.unpack_from, self.limit - self.size
+        more = True
+        for _ in range(MESSAGES_AT_ONCE):
+            body = start + header
+            if body > end:
+                more = False
+                break
+            length = unpack(data, start)[0] - self._counted
+            if body + length > end and 0 <= length <= longest:
+                more = False  # it is incomplete
+                break
+            if not 0 <= length <= longest:
+                break
+            start = body + length
+            messages.append(bytes(data[body:start]))
+        buffer.skip(start - begin)
+        if more and not messages:
+            return super().take_all(buffer)  # which raises the error of the first message
+        buffer.exhausted = not more
+        return messages
 
     def encode(self, message: bytes) -> bytes:
         """Return the header and ``message``.
@@ -219,6 +261,13 @@ class FixedSize(Framing):
     def take(self, buffer: ReceiveBuffer) -> bytes | None:
         """Remove the next ``size`` bytes."""
         return buffer.take(self.size) if len(buffer) >= self.size else None
+
+    def take_all(self, buffer: ReceiveBuffer) -> list[bytes]:
+        """Remove the next complete messages in one pass: 256 at most."""
+        size = self.size
+        data = buffer.take(size * min(len(buffer) // size, MESSAGES_AT_ONCE))
+        buffer.exhausted = len(buffer) < size
+        return [data[at : at + size] for at in range(0, len(data), size)]
 
     def encode(self, message: bytes) -> bytes:
         """Return ``message``.

@@ -10,7 +10,7 @@ from cnx.buffer import ReceiveBuffer
 from cnx.errors import EncodingError, InvalidJson
 from cnx.framing import LIMIT, Delimited, Framing, shorten
 
-__all__ = ["JsonLines", "parse_json"]
+__all__ = ["JsonLines", "format_json", "parse_json"]
 
 
 class JsonLines(Framing):
@@ -43,7 +43,7 @@ class JsonLines(Framing):
         return None if line is None else parse_json(line, self._loads or loads_utf8)
 
     def take_all(self, buffer: ReceiveBuffer) -> list[Any]:
-        """Remove all complete lines and return their values."""
+        """Remove the next complete lines, 256 at most, and return their values."""
         mark = buffer.mark()
         lines = self._lines.take_all(buffer)
         try:
@@ -56,11 +56,11 @@ class JsonLines(Framing):
         """Return ``message`` as one line of JSON.
 
         Raises:
-            TypeError, ValueError: ``message`` has no JSON form.
+            TypeError, ValueError: ``message`` has no JSON form; see :func:`format_json`.
         """
         if message is None:
             raise ValueError("message must not be None: null cannot be received as a message")
-        return json.dumps(message, separators=(",", ":")).encode() + self._lines.terminator
+        return format_json(message, separators=(",", ":")).encode() + self._lines.terminator
 
     def _parse(self, lines: list[bytes]) -> list[Any]:
         """Return the value of each line. Decoding all text at once and scanning it is the fastest way with ``json``."""
@@ -76,6 +76,24 @@ class JsonLines(Framing):
                 raise ValueError("not exactly one JSON value")
             messages.append(value)
         return messages
+
+
+def format_json(value: Any, *, separators: tuple[str, str] | None = None, allow_nan: bool = False) -> str:
+    """Return the JSON text of a value, in ASCII.
+
+    Args:
+        value: the value.
+        separators: the texts between items, and after keys; those of the standard library if omitted.
+        allow_nan: write ``NaN`` and ``Infinity``, which JSON does not have and most other decoders refuse.
+
+    Raises:
+        TypeError: it contains something that has no JSON form.
+        ValueError: it contains itself, is nested too deeply, or contains NaN or Infinity.
+    """
+    try:
+        return json.dumps(value, separators=separators, allow_nan=allow_nan)
+    except RecursionError:
+        raise ValueError(f"a {type(value).__name__} is nested too deeply to be written as JSON") from None
 
 
 def loads_utf8(line: bytes) -> Any:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from cnx.deadline import Deadline
 from cnx.errors import ConnectError, PeerClosed
+from cnx.logs import logger
 from cnx.simulation import Session, Simulator
+from cnx.threads.starting import start_thread
 from cnx.transports.dialing import open_tcp, open_unix
 from cnx.transports.serial_ports import open_serial
 from cnx.transports.sockets import SocketOptions
@@ -17,7 +18,7 @@ from cnx.transports.transport import CHUNK, Transport
 
 __all__ = ["Proxy"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 JOIN_TIMEOUT = 1.0
 
 
@@ -54,17 +55,16 @@ class Proxy(Simulator):
         if transport is None:
             session.reset()
             return
-        answers = threading.Thread(
-            target=pass_back, args=(transport, session), name=f"cnx proxy {session.address}", daemon=True
-        )
-        answers.start()
+        answers: threading.Thread | None = None
         try:
+            answers = start_thread(pass_back, f"cnx proxy {session.address}", transport, session)
             while data := session.read():
                 transport.write(data, None)
         finally:
             session.close()
             transport.shutdown()
-            answers.join(JOIN_TIMEOUT)
+            if answers is not None:
+                answers.join(JOIN_TIMEOUT)
             transport.close()
 
     def reach(self, session: Session) -> Transport | None:
@@ -96,15 +96,44 @@ def pass_back(transport: Transport, session: Session) -> None:
         session.reset()
 
 
+ANSWERS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+
+LINE: dict[str, Callable[[str], object]] = {
+    "baudrate": int,
+    "bytesize": int,
+    "parity": str.upper,
+    "stopbits": float,
+    **dict.fromkeys(("xonxoff", "rtscts", "dsrdtr", "exclusive"), lambda text: ANSWERS[text.lower()]),
+}
+"""The settings of a serial line in a URL, and how to read them."""
+
+
+def _line(query: str) -> dict[str, object]:
+    """Return the settings of a serial line; raises ValueError."""
+    settings: dict[str, object] = {}
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        if name not in LINE:
+            raise ValueError(f"unknown option {name}; the options are {', '.join(LINE)}")
+        try:
+            settings[name] = LINE[name](text)
+        except (KeyError, ValueError):
+            raise ValueError(f"option {name}={text}: it is not a value for {name}") from None
+    return settings
+
+
 def opener(parts: SplitResult) -> Callable[[Deadline], Transport]:
     """Return a function that connects to the server at a URL; raises ValueError for another kind of URL."""
     host, port = parts.hostname, parts.port
+    path = "" if parts.scheme in ("unix", "serial") else parts.path.strip("/")
+    for part in ("" if parts.scheme == "serial" else parts.query, parts.fragment, parts.username, path):
+        if part:
+            raise ValueError(f"cannot reach {parts.geturl()!r}: {part!r} means nothing in the URL of a proxy")
     if parts.scheme == "tcp" and host and port:
         return lambda deadline: open_tcp(host, port, deadline, SocketOptions())
     if parts.scheme == "unix" and parts.path:
         return lambda deadline: open_unix(parts.path, deadline)
     if parts.scheme == "serial" and parts.path:
-        settings = {key: int(value) if value.isdigit() else value for key, value in parse_qsl(parts.query)}
+        settings = _line(parts.query)
         return lambda deadline: open_serial(parts.path, {"timeout": None, **settings}, deadline)
     raise ValueError(
         f"cannot reach {parts.geturl()!r}: it must be tcp://HOST:PORT, unix:///PATH or serial:///DEVICE?baudrate=9600"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -11,12 +10,13 @@ from typing import NamedTuple
 
 from cnx.errors import TimedOut
 from cnx.framing import shorten
+from cnx.logs import logger
 from cnx.recording.recorder import ENDED, OPENED, Record
 from cnx.simulation import Session, Simulator
 
 __all__ = ["Difference", "Replay"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 PATIENCE = 10.0
 KEPT = 1000

@@ -30,6 +30,7 @@ from typing_extensions import Unpack
 from cnx.connections.serial_port import SerialConnection, SerialSettings
 from cnx.connections.sockets import SocketConnection, SocketSettings
 from cnx.link.selector import new_selector
+from cnx.threads.starting import start_thread
 
 __all__ = ["Peer", "PtyPeer", "connection_pair", "scripted_peer", "serial_pair"]
 
@@ -129,8 +130,7 @@ def scripted_peer(peer: Peer, script: Iterable[tuple[bytes, bytes]]) -> Iterator
         AssertionError: when the block ends, if something else arrived, or if the script was not played to its end.
     """
     trouble: list[str] = []
-    thread = threading.Thread(target=_play, args=(peer, list(script), trouble), name="cnx scripted peer", daemon=True)
-    thread.start()
+    thread = start_thread(_play, "cnx scripted peer", peer, list(script), trouble)
     yield
     thread.join(PATIENCE)
     if thread.is_alive():

@@ -80,11 +80,12 @@ class Model:
 
     def cut_and_untake(self, size: int) -> bytes:
         """Remove one line."""
-        return self.take(self.data.find(b"\n", 0, size) + 1)
+        return self.take(self.data.find(b"\n") + 1)
 
     def cut_lines(self, limit: int, size: int) -> list[bytes]:
         """Return the whole lines, which stay, unless one is too long."""
-        lines = BytesIO(self.data[: self.data.rfind(b"\n", 0, size) + 1]).readlines()
+        end = max(self.data.find(b"\n"), self.data.rfind(b"\n", 0, size)) + 1
+        lines = BytesIO(self.data[:end]).readlines()
         return [] if any(len(line) > limit for line in lines) else lines
 
     def undo(self, sizes: list[int]) -> bytes:

@@ -178,6 +178,18 @@ def test_other_kinds(kind: str, stack: ExitStack, tmp_path: object) -> None:
     findings = diagnose(url, b"abc")
     assert [finding.step for finding in findings] == ["open", "first bytes", "round trip"]
     assert findings[-1].good
+    assert findings[0].good is (None if url.startswith("udp") else True)
+
+
+def test_closed_udp_port(stack: ExitStack) -> None:
+    """An open socket proves nothing; a request to a port where nobody listens fails, with what the host says."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    silent = diagnose(f"udp://127.0.0.1:{port}")
+    assert [(finding.step, finding.good) for finding in silent] == [("open", None), ("first bytes", None)]
+    asked = diagnose(f"udp://127.0.0.1:{port}", b"ping", timeout=0.1)
+    assert (asked[-1].step, asked[-1].good, "nothing listens" in asked[-1].verdict) == ("round trip", False, True)
 
 
 def test_what_is_not_there(tmp_path: object) -> None:

@@ -28,6 +28,9 @@ from cnx.errors import (
     ProtocolError,
     TimedOut,
     TornDown,
+    as_failure,
+    fresh,
+    with_text,
 )
 
 CLASSES = [getattr(errors, name) for name in errors.__all__]
@@ -122,3 +125,64 @@ def test_errors_of_a_device_are_no_errors_of_the_link() -> None:
     """Who recovers links must not take them for losses."""
     assert not issubclass(DeviceError, (ConnectionError, OSError, ValueError))
     assert not issubclass(ProtocolError, OSError)
+
+
+class Wordless(Exception):
+    """An exception that has no text."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+class Demanding(Exception):
+    """An exception that cannot be copied."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+@pytest.mark.parametrize("stored", [*MADE, ValueError("wrong"), OSError(2, "No such file")], ids=repr)
+def test_stored_error_is_raised_anew(stored: Exception) -> None:
+    """The new one is of the same kind, and the old one is its cause and stays as it is."""
+    for _ in range(3):
+        with pytest.raises(type(stored)) as caught:
+            raise fresh(stored)
+        assert caught.value is not stored
+        assert caught.value.__cause__ is stored
+        assert str(caught.value) == str(stored)
+    assert stored.__traceback__ is None
+
+
+@pytest.mark.parametrize("stored", [Demanding(1, 2), Wordless()], ids=["demanding", "wordless"])
+def test_stored_error_that_cannot_be_copied(stored: Exception) -> None:
+    """It is the cause of a general one, or of one of its kind."""
+    again = fresh(stored)
+    assert isinstance(again, (ConnectError, Wordless))
+    assert again.__cause__ is stored
+
+
+def test_every_reason_has_a_text() -> None:
+    """One that has none is replaced; it stays as the cause."""
+    lost = ConnectionLost("gone")
+    assert with_text(lost) is lost
+    wordless = Wordless()
+    replaced = with_text(wordless)
+    assert "Wordless" in str(replaced)
+    assert replaced.__cause__ is wordless
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind", "text"),
+    [
+        (OSError(113, "No route to host"), ConnectError, "cannot connect to here: No route to host"),
+        (TimeoutError("too slow"), TimedOut, "cannot connect to here: too slow"),
+        (AccessDenied("wrong password"), AccessDenied, "wrong password"),
+        (KeyError("x"), ConnectError, "the attempt ended by an alarm: KeyError: 'x'"),
+    ],
+)
+def test_failure_of_an_attempt_is_an_error_of_cnx(reason: Exception, kind: type[CnxError], text: str) -> None:
+    """Whatever it was, which is its cause."""
+    failure = as_failure(reason, "here")
+    assert type(failure) is kind
+    assert str(failure) == text
+    assert failure.__cause__ is reason

@@ -290,3 +290,33 @@ def test_long_data_is_shown_shortened() -> None:
     """With its whole length."""
     assert shorten(b"ab") == "b'ab'"
     assert shorten("x" * 100, 3) == "'xxx'... (100 in all)"
+
+
+class Shouting(Delimited):
+    """A framing of a user that changes what one of the library takes."""
+
+    def take(self, buffer: ReceiveBuffer) -> bytes | None:
+        """Take a line in capitals."""
+        line = super().take(buffer)
+        return None if line is None else line.upper()
+
+
+class Loud:
+    """The same for any framing of lines."""
+
+    def take(self, buffer: ReceiveBuffer) -> bytes | None:
+        """Take a line in capitals."""
+        line = super().take(buffer)  # type: ignore[misc]
+        return None if line is None else line.upper()
+
+
+class LoudLines(Loud, Delimited):
+    """Both."""
+
+
+@pytest.mark.parametrize("framing", [Shouting, LoudLines])
+def test_class_that_overrides_take_alone(framing: type[Delimited]) -> None:
+    """Gets all messages by it, although the class that it derives from has a faster way for many."""
+    buffer = ReceiveBuffer()
+    buffer.append(b"a\r\nb\r\n")
+    assert framing().take_all(buffer) == [b"A", b"B"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from typing import Any
@@ -103,7 +104,7 @@ def test_long_line_is_refused_before_it_is_complete() -> None:
 
 
 values = st.recursive(
-    st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner | st.none()) | st.dictionaries(st.text(), inner | st.none()),
     max_leaves=10,
 )
@@ -120,10 +121,17 @@ def test_what_is_encoded_comes_back(sent: list[Any]) -> None:
     assert lines.take_all(full(data)) == sent
 
 
-@pytest.mark.parametrize("message", [None, {1, 2}, b"bytes", object()], ids=repr)
+DEEP: list[Any] = functools.reduce(lambda inner, _: [inner], range(100_000), [])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [None, {1, 2}, b"bytes", object(), math.nan, [math.inf], {"a": -math.inf}, DEEP],
+    ids=lambda message: "deep" if message is DEEP else repr(message),
+)
 def test_what_has_no_json_form_is_refused(message: Any) -> None:
     """Among it what the other side would refuse."""
-    with pytest.raises((TypeError, ValueError), match=r"null|serializable"):
+    with pytest.raises((TypeError, ValueError), match=r"null|serializable|not JSON compliant|nested too deeply"):
         JsonLines().encode(message)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -9,11 +10,11 @@ import socket
 import ssl
 import stat
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from types import FrameType
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -21,9 +22,11 @@ import click
 from cnx.connections.transport import TransportConnection
 from cnx.connections.urls import connection
 from cnx.errors import CnxError
+from cnx.printable import printable
 from cnx.threads.condition import Flag
+from cnx.threads.starting import start_thread
 
-__all__ = ["clean_exit", "insecure_option", "open_url", "shown", "stamp", "stop_signal"]
+__all__ = ["clean_exit", "echo", "echo_json", "insecure_option", "open_url", "shown", "stamp", "stop_signal"]
 
 
 @contextmanager
@@ -35,9 +38,9 @@ def clean_exit() -> Iterator[None]:
         if isinstance(error, BrokenPipeError) and not isinstance(error, CnxError):
             sys.stderr.close()  # the reader of the output is gone, of which the interpreter would complain at exit
             sys.exit(0)
-        raise click.ClickException(_reason(error)) from error
+        raise click.ClickException(printable(_reason(error))) from error
     except KeyboardInterrupt:
-        click.echo(err=True)
+        echo(err=True)
         sys.exit(130)
 
 
@@ -54,8 +57,7 @@ def stop_signal() -> Iterator[Flag]:
         numbers.append(signal.SIGHUP)
     arriving, wakeup = socket.socketpair()
     wakeup.setblocking(False)
-    waiter = threading.Thread(target=_await_signal, args=(arriving, numbers, stop), name="cnx signals", daemon=True)
-    waiter.start()
+    waiter = start_thread(_await_signal, "cnx signals", arriving, numbers, stop)
     previous = signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
     before = {number: signal.signal(number, _leave_to_waiter) for number in numbers}
     try:
@@ -91,8 +93,7 @@ def shown(stop: Flag) -> Iterator[None]:
         yield
         return
     until, over = os.pipe()
-    thread = threading.Thread(target=_await_end, args=(output, until, stop), name="cnx output", daemon=True)
-    thread.start()
+    thread = start_thread(_await_end, "cnx output", output, until, stop)
     try:
         yield
     finally:
@@ -122,6 +123,26 @@ def _await_end(output: int, until: int, stop: Flag) -> None:
         stop.set()
 
 
+def echo(text: object = "", *, err: bool = False, **style: Any) -> None:
+    """Print one line. What is not printable becomes an escape, as it may come from a peer or a device.
+
+    Args:
+        text: the line.
+        err: print to standard error.
+        **style: as for ``click.secho``; ``nl=False`` to go on in the same line.
+    """
+    shown = printable(str(text))
+    if style:
+        click.secho(shown, err=err, **style)
+    else:
+        click.echo(shown, err=err)
+
+
+def echo_json(value: Any) -> None:
+    """Print a value as JSON in one line."""
+    echo(json.dumps(value, ensure_ascii=False))
+
+
 insecure_option = click.option(
     "--insecure",
     is_flag=True,
@@ -138,7 +159,7 @@ def open_url(url: str, insecure: bool = False) -> TransportConnection:
     context = getattr(made, "tls", None)
     if context is not None and context.verify_mode is ssl.CERT_NONE:
         warning = f"WARNING: the certificate of {made.address} is NOT verified: anyone on the path can read the data"
-        click.secho(warning, fg="red", err=True)
+        echo(warning, fg="red", err=True)
     return made
 
 

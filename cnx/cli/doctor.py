@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import click
 
-from cnx.cli.console import clean_exit, insecure_option, open_url
+from cnx.cli.console import clean_exit, echo, insecure_option, open_url
 from cnx.cli.smartbus.url import client_at
 from cnx.cli.tecoroute import find_password
 from cnx.clients.tecoroute import Connector
@@ -114,7 +114,7 @@ def tecoroute_steps(url: str, password_file: TextIO | None, timeout: float) -> I
 def show(finding: Finding) -> None:
     """Print a finding with its advice."""
     mark, colour = MARKS[finding.good]
-    click.secho(f"{mark:6}", fg=colour, bold=True, nl=False)
-    click.echo(f"  {finding.step:11} {finding.seconds * 1000:8.1f} ms  {finding.verdict}")
+    echo(f"{mark:6}", fg=colour, bold=True, nl=False)
+    echo(f"  {finding.step:11} {finding.seconds * 1000:8.1f} ms  {finding.verdict}")
     if finding.advice:
-        click.echo(f"{'':33}{finding.advice}")
+        echo(f"{'':33}{finding.advice}")

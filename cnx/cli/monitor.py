@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
 
 import click
 
-from cnx.cli.console import clean_exit, insecure_option, open_url, shown, stamp, stop_signal
+from cnx.cli.console import clean_exit, echo, insecure_option, open_url, shown, stamp, stop_signal
 from cnx.connections.connection import Connection
 from cnx.manager.backoff import Backoff
 from cnx.manager.lifecycle import State
 from cnx.manager.manager import ConnectionManager
+from cnx.printable import printable
+from cnx.recording.files import for_owner
 from cnx.signals.subscriptions import subscribe
 from cnx.threads.condition import Flag
 
@@ -26,10 +30,10 @@ ONCE = Backoff(first=3600.0, cap=3600.0, jitter=0.0, attempts=1)
 @click.command()
 @click.argument("url")
 @click.option("--hex", "as_hex", is_flag=True, help="Print bytes in hexadecimal instead of text with escapes.")
-@click.option("--log", type=click.File("a", encoding="utf-8", lazy=False), help="Append the same lines to this file.")
+@click.option("--log", type=click.Path(dir_okay=False, path_type=Path), help="Append the same lines to this file.")
 @click.option("--once", is_flag=True, help="End when the connection fails or is lost, instead of trying again.")
 @insecure_option
-def monitor(url: str, as_hex: bool, log: TextIO | None, once: bool, insecure: bool) -> None:
+def monitor(url: str, as_hex: bool, log: Path | None, once: bool, insecure: bool) -> None:
     """Print what arrives from URL, with time stamps, and stay connected until interrupted.
 
     \b
@@ -38,8 +42,8 @@ def monitor(url: str, as_hex: bool, log: TextIO | None, once: bool, insecure: bo
     """
     watched = open_url(url, insecure)
     form: Callable[[bytes], str] = (lambda data: data.hex(" ")) if as_hex else text_of
-    with clean_exit(), stop_signal() as stop, shown(stop):
-        show = _Printer(log, stop)
+    with clean_exit(), _appended(log) as lines, stop_signal() as stop, shown(stop):
+        show = _Printer(lines, stop)
         signals = Connection.Signals
         subscribe(watched, signals.CONNECTED, lambda: show(f"* connected to {watched.address}"))
         subscribe(watched, signals.DATA_RECEIVED, lambda data: show(f"  {form(data)}"))
@@ -50,11 +54,13 @@ def monitor(url: str, as_hex: bool, log: TextIO | None, once: bool, insecure: bo
         subscribe(watched, signals.RAISE_ALARM, lost.append)
         manager = ConnectionManager(watched, backoff=ONCE if once else None)
 
-        def on_change(new: State, reason: BaseException | None) -> None:
+        def on_change(old: State, new: State, reason: BaseException | None) -> None:
             if new is State.DISCONNECTED or (once and new is State.RECOVERING):
                 stop.set()
-            elif new is State.RECOVERING and reason not in lost:  # otherwise the line "disconnected" has printed it
-                show(f"* recovering: {reason}")
+            elif new is State.RECOVERING and old is not State.CONNECTED:
+                causes = (reason, reason and reason.__cause__)
+                if not any(cause in lost for cause in causes):  # otherwise the line "disconnected" has printed it
+                    show(f"* recovering: {reason}")
 
         subscribe(manager, manager.Signals.STATE_CHANGED, on_change)
         manager.connect(wait=False)
@@ -64,6 +70,20 @@ def monitor(url: str, as_hex: bool, log: TextIO | None, once: bool, insecure: bo
         manager.teardown()
         if failure is not None:
             raise failure
+
+
+@contextmanager
+def _appended(path: Path | None) -> Iterator[TextIO | None]:
+    """Give a file to append to, which its owner only can read if it is new."""
+    if path is None:
+        yield None
+        return
+    try:
+        file = open(path, "a", encoding="utf-8", opener=for_owner)  # noqa: SIM115
+    except OSError as error:
+        raise click.BadParameter(f"{path}: {error.strerror}", param_hint="--log") from error
+    with file:
+        yield file
 
 
 class _Printer:
@@ -80,10 +100,10 @@ class _Printer:
         self.failure: OSError | None = None
 
     def __call__(self, text: str) -> None:
-        line = f"{stamp()} {text}"
+        line = printable(f"{stamp()} {text}")
         with self._lock:
             try:
-                click.echo(line)
+                echo(line)
                 if self._log is not None:
                     print(line, file=self._log, flush=True)
             except OSError as error:  # the reader of the pipe is gone, or the disk is full

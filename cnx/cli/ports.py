@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 from serial.tools import list_ports
+
+from cnx.cli.console import echo, echo_json
 
 __all__ = ["ports"]
 
@@ -16,10 +16,10 @@ def ports(as_json: bool) -> None:
     """List the serial ports of this machine, with the plugged-in devices and the URLs to use."""
     found = sorted(list_ports.comports())
     if not found and not as_json:
-        click.echo("no serial ports found", err=True)
+        echo("no serial ports found", err=True)
     for port in found:
         url = f"serial://{port.device}"
         if as_json:
-            click.echo(json.dumps({"url": url, "description": port.description, "hardware": port.hwid}))
+            echo_json({"url": url, "description": port.description, "hardware": port.hwid})
         else:
-            click.echo(f"{url}  {port.description}  [{port.hwid}]")
+            echo(f"{url}  {port.description}  [{port.hwid}]")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cnx.cli.console import clean_exit
+from cnx.cli.console import clean_exit, echo
 from cnx.cli.simulate import run_simulator
 from cnx.faults import KINDS, Fault, faults, parse
 from cnx.proxy import Proxy
@@ -19,7 +19,7 @@ class OutspokenProxy(Proxy):
     def on_unreachable(self, session: Session, error: Exception) -> None:
         """Print it, in addition to the log."""
         super().on_unreachable(session, error)
-        click.echo(f"no server for the client {session.address}: {error}", err=True)
+        echo(f"no server for the client {session.address}: {error}", err=True)
 
 
 def parsed(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[Fault, ...]:

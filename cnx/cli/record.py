@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cnx.cli.console import clean_exit, insecure_option, open_url, stop_signal
+from cnx.cli.console import clean_exit, echo, insecure_option, open_url, stop_signal
 from cnx.cli.proxy import OutspokenProxy
 from cnx.cli.simulate import run_simulator
 from cnx.connections.connection import Connection
@@ -60,8 +60,10 @@ class RecordingProxy(OutspokenProxy):
             self._tape.say("disconnected: the link ended")
 
 
-def made_tape(path: Path) -> Tape:
-    """Return a new tape, or fail with a usage error."""
+def made_tape(path: Path, overwrite: bool) -> Tape:
+    """Return a new tape, or fail with a usage error, also if that would destroy another recording."""
+    if not overwrite and path.is_file() and path.stat().st_size:
+        raise click.UsageError(f"{path} exists already; choose another name, or replace it with --overwrite")
     try:
         return Tape(path)
     except ValueError as error:
@@ -72,12 +74,14 @@ def made_tape(path: Path) -> Tape:
 @click.argument("url")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--listen", metavar="URL", help="Listen here for one client at a time, and pass on its data to URL.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 @insecure_option
-def record(url: str, file: Path, listen: str | None, insecure: bool) -> None:
+def record(url: str, file: Path, listen: str | None, overwrite: bool, insecure: bool) -> None:
     """Record the traffic of a connection to URL in FILE, and stay connected until interrupted.
 
-    FILE is text (.txt, .log) or a capture for Wireshark and "cnx replay" (.pcapng). With --listen, cnx is a proxy
-    between a client and URL, and FILE has both directions; the address that the client has to use is printed.
+    FILE must not exist yet. It is text (.txt, .log) or a capture for Wireshark and "cnx replay" (.pcapng). With
+    --listen, cnx is a proxy between a client and URL, and FILE has both directions; the address that the client has to
+    use is printed.
 
     \b
     cnx record tcp://192.168.0.10:4001 night.txt
@@ -87,15 +91,15 @@ def record(url: str, file: Path, listen: str | None, insecure: bool) -> None:
         raise click.BadParameter("with --listen, no certificate is involved", param_hint="--insecure")
     with clean_exit():
         if listen is None:
-            record_alone(open_url(url, insecure), file)
+            record_alone(open_url(url, insecure), file, overwrite)
         else:
-            record_between(url, file, listen)
+            record_between(url, file, listen, overwrite)
 
 
-def record_alone(watched: TransportConnection, file: Path) -> None:
+def record_alone(watched: TransportConnection, file: Path, overwrite: bool) -> None:
     """Connect, and record what arrives."""
     signals = Connection.Signals
-    with made_tape(file) as tape, stop_signal() as stop:
+    with made_tape(file, overwrite) as tape, stop_signal() as stop:
         subscribe(watched, signals.CONNECTED, lambda: tape.say("opened"))
         subscribe(watched, signals.DATA_RECEIVED, lambda data: tape.note("<", data))
         subscribe(watched, signals.DISCONNECTED, lambda reason: tape.say(f"disconnected: {reason}"))
@@ -104,7 +108,7 @@ def record_alone(watched: TransportConnection, file: Path) -> None:
         def on_change(old: State, new: State, reason: BaseException | None) -> None:
             if old is State.CONNECTING and new is State.RECOVERING:  # a loss is recorded as an end
                 tape.say(f"failed: {reason}")
-                click.echo(f"trying again, after: {reason}", err=True)
+                echo(f"trying again, after: {reason}", err=True)
 
         subscribe(manager, manager.Signals.STATE_CHANGED, on_change)
         manager.connect(wait=False)
@@ -112,9 +116,9 @@ def record_alone(watched: TransportConnection, file: Path) -> None:
         manager.teardown()
 
 
-def record_between(url: str, file: Path, listen: str) -> None:
+def record_between(url: str, file: Path, listen: str, overwrite: bool) -> None:
     """Pass on data between a client and the server, and record it."""
-    with made_tape(file) as tape:
+    with made_tape(file, overwrite) as tape:
         try:
             between = RecordingProxy(url, tape)
             between.listen(listen)
@@ -138,7 +142,7 @@ def replay(file: Path, listen: str, speed: float) -> None:
     with clean_exit():
         recording = load(file)
         try:
-            simulator = Replay(recording, speed=speed, on_difference=lambda difference: click.echo(str(difference)))
+            simulator = Replay(recording, speed=speed, on_difference=lambda difference: echo(str(difference)))
             simulator.listen(listen)
         except (TypeError, ValueError) as error:
             raise click.UsageError(str(error)) from error

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from cnx.cli.console import clean_exit, stop_signal
+from cnx.cli.console import clean_exit, echo, stop_signal
 from cnx.cli.lazy import LazyGroup
 from cnx.clients.chiller.simulator.quirks import T257P
 from cnx.clients.chiller.simulator.server import ChillerSimulator
@@ -32,7 +32,7 @@ def run_simulator(simulator: Simulator) -> None:
     """Run a simulator that already listens, until SIGINT or SIGTERM."""
     with clean_exit(), stop_signal() as stop, simulator:
         for url in simulator.urls:
-            click.echo(url)
+            echo(url)
             warn_if_open(url)
         stop.wait()
 
@@ -42,7 +42,7 @@ def warn_if_open(url: str) -> None:
     host = urlsplit(url).hostname
     if host and not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
         warning = f"WARNING: every machine that can reach {url} can use it without a password"
-        click.secho(warning, fg="red", bold=True, err=True)
+        echo(warning, fg="red", bold=True, err=True)
 
 
 def split_address(address: str) -> tuple[str, int]:

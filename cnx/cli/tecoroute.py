@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from typing import Any, TextIO
 
 import click
 
-from cnx.cli.console import clean_exit, stamp, stop_signal
+from cnx.cli.console import clean_exit, echo, stamp, stop_signal
 from cnx.cli.simulate import run_simulator, split_address
 from cnx.clients.tecoroute import TecorouteSimulator, UdpConnector
 from cnx.clients.tecoroute.simulator.faults import FAULTS
@@ -17,6 +16,7 @@ from cnx.clients.tecoroute.simulator.server import KEEPALIVES
 from cnx.clients.tecoroute.simulator.service import MODELS, Accounts, Model
 from cnx.manager.lifecycle import State
 from cnx.signals.subscriptions import subscribe
+from cnx.threads.starting import start_thread
 
 __all__ = ["simulate_tecoroute", "tecoroute"]
 
@@ -137,8 +137,7 @@ def serve(udp: UdpConnector, once: bool) -> None:
         subscribe(udp.connector, signals.CONNECTED, lambda: say(f"connected to {udp.name}, for UDP at {udp.address}"))
         subscribe(udp.connector, signals.RAISE_ALARM, lambda reason: say(f"lost: {reason}"))
         subscribe(udp.manager, udp.manager.Signals.STATE_CHANGED, report)
-        runner = threading.Thread(target=run, name="cnx tecoroute", daemon=True)
-        runner.start()
+        runner = start_thread(run, "cnx tecoroute")
         stop.wait()
         while runner.is_alive():  # the signal may have arrived before run() began, which then does not see this close()
             udp.close()
@@ -157,7 +156,7 @@ def report(new: State, reason: BaseException | None) -> None:
 
 def say(text: str) -> None:
     """Print a line with the time to standard error."""
-    click.echo(f"{stamp()} {text}", err=True)
+    echo(f"{stamp()} {text}", err=True)
 
 
 @click.command("tecoroute")

@@ -6,25 +6,34 @@ The clients of cnx and its streams stand on this layer; derive from it for a con
 from __future__ import annotations
 
 import contextlib
-import logging
 from abc import abstractmethod
 from threading import get_ident
 from time import monotonic
 from typing import Any, TypedDict
 
-from typing_extensions import Self, final
+from typing_extensions import Never, Self, final
 
-from cnx.connections.connection import STOP_TIMEOUT, Connection, Driver, Parts, emit_end
-from cnx.connections.names import extension_point, setting
+from cnx.connections.connection import (
+    STOP_TIMEOUT,
+    Connection,
+    Driver,
+    Parts,
+    emit_connected,
+    emit_end,
+    interruption,
+)
+from cnx.connections.names import extension_point, refuse_unknown, setting
 from cnx.deadline import Deadline, checked_timeout
-from cnx.errors import Cancelled, CnxError, ConnectError, TimedOut, TornDown
-from cnx.signals.subscriptions import emit
+from cnx.errors import Cancelled, CnxError, ConnectError, TimedOut, TornDown, as_failure
+from cnx.logs import logger
 from cnx.threads.cleanup import CleanupRegistry
 from cnx.threads.condition import Condition
+from cnx.threads.green import refuse_green_threads
+from cnx.threads.locks import Lock
 
 __all__ = ["Attempts", "CancellableConnection", "CancellableParts", "ConnectionSettings"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class ConnectionSettings(TypedDict, total=False):
@@ -52,7 +61,8 @@ class CancellableConnection(Connection):
         connection._cnx = CancellableParts(Attempts(connection))
         return connection
 
-    def __init__(self, *, name: str | None = None, connect_timeout: float | None = 10.0) -> None:
+    def __init__(self, *, name: str | None = None, connect_timeout: float | None = 10.0, **unknown: Never) -> None:
+        refuse_unknown(type(self), unknown)
         super().__init__(name=name)
         self.connect_timeout = connect_timeout
         _connections.add(self)
@@ -82,12 +92,12 @@ class CancellableConnection(Connection):
 
     @extension_point
     def announce(self) -> None:
-        """Emit ``CONNECTED``, and let data be emitted after that.
+        """Call :meth:`emit_connected`, and let data be emitted after that.
 
         Raises:
             CnxError: the link ended before; ``CONNECTED`` was not emitted, and ``DISCONNECTED`` will not be.
         """
-        emit(self, Connection.Signals.CONNECTED)
+        self.emit_connected()
 
     @abstractmethod
     @extension_point
@@ -167,6 +177,11 @@ class CancellableConnection(Connection):
         self._cnx.driver.stop(Cancelled("teardown() was called"), STOP_TIMEOUT)
 
     @final
+    def emit_connected(self) -> None:
+        """Emit ``CONNECTED``, and let a manager note the new link."""
+        emit_connected(self)
+
+    @final
     def emit_end(self, reason: BaseException) -> None:
         """Emit the end of a link, once for each ``CONNECTED``: ``RAISE_ALARM`` if it was lost, and ``DISCONNECTED``."""
         emit_end(self, reason)
@@ -201,7 +216,8 @@ class Attempts(Driver):
         return connection
 
     def is_connected(self) -> bool:
-        return self.connection.connected
+        connection = self._connection()  # None if a manager is forgotten together with it
+        return connection is not None and connection.connected
 
     def is_attempting(self) -> bool:
         """Return whether a thread makes an attempt or waits for its turn."""
@@ -228,21 +244,30 @@ class Attempts(Driver):
         except TornDown:
             raise
         except (CnxError, OSError) as failure:
-            error = self.last_error = failure
-            log.info("%s: not connected: %s", connection.name, failure)
+            error = failure if isinstance(failure, CnxError) else as_failure(failure, connection.address)
+            self.last_error = error
+            if isinstance(error, Cancelled):
+                log.info("%s: not connected: %s", connection.name, error)
+            else:
+                self.log_failure(f"not connected: {error}")
         finally:
             if self.turn == me and not nested:
                 self.turn = 0
             self._deadlines.pop(deadline, None)
             self._changed.notify()
         if error is not None:
-            connection.on_connect_failed(error)
+            try:
+                connection.on_connect_failed(error)
+            except Exception:
+                log.exception("%s: on_connect_failed() failed", connection.name)
             return error
         if connection.connected:
             return None
         if self._stops != stops:
             return Cancelled(f"{connection.name}: disconnect() was called as soon as it was connected")
-        return self.last_error or ConnectError(f"{connection.name}: the link ended as soon as it was there")
+        if self.last_error is not None:
+            return as_failure(self.last_error)
+        return ConnectError(f"{connection.name}: the link ended as soon as it was there")
 
     def _take_turn(self, deadline: Deadline) -> None:
         """Wait until no other thread makes an attempt."""
@@ -261,6 +286,7 @@ class Attempts(Driver):
             raise TimedOut(f"another attempt to connect to {address} took too long")
 
     def _connect(self, deadline: Deadline) -> None:
+        refuse_green_threads()
         connection = self.connection
         # Count the attempt first: a stop that comes after this sees it and cancels it; see stop().
         self._begun += 1
@@ -280,10 +306,10 @@ class Attempts(Driver):
             self._standing = 0
             raise
         except BaseException as error:  # such as KeyboardInterrupt: the caller does not know that it is connected
-            connection.release(Cancelled(f"the call that connected was interrupted: {error!r}"), STOP_TIMEOUT)
+            connection.release(interruption(connection, error), STOP_TIMEOUT)
             raise
         if connection.connected:
-            log.info("%s: connected", connection.name)
+            self.log_success()
 
     def disconnect(self) -> None:
         self.connection.disconnect()
@@ -301,6 +327,7 @@ class Attempts(Driver):
         """
         end = monotonic() + timeout
         self._stops += 1
+        self.in_outage = False
         deadlines = dict(self._deadlines)
         for deadline in deadlines:
             deadline.cancel(reason)
@@ -322,7 +349,9 @@ class Attempts(Driver):
 
     def abandon(self) -> None:
         """Forget all attempts in a forked child process, where the threads that make them do not exist."""
+        self._keeping = Lock()
         self._begin()
+        self.connection._cnx.on_fork()
         self.connection.after_fork()
 
 
@@ -333,11 +362,6 @@ class CancellableParts(Parts):
 
     def __init__(self, driver: Attempts) -> None:
         super().__init__(driver)
-
-
-def _abandon(connections: list[CancellableConnection]) -> None:
-    for connection in connections:
-        connection._cnx.driver.abandon()
 
 
 def _stop_all(connections: list[CancellableConnection]) -> None:
@@ -351,4 +375,6 @@ def _stop_all(connections: list[CancellableConnection]) -> None:
                 driver.stop(Cancelled("the program ends"), min(patience, max(0.0, end - monotonic())))
 
 
-_connections: CleanupRegistry[CancellableConnection] = CleanupRegistry(_abandon, _stop_all)
+_connections: CleanupRegistry[CancellableConnection] = CleanupRegistry(
+    lambda connection: connection._cnx.driver.abandon(), _stop_all
+)

@@ -7,26 +7,46 @@ and a manager keeps it up. Cancellation, deadlines and streams of bytes are furt
 
 from __future__ import annotations
 
+import functools
+import inspect
 import logging
 import operator
+import threading
 import warnings
 import weakref
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from threading import get_ident
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from typing_extensions import Self, final
 
-from cnx.connections.names import check_names, extension_point
+from cnx.connections.names import check_names, extension_point, is_final
 from cnx.deadline import Deadline
-from cnx.errors import Cancelled, CnxError, ConnectError, ConnectionLost, TornDown
-from cnx.signals.subscriptions import Signal, emit, subscribe_weakly
+from cnx.errors import (
+    Cancelled,
+    CnxError,
+    ConnectError,
+    ConnectionLost,
+    TimedOut,
+    TornDown,
+    about,
+    as_failure,
+    with_text,
+)
+from cnx.logs import logger
+from cnx.signals.subscriptions import Signal, SignalName, emit, subscribe_weakly
+from cnx.threads.cleanup import CleanupRegistry
+from cnx.threads.condition import Condition
 from cnx.threads.locks import Lock
+from cnx.threads.steps import run_each
 
-__all__ = ["STOP_TIMEOUT", "Connection", "Driver", "Parts", "Traffic"]
+__all__ = ["STOP_TIMEOUT", "Connection", "Driver", "Keeper", "Parts", "Traffic"]
 
-log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+log = logger(__name__)
 
 STOP_TIMEOUT = 2.0
 """Seconds within which ``disconnect()`` and ``teardown()`` return, whatever other threads do."""
@@ -45,6 +65,19 @@ class Traffic(NamedTuple):
         return Traffic(*map(operator.add, self, other))
 
 
+class Keeper(Protocol):
+    """What keeps a connection up. It hears of each link directly and not as a subscriber among others."""
+
+    def on_connected(self) -> None:
+        """Hear that a link is up, before ``CONNECTED`` is emitted."""
+
+    def on_end(self, reason: BaseException) -> None:
+        """Hear of the end of that link, before the end is emitted."""
+
+    def keeps(self) -> bool:
+        """Return whether it may connect again."""
+
+
 class Driver(ABC):
     """How ``connect()``, a ``with`` block and a manager drive a connection. Thread-safe.
 
@@ -52,14 +85,53 @@ class Driver(ABC):
         name: what the connection is called; ``None`` to call it by its address.
         last_error: why the last attempt failed, or why the last link ended.
         torn_down: no further attempt is possible.
+        in_outage: an attempt has failed or a link was lost, and there was no success since.
     """
 
     def __init__(self, connection: Connection) -> None:
         # Weakly, as the connection holds its driver: a connection that is forgotten then ends at once.
         self._connection = weakref.ref(connection)
+        self._keeper: Callable[[], Keeper | None] = lambda: None
+        self._keeping = Lock()
         self.name: str | None = None
         self.last_error: BaseException | None = None
         self.torn_down = False
+        self.in_outage = False
+
+    def log_failure(self, text: str, level: int = logging.INFO) -> None:
+        """Log that there is no link. An outage has one line when it begins; more about it is for ``DEBUG``."""
+        log.log(logging.DEBUG if self.in_outage else level, "%s", about(self.connection.name, text))
+        self.in_outage = True
+
+    def log_success(self) -> None:
+        """Log that there is a link, which ends an outage."""
+        self.in_outage = False
+        log.info("%s: connected", self.connection.name)
+
+    @property
+    def keeper(self) -> Keeper | None:
+        """What keeps the connection up; only a weak reference is held."""
+        return self._keeper()
+
+    def set_keeper(self, keeper: Keeper) -> None:
+        """Have ``keeper`` hear of links from now on.
+
+        Raises:
+            RuntimeError: another one keeps the connection up.
+        """
+        with self._keeping:
+            other = self._keeper()
+            if other is not None and other.keeps():
+                raise RuntimeError(
+                    f"{self.connection.name} has a ConnectionManager already; use that one, as two would connect and "
+                    "disconnect against each other"
+                )
+            self._keeper = weakref.ref(keeper)
+
+    def note_loss(self, reason: BaseException) -> None:
+        """Note why the link ends, before a reader hears of it; an end that was asked for is no error."""
+        if not isinstance(reason, Cancelled):
+            self.last_error = reason
 
     @property
     def connection(self) -> Connection:
@@ -115,6 +187,9 @@ class Parts:
     def on_subscribers_changed(self) -> None:
         """Hear from :func:`cnx.subscribe` that a handler was subscribed or cancelled."""
 
+    def on_fork(self) -> None:
+        """Forget, in a forked child process, what belongs to threads of the parent."""
+
     def on_end(self, connection: Connection, reason: BaseException) -> None:
         """Hear of the end of a link before it is emitted."""
 
@@ -140,15 +215,15 @@ class Connection(ABC):
         the link was lost rather than closed on request, ``RAISE_ALARM`` comes just before.
         """
 
-        CONNECTED = "connected"
+        CONNECTED = SignalName("connected")
         """It is ready for use. No argument."""
-        DISCONNECTED = "disconnected"
+        DISCONNECTED = SignalName("disconnected", "reason")
         """The link ended. ``reason``: the exception that says why; ``Cancelled`` when it was asked for."""
-        RAISE_ALARM = "raise-alarm"
+        RAISE_ALARM = SignalName("raise-alarm", "reason")
         """There is trouble with the link, which therefore ends. ``reason``: the exception that says why."""
-        DATA_RECEIVED = "data-received"
+        DATA_RECEIVED = SignalName("data-received", "data")
         """Bytes arrived. ``data``: bytes, in the pieces in which they arrived."""
-        MESSAGE_RECEIVED = "message-received"
+        MESSAGE_RECEIVED = SignalName("message-received", "message")
         """A message arrived. ``message``: what the framing makes of it."""
 
     _cnx: Parts
@@ -162,6 +237,8 @@ class Connection(ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_names(cls)
+        for name in ("disconnect", "teardown"):
+            _have_driver_stop(cls, name)
 
     def __init__(self, *, name: str | None = None) -> None:
         self._cnx.driver.name = name
@@ -245,7 +322,7 @@ class Connection(ABC):
         """
         if not isinstance(reason, BaseException):
             reason = ConnectionLost(reason or f"{self.name} raised an alarm without a reason")
-        self._cnx.driver.lose(reason)
+        self._cnx.driver.lose(with_text(reason))
 
     def __enter__(self) -> Self:
         return self.connect()
@@ -262,22 +339,51 @@ class Connection(ABC):
         return f"<{type(self).__name__}{name} {self.address} {state}>"
 
 
-def emit_end(connection: Connection, reason: BaseException) -> None:
-    """Log the end of a link; emit ``RAISE_ALARM`` if it was lost, then ``DISCONNECTED``."""
+def emit_connected(connection: Connection) -> None:
+    """Let the manager note a new link, and emit ``CONNECTED``."""
+    keeper = connection._cnx.driver.keeper
+    steps: list[tuple[str, Callable[[], object]]] = []
+    if keeper is not None:
+        steps.append(("noting the link", keeper.on_connected))
+    steps.append(("emitting CONNECTED", lambda: emit(connection, Connection.Signals.CONNECTED)))
+    run_each(lambda: connection.name, steps)
+
+
+def emit_end(connection: Connection, reason: BaseException, *, alarm: bool = True) -> None:
+    """Log the end of a link, have it noted, and emit it; whatever one of these steps raises, the others are made.
+
+    Args:
+        connection: whose link has ended.
+        reason: why.
+        alarm: emit ``RAISE_ALARM``, too, if the link was lost.
+    """
+    driver = connection._cnx.driver
+    reason = with_text(reason)
+    driver.note_loss(reason)
     asked = isinstance(reason, Cancelled)
-    if not asked:
-        connection._cnx.driver.last_error = reason
-    log.log(logging.INFO if asked else logging.WARNING, "%s: disconnected: %s", connection.name, reason)
-    connection._cnx.on_end(connection, reason)
+    if asked:
+        driver.in_outage = False
+    steps: list[tuple[str, Callable[[], object]]] = [
+        (
+            "logging the end",
+            lambda: (
+                log.info("%s: disconnected: %s", connection.name, reason)
+                if asked
+                else driver.log_failure(f"disconnected: {reason}", logging.WARNING)
+            ),
+        ),
+        ("keeping the history", lambda: connection._cnx.on_end(connection, reason)),
+    ]
     on_disconnected = getattr(connection, "on_disconnected", None)
     if on_disconnected is not None:
-        try:
-            on_disconnected(reason)
-        except Exception:
-            log.exception("%s: on_disconnected failed", connection.name)
-    if not asked:
-        emit(connection, Connection.Signals.RAISE_ALARM, reason=reason)
-    emit(connection, Connection.Signals.DISCONNECTED, reason=reason)
+        steps.append(("on_disconnected()", lambda: on_disconnected(reason)))
+    keeper = driver.keeper
+    if keeper is not None:
+        steps.append(("recovering", lambda: keeper.on_end(reason)))
+    signals = Connection.Signals
+    for signal in (signals.RAISE_ALARM, signals.DISCONNECTED) if alarm and not asked else (signals.DISCONNECTED,):
+        steps.append((f"emitting {signal.name}", functools.partial(emit, connection, signal, reason=reason)))
+    run_each(lambda: connection.name, steps)
 
 
 def warn_abandoned(connection: Connection) -> None:
@@ -290,18 +396,72 @@ def warn_abandoned(connection: Connection) -> None:
     )
 
 
+def interruption(connection: Connection, error: BaseException) -> BaseException:
+    """Return why a link ends whose ``CONNECTED`` was cut short by ``error``, which is no ordinary exception."""
+    if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+        return Cancelled(f"the call that connected was interrupted: {error!r}")
+    lost = ConnectionLost(f"a handler of {connection.name} raised {error!r}")
+    lost.__cause__ = error
+    return lost
+
+
+def _have_driver_stop(cls: type[Connection], name: str) -> None:
+    """Let a subclass's own ``disconnect`` or ``teardown``, if called by a user, do what a manager does.
+
+    Without that, such a call would let go of the link, and nobody would hear of the end.
+    """
+    member = inspect.getattr_static(cls, name)
+    if not inspect.isfunction(member) or is_final(member) or getattr(member, "__isabstractmethod__", False):
+        return
+    owner = next(base for base in cls.__mro__ if name in vars(base))
+    if owner is not cls and issubclass(owner, Connection):
+        return  # it was done for that class
+
+    @functools.wraps(member)
+    def stop(self: Connection, *arguments: Any, **named: Any) -> Any:
+        driver = self._cnx.driver
+        if not isinstance(driver, _PlainDriver):
+            return member(self, *arguments, **named)
+        return driver.stop_for_user(name, lambda: member(self, *arguments, **named))
+
+    setattr(cls, name, stop)
+
+
+class _End(NamedTuple):
+    """The end of a plain link: why, and whether the driver has to emit ``RAISE_ALARM``."""
+
+    reason: BaseException
+    alarm: bool
+
+
 class _PlainDriver(Driver):
     """Drives a subclass that overrides nothing but ``try_connect``, ``disconnect`` and ``teardown``.
 
-    These run on the thread that asks for them. The driver only notes whether there is a link.
+    These run on the thread that asks for them, without a lock. The driver notes whether there is a link, and who has to
+    emit its end: the thread that has ended the link, or the one that still emits ``CONNECTED``, after that. Attempts
+    take turns. An attempt begins when no other one is under way, the end of the last link was emitted, and no thread is
+    in ``disconnect`` or ``teardown`` of the subclass, which might close the new link.
     """
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
-        self._lock = Lock()
-        self._up = False
-        self._attempting = 0  # ident of the thread that makes an attempt
+        self._begin()
         subscribe_weakly(connection, Connection.Signals.RAISE_ALARM, self._on_alarm)
+        _drivers.add(self)
+
+    def _begin(self) -> None:
+        self._changed = Condition()
+        self._lock = self._changed.lock  # guards what follows
+        self._up = False
+        self._turn = 0  # ident of the thread that makes an attempt; 0 if none does
+        self._trying = False  # that thread is in try_connect()
+        self._announcing = False  # that thread emits CONNECTED
+        self._alarm: BaseException | None = None  # raised while it was in try_connect()
+        self._end: _End | None = None  # of a link that has ended, until a thread begins to emit it
+        self._ender = 0  # ident of the thread that emits it, or is about to; 0 if none does
+        self._deadlines: dict[Deadline, int] = {}  # of the threads that make an attempt or wait for their turn
+        self._stops: dict[object, int] = {}  # the threads in disconnect() or teardown() of the subclass
+        self._inside: set[int] = set()  # the threads in a method of the subclass that the driver has called
 
     def is_connected(self) -> bool:
         return self._up
@@ -312,72 +472,239 @@ class _PlainDriver(Driver):
             raise TypeError(f"{kind}.connect() takes no timeout, as {kind}.try_connect() has no deadline")
         return Deadline(None)
 
+    # -- connect ---------------------------------------------------------------------------------------------------
+
     def attempt(self, deadline: Deadline) -> BaseException | None:
         connection = self.connection
-        if self.torn_down:
-            raise TornDown(f"{connection.name} was torn down; make a new connection")
+        self._refuse_torn_down()
         if self._up:
             return None
-        self._attempting = get_ident()
+        me = get_ident()
+        if me in (self._turn, self._ender) or me in self._inside:
+            return ConnectError(
+                f"a handler or a method of {connection.name} is still busy with its last link or attempt; connect "
+                "after that, on another thread, or leave it to a ConnectionManager"
+            )
         try:
-            self.last_error = None
-            if not connection.try_connect():
-                self.last_error = self.last_error or ConnectError(f"{connection.name}: try_connect() returned False")
-                return self.last_error
-            if deadline.cancelled:
-                connection.disconnect()
-                self.last_error = Cancelled(f"connecting to {connection.name} was cancelled")
-                return self.last_error
-            with self._lock:
-                self._up = True
-            emit(connection, Connection.Signals.CONNECTED)
+            self._deadlines[deadline] = me
+            self._take_turn(deadline)
+            return None if self._up else self._connect(deadline)
+        except TornDown:
+            raise
+        except Cancelled as error:
+            self.last_error = error
+            return error
+        except CnxError as error:
+            self.last_error = error
+            self.log_failure(f"not connected: {error}")
+            return error
+        except OSError as error:
+            failure = self.last_error = as_failure(error, connection.address)
+            self.log_failure(f"not connected: {failure}")
+            return failure
         except Exception as error:
             self.last_error = error
-            if isinstance(error, (CnxError, OSError)):
-                return error
+            self.log_failure(f"not connected: {error!r}")
             raise
         finally:
-            self._attempting = 0
-        if self._up:
+            self._deadlines.pop(deadline, None)
+            if self._turn == me:
+                self._trying, self._turn = False, 0
+            self._changed.notify()
+
+    def _take_turn(self, deadline: Deadline) -> None:
+        me = get_ident()
+
+        def claim() -> bool:
+            if not (self._turn or self._ender or self._end or self._stops):
+                self._turn = me
+            return self._turn == me or deadline.cancelled
+
+        with deadline.waking(self._changed.notify):
+            self._changed.wait_for(claim, deadline.remaining())
+        if self._turn != me:
+            deadline.check(f"waiting for another attempt to connect to {self.connection.name}")
+            raise TimedOut(f"another attempt to connect to {self.connection.name} took too long")
+
+    def _connect(self, deadline: Deadline) -> BaseException | None:
+        """Make an attempt, whose turn it is."""
+        connection = self.connection
+        self._refuse_torn_down()  # it may have been while this thread waited
+        deadline.check(f"connecting to {connection.name}")
+        with self._lock:
+            self.last_error = self._alarm = None
+            self._trying = True
+        made = self._call(connection.try_connect)
+        connected, ended = False, None
+        try:
+            with self._lock:
+                self._trying = False
+                alarm = self._alarm
+                connected = bool(made) and alarm is None and not deadline.cancelled
+                self._up = self._announcing = connected
+            if connected:
+                self.log_success()
+                emit_connected(connection)
+        except BaseException as error:
+            if self._take_down(interruption(connection, error)):
+                self._let_go(connection.disconnect)
+            raise
+        finally:
+            with self._lock:
+                self._announcing = False
+                ended = self._end
+                if ended is not None:
+                    self._ender = get_ident()
+            self._emit_end()
+        if not connected:
+            if made:
+                self._let_go(connection.disconnect)
+            deadline.check(f"connecting to {connection.name}")
+            if alarm is not None:
+                raise as_failure(alarm)
+            raise ConnectError(f"{connection.name}: try_connect() returned False")
+        if ended is None:
             return None
-        return self.last_error or Cancelled(f"{connection.name}: disconnected as soon as it was connected")
+        if isinstance(ended.reason, Cancelled):
+            return Cancelled(f"{connection.name}: disconnected as soon as it was connected")
+        return as_failure(ended.reason)
+
+    def _refuse_torn_down(self) -> None:
+        if self.torn_down:
+            raise TornDown(f"{self.connection.name} was torn down; make a new connection")
+
+    # -- end -------------------------------------------------------------------------------------------------------
 
     def disconnect(self) -> None:
-        self._stop(self.connection.disconnect, Cancelled("disconnect() was called"))
+        connection = self.connection
+        self._stop(lambda: self._let_go(connection.disconnect), Cancelled("disconnect() was called"))
 
     def teardown(self) -> None:
-        self.torn_down = True
-        if self._up:
-            self.disconnect()
-        self._stop(self.connection.teardown, Cancelled("teardown() was called"))
+        connection = self.connection
+        self._stop_for_good(lambda: self._let_go(connection.disconnect), lambda: self._let_go(connection.teardown))
+
+    def stop_for_user(self, name: str, method: Callable[[], T]) -> T:
+        """Disconnect or tear down as :meth:`disconnect` and :meth:`teardown` do, but raise what the subclass raises.
+
+        Args:
+            name: of the method of the subclass that a user has called.
+            method: calls that method.
+        """
+        if get_ident() in self._inside:  # the driver has called it, or another method that calls this one
+            return method()
+        if name == "disconnect":
+            return self._stop(lambda: self._call(method), Cancelled("disconnect() was called"))
+        connection = self.connection
+        return self._stop_for_good(lambda: self._call(connection.disconnect), lambda: self._call(method))
 
     def lose(self, reason: BaseException) -> None:
-        if self._take_down():
-            emit_end(self.connection, reason)
+        self._take_down(reason)
+        self._emit_end()
 
     def is_current_thread(self) -> bool:
-        return self._attempting == get_ident()
+        me = get_ident()
+        return me in (self._turn, self._ender) or me in self._inside
 
     def wait_ended(self, deadline: Deadline) -> bool:
-        return True  # the end is emitted by the thread that brings it about
+        def is_over() -> bool:
+            return not (self._end or self._ender)
 
-    def _stop(self, let_go: Any, reason: Cancelled) -> None:
-        was_up = self._take_down()
+        if not self.is_current_thread():
+            with deadline.waking(self._changed.notify):
+                self._changed.wait_for(lambda: is_over() or deadline.cancelled, deadline.remaining())
+        return is_over()
+
+    def _stop_for_good(self, disconnect: Callable[[], object], teardown: Callable[[], T]) -> T:
+        self.torn_down = True
+        reason = Cancelled("teardown() was called")
         try:
-            let_go()
-        except Exception:  # the subclass may raise anything; the link counts as closed all the same
-            log.exception("%s: %s() failed", self.connection.name, let_go.__name__)
-        if was_up:
-            emit_end(self.connection, reason)
+            if self._up or self._deadlines:
+                self._stop(disconnect, reason)
+        finally:
+            result = self._stop(teardown, reason)
+        return result
 
-    def _take_down(self) -> bool:
-        """Note that there is no link; return whether there was one."""
+    def _stop(self, let_go: Callable[[], T], reason: Cancelled) -> T:
+        """End the link and all attempts, and wait for that at most ``STOP_TIMEOUT`` seconds."""
+        me, stop = get_ident(), object()
+        deadlines = dict(self._deadlines)
+        for deadline in deadlines:
+            deadline.cancel(reason)
+        try:
+            self._stops[stop] = me
+            self._take_down(reason)
+            return let_go()
+        finally:
+            self._stops.pop(stop, None)
+            self._changed.notify()
+            self._emit_end()
+            if not self.is_current_thread():
+                others = [deadline for deadline, thread in deadlines.items() if thread != me]
+                self._changed.wait_for(
+                    lambda: not (self._end or self._ender or any(each in self._deadlines for each in others)),
+                    STOP_TIMEOUT,
+                )
+
+    def _take_down(self, reason: BaseException, *, alarm: bool = True) -> bool:
+        """Note that there is no link any more; return whether there was one.
+
+        The end is then emitted by the calling thread, with :meth:`_emit_end`, or by the one that emits ``CONNECTED``.
+        """
         with self._lock:
-            was_up, self._up = self._up, False
-        return was_up
+            if self._trying and not isinstance(reason, Cancelled):  # a stop cancels the deadline instead
+                self._alarm = self._alarm or reason
+            if not self._up:
+                return False
+            self.note_loss(reason)
+            self._up, self._end = False, _End(reason, alarm)
+            if not self._announcing:
+                self._ender = get_ident()
+            return True
 
-    def _on_alarm(self, reason: BaseException | None = None) -> None:
+    def _emit_end(self) -> None:
+        """Emit the end of the link if the calling thread has to."""
+        me = get_ident()
+        end: _End | None = None
+        try:
+            with self._lock:
+                if self._ender == me:
+                    end, self._end = self._end, None  # none while a handler of the end calls something that ends here
+            if end is not None:
+                emit_end(self.connection, end.reason, alarm=end.alarm)
+        finally:
+            if end is not None:
+                self._ender = 0
+                self._changed.notify()
+
+    def _let_go(self, method: Callable[[], object]) -> None:
+        """Call ``disconnect`` or ``teardown``; if it raises, the link counts as closed all the same."""
+        try:
+            self._call(method)
+        except Exception:
+            log.exception("%s: %s() failed", self.connection.name, method.__name__)
+
+    def _call(self, method: Callable[[], T]) -> T:
+        """Call a method of the subclass, which may call its other methods."""
+        me = get_ident()
+        if me in self._inside:
+            return method()
+        try:
+            self._inside.add(me)
+            return method()
+        finally:
+            self._inside.discard(me)
+
+    def _on_alarm(self, reason: object = None) -> None:
         """Hear of an alarm that was not raised with ``raise_alarm()`` but sent with PyDispatcher itself."""
-        if self._take_down():
-            self.last_error = reason or ConnectionLost(f"{self.connection.name} raised an alarm without a reason")
-            emit(self.connection, Connection.Signals.DISCONNECTED, reason=self.last_error)
+        if not isinstance(reason, BaseException):
+            reason = ConnectionLost(str(reason or f"{self.connection.name} raised an alarm without a reason"))
+        self._take_down(with_text(reason), alarm=False)
+        self._emit_end()
+
+    def abandon(self) -> None:
+        """Forget link, attempts and stops in a forked child process, where the threads that make them do not exist."""
+        self._keeping = Lock()
+        self._begin()
+
+
+_drivers: CleanupRegistry[_PlainDriver] = CleanupRegistry(_PlainDriver.abandon)

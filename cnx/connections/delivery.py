@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from cnx.buffer import ReceiveBuffer
+from cnx.buffer import MESSAGES_AT_ONCE, ReceiveBuffer
 from cnx.connections.connection import Connection, emit_end
 from cnx.errors import CnxError, ProtocolError
 from cnx.framing import Framing, failure
 from cnx.signals.emitter import Emitter
 from cnx.signals.subscriptions import ANY, Signal, connections
+from cnx.threads.hook import PROGRAMMING, report_error
 
 __all__ = ["Delivery"]
-
-log = logging.getLogger(__name__)
 
 
 class Delivery:
@@ -29,8 +28,13 @@ class Delivery:
         on_message: the connection's own method for messages, if it has one. It is called before a message is emitted.
         emit_messages: the connection's own way to emit messages, if it has one.
         signals: signals that ``emit_messages`` emits: a subscriber of one of them wants what arrives.
+        note_loss: notes why the link ends; called before a reader hears of it.
+
+    What has arrived is emitted in steps of some hundred messages: one chunk may have 100,000, and in between the thread
+    that reads looks at the time, and at what else it has to do.
 
     Attributes:
+        pending: something that arrived has not been emitted yet; see :meth:`deliver_more`.
         messages: how many messages arrived.
         emitters: emit messages, by the signal.
     """
@@ -42,12 +46,18 @@ class Delivery:
         on_message: Callable[[Any], object] | None = None,
         emit_messages: Callable[[list[Any]], object] | None = None,
         signals: tuple[Signal, ...] = (),
+        note_loss: Callable[[BaseException], object] = lambda reason: None,
     ) -> None:
+        self.pending = False
         self.messages = 0
+        self._arrived: deque[bytes] = deque()  # pieces that were not emitted yet
+        self._cut: list[Any] = []  # messages that were not emitted yet, if the framing gave too many at once
         self._connection = weakref.ref(connection)
+        self._note_loss = note_loss
         self._sender_key = id(connection)
         self._framing = framing
-        self._partial = ReceiveBuffer()  # the beginning of a message
+        self._partial = ReceiveBuffer()  # the beginning of a message, or more if a step was not the last one
+        self._exhausted = True  # there is no complete message in it
         self._on_message = None if on_message is None else _weakly(on_message)
         self._emit_messages = None if emit_messages is None else _weakly(emit_messages)
         self._data = Emitter(connection, Connection.Signals.DATA_RECEIVED, "data")
@@ -74,39 +84,71 @@ class Delivery:
             wanted = emitter.has_subscribers() or wanted  # each lets go of handlers that were cancelled
         return wanted
 
-    def deliver(self, data: bytes) -> None:
-        """Emit a piece of bytes, and the messages that it completes.
+    def add(self, data: bytes) -> None:
+        """Have a piece of bytes emitted, and the messages that it completes, by the next steps."""
+        self._arrived.append(data)
+        self.pending = True
+
+    def deliver_more(self) -> None:
+        """Take one step: emit the next piece of bytes and the messages that it completes, or some hundred of these.
 
         Raises:
             ProtocolError, LimitExceeded: the framing cannot go on.
         """
-        self._data.emit(data)
-        if self._framing is None:
-            if self._on_message is None and self._emit_messages is None:
-                self.messages += 1
-                self._message.emit(data)
-            else:
-                self._deliver_messages([data])
+        self.pending = False  # if a handler raises something like SystemExit, this was the last step
+        if self._stopped:
             return
-        partial = self._partial
-        partial.append(data)
-        while not self._stopped:
+        framing = self._framing
+        if framing is None:
+            self._deliver_piece(self._arrived.popleft())
+        else:
+            if self._exhausted and not self._cut:
+                data = self._arrived.popleft()
+                self._data.emit(data)
+                self._partial.append(data)
+            messages = self._next_messages(framing)
+            if messages:
+                self._deliver_messages(messages)
+        if self._arrived or self._cut or not self._exhausted:
+            self.pending = not self._stopped
+
+    def _deliver_piece(self, data: bytes) -> None:
+        """Emit a piece of bytes which, without a framing, is a message, too."""
+        self._data.emit(data)
+        if self._on_message is None and self._emit_messages is None:
+            self.messages += 1
+            self._message.emit(data)
+        else:
+            self._deliver_messages([data])
+
+    def _next_messages(self, framing: Framing) -> list[Any]:
+        messages = self._cut
+        if not messages:
+            partial = self._partial
             try:
-                messages = self._framing.take_all(partial)
+                messages = framing.take_all(partial)
             except CnxError:
                 raise
             except Exception as error:
-                raise failure(self._framing, error) from error
-            if messages:
-                self._deliver_messages(messages)
-            if not messages or partial.exhausted or not len(partial):
-                return
+                if isinstance(error, PROGRAMMING):
+                    self._report(error, framing.take_all)
+                raise failure(framing, error) from error
+            self._exhausted = not messages or partial.exhausted or not len(partial)
+            if len(messages) <= MESSAGES_AT_ONCE:
+                return messages
+        self._cut = messages[MESSAGES_AT_ONCE:]  # a framing of a user may give any number
+        return messages[:MESSAGES_AT_ONCE]
 
     def stop(self) -> None:
         """Emit nothing after the message that is being emitted."""
         self._stopped = True
+        self.pending = False
         for emitter in (self._data, *self.emitters.values()):
             emitter.stop()
+
+    def note_loss(self, reason: BaseException) -> None:
+        """Note why the link ends, before a reader hears of it; calls no code of users."""
+        self._note_loss(reason)
 
     def on_end(self, reason: BaseException) -> None:
         """Emit the end of the link."""
@@ -127,8 +169,8 @@ class Delivery:
                     on_message(message)
                 except ProtocolError:
                     raise
-                except Exception:
-                    self._log_failed(on_message)
+                except Exception as error:
+                    self._report(error, on_message)
         if self._stopped:
             return
         if self._emit_messages is None:
@@ -140,13 +182,13 @@ class Delivery:
                 emit_messages(messages)
             except ProtocolError:
                 raise
-            except Exception:
-                self._log_failed(emit_messages)
+            except Exception as error:
+                self._report(error, emit_messages)
 
-    def _log_failed(self, method: Callable[[Any], object]) -> None:
-        """Log the exception that a method of the connection has raised; only a ``ProtocolError`` ends the link."""
+    def _report(self, error: Exception, method: Callable[[Any], object]) -> None:
+        """Show an exception that a method of the connection or of its framing has raised."""
         connection = self._connection()
-        log.exception("%s: %s failed", "?" if connection is None else connection.name, method.__name__)
+        report_error(error, f"{'?' if connection is None else connection.name}: {method.__name__} failed")
 
 
 def _weakly(function: Callable[[Any], object]) -> Callable[[], Callable[[Any], object] | None]:

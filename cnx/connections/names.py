@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-__all__ = ["check_names", "extension_point", "is_extension_point", "is_final", "setting"]
+__all__ = ["check_names", "extension_point", "is_extension_point", "is_final", "refuse_unknown", "setting"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -78,6 +78,31 @@ def extension_points(cls: type) -> list[str]:
     """Return the names of the methods and properties of ``cls`` that cnx calls and a subclass may override, sorted."""
     marked = {name for base in cls.__mro__ for name, member in vars(base).items() if is_extension_point(member)}
     return sorted(name for name in marked if not is_final(inspect.getattr_static(cls, name)))
+
+
+def refuse_unknown(cls: type, unknown: Iterable[str]) -> None:
+    """Raise TypeError for keyword arguments that no constructor of ``cls`` takes; it lists those that exist."""
+    names = sorted(unknown)
+    if names:
+        known = _settings_of(cls)
+        meant = next((name for name in known if _is_near(names[0], name)), None)
+        hint = f" (did you mean {meant}?)" if meant else ""
+        raise TypeError(f"{cls.__name__} has no setting {', '.join(names)}{hint}; it has {', '.join(known)}")
+
+
+def _settings_of(cls: type) -> list[str]:
+    """Return the arguments of the constructor of ``cls``, and the keywords that it passes on to its base classes."""
+    found: dict[str, None] = {}
+    for base in cls.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
+        # What a base class takes by position, too, is for the constructor of its subclass to pass.
+        kinds = {inspect.Parameter.KEYWORD_ONLY} | (set() if found else {inspect.Parameter.POSITIONAL_OR_KEYWORD})
+        found.update(dict.fromkeys(parameter.name for parameter in parameters if parameter.kind in kinds))
+        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return list(found)
 
 
 def _function_of(member: object) -> object:

@@ -1,23 +1,63 @@
-"""Pieces: what the reading methods of a stream look for in the bytes that arrive.
+"""Pieces: what the reading methods look for in the bytes that arrive.
 
 Each kind says in ``made_of`` whether a chunk that has just arrived, with nothing in front of it, is the whole piece, as
-most replies are. Otherwise the chunk goes into the inbox, and ``take_from`` takes the piece from there.
+most replies are. Otherwise the chunk goes into the inbox, and ``take_from`` takes the piece from there. When it is not
+there in time, ``missing`` says what of it has not arrived.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from cnx.buffer import ReceiveBuffer
-from cnx.errors import CnxError, LimitExceeded
-from cnx.framing import Framing, failure
+from cnx.errors import CnxError, LimitExceeded, TimedOut
+from cnx.framing import Framing, failure, shorten
 from cnx.link.inbox import Inbox
+from cnx.link.link import Link
+from cnx.recording.recorder import masked
 
-__all__ = ["Exactly", "Message", "Rest", "Some", "Until"]
+__all__ = ["Datagram", "Exactly", "Message", "Missing", "Rest", "Some", "Until", "late"]
+
+SHOWN = 80
+"""Bytes of an incomplete piece that a message shows."""
+
+
+class Missing(Protocol):
+    """A piece that can say what of it has not arrived."""
+
+    @property
+    def missing(self) -> str: ...
+
+
+def late(link: Link, piece: Missing, seconds: float | None, secrets: Iterable[bytes]) -> TimedOut:
+    """Return the error of a call that has waited in vain for a piece; it says what has arrived and what has not.
+
+    Args:
+        link: where the call was reading.
+        piece: what it was looking for.
+        seconds: the timeout of the call, as it was asked for.
+        secrets: what the message must not show.
+    """
+    attempt = link.deadline
+    if attempt is not None and attempt.seconds is not None and (seconds is None or attempt.expired):
+        within = f"within the {attempt.seconds:g} s for connecting"
+    else:
+        within = "in time" if seconds is None else f"within {seconds:g} s"
+    size, begin = link.inbox.look(lambda buffer: (len(buffer), buffer.peek(min(len(buffer), SHOWN))))
+    if not size:
+        return TimedOut(f"nothing arrived from {link.address} {within}")
+    shown = shorten(masked(begin, secrets)) + ("..." if size > SHOWN else "")
+    hint = "; is the terminator right?" if isinstance(piece, Until) else ""
+    hint = "; is the framing right?" if isinstance(piece, Message) else hint
+    count = "1 byte" if size == 1 else f"{size} bytes"
+    return TimedOut(f"{count} came from {link.address} ({shown}) but {piece.missing} {within}{hint}")
 
 
 class Some:
     """Up to ``size`` bytes, as soon as any are there."""
+
+    missing = "nothing that could be read"
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -36,6 +76,11 @@ class Exactly:
 
     def __init__(self, size: int) -> None:
         self._size = size
+
+    @property
+    def missing(self) -> str:
+        """What has not arrived."""
+        return f"not {self._size}"
 
     def made_of(self, data: bytes) -> bytes | None:
         """Return ``data`` if it has this size."""
@@ -59,6 +104,11 @@ class Until:
         self._size = len(separator)
         self._limit = limit
 
+    @property
+    def missing(self) -> str:
+        """What has not arrived."""
+        return f"no {self._separator!r}"
+
     def made_of(self, data: bytes) -> bytes | None:
         """Return ``data`` if the separator is at its end and nowhere else."""
         end = data.find(self._separator) + self._size
@@ -81,6 +131,8 @@ class Until:
 class Rest:
     """Everything up to the end of the stream, which no bytes show: the link ends."""
 
+    missing = "not the end of the stream"
+
     def made_of(self, data: bytes) -> bytes | None:
         """Return nothing."""
         return None
@@ -92,6 +144,8 @@ class Rest:
 
 class Message:
     """A message, as a framing cuts it."""
+
+    missing = "no complete message"
 
     def __init__(self, framing: Framing) -> None:
         self._framing = framing
@@ -114,3 +168,17 @@ class Message:
             raise
         except Exception as error:
             raise failure(self._framing, error) from error
+
+
+class Datagram:
+    """A datagram."""
+
+    missing = "no datagram"
+
+    def made_of(self, data: bytes) -> bytes | None:
+        """Return ``data``, which is always a datagram as a whole."""
+        return data
+
+    def take_from(self, inbox: Inbox) -> bytes | None:
+        """Take the oldest one."""
+        return inbox.take_datagram()

@@ -25,6 +25,10 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
 }
 
 
+_WITHOUT_DEVICE = ("socket", "rfc2217", "loop", "cp2110")
+"""The schemes of pyserial that open no device of this machine as a file, which could be locked."""
+
+
 class SerialSettings(StreamSettings, total=False):
     """The settings of a serial port beside the port; see :class:`SerialConnection`."""
 
@@ -47,12 +51,16 @@ class SerialConnection(StreamConnection):
         baudrate: bits per second.
         bytesize: data bits, 5 to 8.
         parity: ``"N"``, ``"E"``, ``"O"``, ``"M"`` or ``"S"``.
-        stopbits: 1, 1.5 or 2.
+        stopbits: 1 or 2; with 5 data bits 1 or 1.5.
         xonxoff: flow control by software.
         rtscts: flow control by the lines RTS and CTS.
-        dsrdtr: flow control by the lines DSR and DTR.
+        dsrdtr: flow control by the lines DSR and DTR, on Windows; elsewhere the system has none, and this leaves DTR
+            as it is when the port is opened.
         exclusive: refuse the port to other programs (POSIX).
         **settings: see :class:`~cnx.StreamConnection`.
+
+    Raises:
+        TypeError, ValueError: a setting is invalid, or this kind of port would ignore it.
     """
 
     def __init__(
@@ -69,8 +77,8 @@ class SerialConnection(StreamConnection):
         exclusive: bool | None = None,
         **settings: Unpack[StreamSettings],
     ) -> None:
-        if not isinstance(baudrate, int) or isinstance(baudrate, bool) or baudrate < 1:
-            raise ValueError(f"baudrate must be a number of bits per second, not {baudrate!r}")
+        if not isinstance(baudrate, int) or isinstance(baudrate, bool) or not 1 <= baudrate < 2**31:
+            raise ValueError(f"baudrate must be a number of bits per second, up to {2**31 - 1}, not {baudrate!r}")
         line = {
             "baudrate": baudrate,
             "bytesize": bytesize,
@@ -84,7 +92,23 @@ class SerialConnection(StreamConnection):
         for name, choices in _CHOICES.items():
             if line[name] not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, not {line[name]!r}")
-        super().__init__(SerialOpener(checked_port(port), line), **settings)
+        if stopbits != 1 and (stopbits == 1.5) is not (bytesize == 5):  # UARTs would quietly use the other number
+            raise ValueError(
+                f"{bytesize} data bits go with 1 or {1.5 if bytesize == 5 else 2} stop bits, not {stopbits}"
+            )
+        port = checked_port(port)
+        scheme = port.partition("://")[0].lower() if "://" in port else ""
+        if exclusive and scheme in _WITHOUT_DEVICE:
+            raise ValueError(f"exclusive=True locks a device of this machine, which {scheme}:// is not")
+        if scheme == "socket":
+            usual = {**dict.fromkeys(_CHOICES, False), "baudrate": 9600, "bytesize": 8, "parity": "N", "stopbits": 1}
+            given = [name for name, value in line.items() if (value or False) != usual[name]]
+            if given:
+                raise ValueError(
+                    f"{' and '.join(given)} cannot be set over socket://, which carries the bytes alone: set it at the "
+                    "other end, or use rfc2217://"
+                )
+        super().__init__(SerialOpener(port, line), **settings)
 
 
 @dataclass(frozen=True)
@@ -101,10 +125,7 @@ class SerialOpener:
 
     def open(self, deadline: Deadline) -> Transport:
         """Open it."""
-        line = dict(self.line)
-        if "://" in self.port:
-            line.pop("exclusive")  # only devices of this machine can be locked
-        return open_serial(self.port, line, deadline)
+        return open_serial(self.port, self.line, deadline)
 
     def discard(self) -> None:
         """Nothing is open yet."""

@@ -12,7 +12,7 @@ from typing_extensions import Self, Unpack, final
 
 from cnx.connections.stream import StreamConnection, StreamSettings
 from cnx.deadline import Deadline
-from cnx.errors import NotConnected
+from cnx.errors import ConnectError
 from cnx.transports.dialing import open_tcp, open_unix
 from cnx.transports.resolver import checked_host, checked_port, shown
 from cnx.transports.sockets import SocketOptions, SocketTransport
@@ -77,21 +77,30 @@ class SocketConnection(StreamConnection):
     def from_socket(cls, sock: socket.socket, **settings: Unpack[SocketSettings]) -> Self:
         """Return a connection that owns an open stream socket, such as one end of ``socket.socketpair()``.
 
-        It is not connected yet, so that you can subscribe before; it can be connected once.
+        It is not connected yet, so that you can subscribe before; it can be connected once. With ``tls`` it starts TLS
+        over the socket, for example after a proxy has answered or the peer has agreed to STARTTLS; pass the name of the
+        peer as ``server_hostname``.
 
         Args:
             sock: the socket.
-            **settings: of the class.
+            **settings: of the class; ``options`` are set on a TCP socket, and other kinds have none.
 
         Raises:
             TypeError: it is no connected stream socket, or has TLS of its own.
+            ValueError: a setting means nothing for this socket, or TLS needs a ``server_hostname``.
         """
         if not isinstance(sock, socket.socket) or isinstance(sock, ssl.SSLSocket) or sock.type != socket.SOCK_STREAM:
             raise TypeError(f"from_socket() takes an open stream socket without TLS, not {sock!r}")
         name, peer = _addresses(sock)
+        is_tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
+        if settings.get("options") is not None and not is_tcp:
+            raise ValueError(f"options are for TCP, and this socket is of another kind: {sock!r}")
         connection = cls(peer[0], peer[1], **settings)
+        context = connection.tls
+        if context is not None and context.check_hostname and not is_tcp and settings.get("server_hostname") is None:
+            raise ValueError("TLS over a socket without a host name needs server_hostname=, to verify the certificate")
         connection._cnx.driver.name = connection._cnx.driver.name or name
-        connection._cnx.opener = AdoptedSocket(sock, _tcp(connection))
+        connection._cnx.opener = AdoptedSocket(sock, _tcp(connection), is_tcp)
         return connection
 
     @property
@@ -168,6 +177,7 @@ class AdoptedSocket:
 
     sock: socket.socket
     instead_of: TcpOpener
+    is_tcp: bool
 
     @property
     def address(self) -> str:
@@ -175,12 +185,21 @@ class AdoptedSocket:
         return self.instead_of.address
 
     def open(self, deadline: Deadline) -> Transport:
-        """Use the socket."""
+        """Use the socket: set its options, and start TLS, as on one that was opened here."""
         if self.sock.fileno() < 0:
-            raise NotConnected(
-                f"{self.address} was made from a socket that is closed now; it cannot be connected again"
-            )
-        return SocketTransport(self.sock, self.address)
+            error = ConnectError(f"{self.address} was made from a socket that is closed now; make a new connection")
+            error.fatal = True
+            raise error
+        if self.is_tcp:
+            try:
+                self.instead_of.options.apply(self.sock)
+            except OSError as error:
+                self.sock.close()
+                raise ConnectError(f"cannot set the options of the socket to {self.address}: {error}") from error
+        transport = SocketTransport(self.sock, self.address)
+        if self.instead_of.context is None:
+            return transport
+        return open_tls(transport, self.instead_of.context, self.instead_of.server_hostname, deadline)
 
     def discard(self) -> None:
         """Close the socket, which was never used."""

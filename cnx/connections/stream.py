@@ -6,15 +6,16 @@ import ctypes
 import json
 import operator
 from collections.abc import Iterable
+from threading import get_ident
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from typing_extensions import Self, Unpack, final
 
 from cnx.buffer import ReceiveBuffer
 from cnx.connections.cancellable import Attempts
 from cnx.connections.names import setting
-from cnx.connections.pieces import Exactly, Message, Rest, Some, Until
+from cnx.connections.pieces import Exactly, Message, Missing, Rest, Some, Until, late
 from cnx.connections.transport import (
     Data,
     Opener,
@@ -25,6 +26,7 @@ from cnx.connections.transport import (
 )
 from cnx.deadline import checked_timeout, left_of
 from cnx.errors import (
+    Cancelled,
     ConnectionLost,
     EncodingError,
     IncompleteRead,
@@ -32,14 +34,17 @@ from cnx.errors import (
     LimitExceeded,
     NotConnected,
     PeerClosed,
+    TimedOut,
 )
 from cnx.framing import Raw, checked_terminator, shorten
+from cnx.json_lines import format_json
 from cnx.link.link import Link, Piece
 from cnx.threads.locks import Lock, within
 
 __all__ = ["StreamConnection", "StreamSettings"]
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 _LATE = "another request did not end in time; nothing was sent"
 
@@ -138,8 +143,8 @@ class StreamConnection(TransportConnection):
         if n == 0:
             return b""
         if n < 0:
-            return _take_or_rest(link, Rest(), seconds)
-        return _take_or_rest(link, Some(n), seconds)
+            return _take_or_rest(self, link, Rest(), seconds)
+        return _take_or_rest(self, link, Some(n), seconds)
 
     @final
     def readexactly(self, n: int, *, timeout: float | None = None) -> bytes:
@@ -151,7 +156,7 @@ class StreamConnection(TransportConnection):
         link = parts.link_to_read(self)
         if n == 0:
             return b""
-        return _take(link, Exactly(n), seconds, expected=n)
+        return _take(self, link, Exactly(n), seconds, expected=n)
 
     @final
     def readuntil(self, separator: bytes = b"\n", *, timeout: float | None = None) -> bytes:
@@ -159,7 +164,7 @@ class StreamConnection(TransportConnection):
         checked_terminator(separator)
         seconds = self._cnx.seconds(timeout)
         link = self._cnx.link_to_read(self)
-        return _take(link, Until(separator, link.inbox.limit), seconds)
+        return _take(self, link, Until(separator, link.inbox.limit), seconds)
 
     @final
     def readline(self, *, timeout: float | None = None) -> bytes:
@@ -177,7 +182,9 @@ class StreamConnection(TransportConnection):
         link = parts.link_to_read(self)
         link.refuse_to_read()
         line = link.inbox.take_line() if link.inbox.size else None
-        return _take_or_rest(link, Until(b"\n", link.inbox.limit), parts.seconds(timeout)) if line is None else line
+        if line is not None:
+            return line
+        return _take_or_rest(self, link, Until(b"\n", link.inbox.limit), parts.seconds(timeout))
 
     @final
     def read_str(self, *, timeout: float | None = None) -> str:
@@ -222,7 +229,7 @@ class StreamConnection(TransportConnection):
         """
         framing = self._cnx.framing or Raw()
         seconds = self._cnx.seconds(timeout)
-        return _take(self._cnx.link_to_read(self), Message(framing), seconds)
+        return _take(self, self._cnx.link_to_read(self), Message(framing), seconds)
 
     @final
     def read_waiting(self) -> bytes:
@@ -234,7 +241,7 @@ class StreamConnection(TransportConnection):
         link = self._cnx.link_to_read(self)
         link.read_waiting()
         data = link.inbox.look(ReceiveBuffer.take_all) if link.inbox.size else b""
-        return data if data or link.reason is None else _take(link, Rest(), 0.0)
+        return data if data or link.reason is None else _take(self, link, Rest(), 0.0)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -245,7 +252,10 @@ class StreamConnection(TransportConnection):
             data = checked_data(data)
         parts = self._cnx
         seconds = parts.timeout if timeout is None else checked_timeout(timeout)
-        (parts.link or parts.usable_link(self)).write(data, seconds)
+        link = parts.link or parts.usable_link(self)
+        if parts.broken_off is not None and link is parts.link:
+            parts.report_broken_off()  # before anything is sent, as the reply would not be read
+        link.write(data, seconds)
 
     @final
     def writelines(self, lines: Iterable[Data], *, timeout: float | None = None) -> None:
@@ -265,8 +275,12 @@ class StreamConnection(TransportConnection):
 
     @final
     def write_json(self, value: Any, *, timeout: float | None = None) -> None:
-        """Send a value as JSON, and the terminator."""
-        self.write_str(json.dumps(value), timeout=timeout)
+        """Send a value as JSON, and the terminator.
+
+        Raises:
+            TypeError, ValueError: it has no JSON form, as NaN, Infinity and what is nested too deeply.
+        """
+        self.write_str(format_json(value), timeout=timeout)
 
     @final
     def write_from(self, *structs: ctypes.Structure | ctypes.Union, timeout: float | None = None) -> None:
@@ -301,9 +315,11 @@ class StreamConnection(TransportConnection):
             link = parts.link or parts.usable_link(self)
             if link.inbox.size:
                 link.inbox.forget_emitted()
-            link.write(message, seconds and left_of(seconds, began))
+            link.write(message, seconds and left_of(seconds, began), seconds)
             try:
                 return link.take(reply, seconds and left_of(seconds, began))
+            except TimedOut:
+                raise late(link, reply, seconds, self.secrets) from None
             except (ConnectionLost, NotConnected) as error:
                 return _take_last(link, reply, error)
 
@@ -314,6 +330,7 @@ class StreamParts(TransportParts):
     Attributes:
         requests: held by the thread whose turn it is to send a request and to receive the reply.
         reply: what :meth:`StreamConnection.request` receives by default.
+        broken_off: what to report to the next reading or writing call, as a call before it read from another link.
     """
 
     def __init__(self, driver: Attempts) -> None:
@@ -322,6 +339,25 @@ class StreamParts(TransportParts):
         self.terminator = b"\r\n"
         self.requests = Lock()
         self.reply = Until(self.terminator, self.limit)
+        self.broken_off: str | None = None
+
+    def on_new_link(self, name: str) -> None:
+        last = self.last
+        if last is not None and last.raw_reads and not isinstance(last.reason, (Cancelled, NotConnected)):
+            self.broken_off = (
+                f"{name}: the link was lost and replaced between two reading calls; {last.inbox.size} bytes of the old "
+                "one were not read; the next call reads from the new one"
+            )
+        super().on_new_link(name)
+
+    def report_broken_off(self) -> None:
+        """Raise ConnectionLost, once."""
+        broken_off, self.broken_off = self.broken_off, None
+        if broken_off is not None:
+            raise ConnectionLost(broken_off)
+
+    def on_fork(self) -> None:
+        self.requests = Lock()  # a thread of the parent may hold the other one
 
     def on_limit_changed(self) -> None:
         self.reply = Until(self.terminator, self.limit)
@@ -331,8 +367,17 @@ class StreamParts(TransportParts):
 
         Raises:
             LimitExceeded: bytes were dropped since the last call, as nobody read.
+            ConnectionLost: the call before read from another link. This is raised once.
         """
-        link = self.link or self.usable_link(connection)
+        link = self.link
+        if link is None:
+            last, preparing = self.last, self.fresh is not None and self.preparing == get_ident()
+            if last is None or not last.inbox.size or preparing:
+                return self.usable_link(connection)
+            link = last
+        elif self.broken_off is not None:
+            self.report_broken_off()
+        link.raw_reads = True
         if link.inbox.dropped and (dropped := link.inbox.take_dropped()):
             raise LimitExceeded(
                 f"{dropped} bytes from {link.address} were dropped: subscribers have got them, and nobody read them; "
@@ -341,10 +386,22 @@ class StreamParts(TransportParts):
         return link
 
 
-def _take(link: Link, piece: Piece[T], seconds: float | None, *, expected: int | None = None) -> T:
+class StreamPiece(Piece[T_co], Missing, Protocol[T_co]):
+    """What a reading method looks for."""
+
+
+def _take(
+    connection: StreamConnection,
+    link: Link,
+    piece: StreamPiece[T],
+    seconds: float | None,
+    *,
+    expected: int | None = None,
+) -> T:
     """Take a piece; if the link has ended in the middle of it, raise what was there.
 
     Args:
+        connection: whose method was called.
         link: where from.
         piece: what to look for.
         seconds: to wait; ``None`` for ever.
@@ -352,6 +409,8 @@ def _take(link: Link, piece: Piece[T], seconds: float | None, *, expected: int |
     """
     try:
         return link.take(piece, seconds)
+    except TimedOut:
+        raise late(link, piece, seconds, connection.secrets) from None
     except (ConnectionLost, NotConnected) as error:
         return _take_last(link, piece, error, expected)
 
@@ -361,18 +420,24 @@ def _take_last(link: Link, piece: Piece[T], error: Exception, expected: int | No
     found = piece.take_from(link.inbox)
     if found is not None:
         return found
+    link.raw_reads = False  # the caller hears of the end now
     partial = link.inbox.look(lambda buffer: buffer.peek(len(buffer)))
     if not partial:
         raise error
     raise IncompleteRead(f"{error}; {len(partial)} bytes of an incomplete piece are left", partial, expected) from error
 
 
-def _take_or_rest(link: Link, piece: Piece[bytes], seconds: float | None) -> bytes:
+def _take_or_rest(connection: StreamConnection, link: Link, piece: StreamPiece[bytes], seconds: float | None) -> bytes:
     """Take a piece; when the peer has closed, the rest counts as one, and then ``b""``."""
     try:
         return link.take(piece, seconds)
+    except TimedOut:
+        raise late(link, piece, seconds, connection.secrets) from None
     except (ConnectionLost, NotConnected) as error:
         if not isinstance(link.reason, PeerClosed):
             return _take_last(link, piece, error)
         found = piece.take_from(link.inbox)  # as there
-        return found if found is not None else link.inbox.look(ReceiveBuffer.take_all) or b""
+        if found is not None:
+            return found
+        link.raw_reads = False  # an incomplete line, or nothing, shows the caller that this was the end
+        return link.inbox.look(ReceiveBuffer.take_all)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import weakref
@@ -10,28 +9,34 @@ from collections.abc import Callable, Iterable
 from threading import get_ident
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from typing_extensions import Self, final
+from typing_extensions import Never, Self, final
 
-from cnx.connections.cancellable import Attempts, CancellableConnection, CancellableParts, ConnectionSettings
+from cnx.connections.cancellable import (
+    Attempts,
+    CancellableConnection,
+    CancellableParts,
+    ConnectionSettings,
+)
 from cnx.connections.connection import STOP_TIMEOUT, Connection, Traffic, warn_abandoned
 from cnx.connections.delivery import Delivery
-from cnx.connections.heartbeat import Beat, Heartbeat
-from cnx.connections.names import extension_point, setting
+from cnx.connections.heartbeat import Beat, Heartbeat, bytes_waiting
+from cnx.connections.names import extension_point, refuse_unknown, setting
 from cnx.deadline import LONGEST, Deadline, checked_interval, checked_timeout
-from cnx.errors import Cancelled, ConnectError, NotConnected, as_failure, because
+from cnx.errors import Cancelled, ConnectError, NotConnected, as_failure, fatal, not_connected, text_of
 from cnx.framing import LIMIT, Framing, checked_limit
 from cnx.link.link import Link
 from cnx.link.listener import Listener, Pump
 from cnx.link.timers import Timer
+from cnx.logs import logger
 from cnx.recording.history import Archive, History
 from cnx.recording.recorder import OPENED, PIECE, RECORDS, Recorder
-from cnx.signals.subscriptions import Signal, emit
+from cnx.signals.subscriptions import Signal
 from cnx.transports.tapped import TappedTransport, log_tap
 from cnx.transports.transport import Transport
 
 __all__ = ["Data", "Opener", "TransportConnection", "TransportParts", "TransportSettings", "checked_data"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 T = TypeVar("T")
 
@@ -77,8 +82,10 @@ class TransportConnection(CancellableConnection):
         limit: bytes that may wait for the reading methods, and the size of the largest piece that is found by its end.
         listener: a :class:`~cnx.Listener` to share with other connections; if omitted, each link has its own thread.
         heartbeat: bytes to write, or a function to call with the connection, every ``heartbeat_interval`` seconds while
-            a link is up, on the thread of the listener. The link ends if that fails or a write is stuck for so long.
-        silence_limit: seconds without a byte from the peer after which the link ends; ``None`` for no limit.
+            a link is up. The function may wait, for instance for a reply. The link ends if it fails, or if it or any
+            write takes longer than the interval. Handlers that take long do not hold heartbeats up.
+        silence_limit: seconds without a byte from the peer after which the link ends; ``None`` for no limit. Noticed
+            up to a quarter later, also while a handler runs. Bytes that wait unread count as received.
         record: how many records :meth:`history` keeps, up to 100,000, of at most 256 bytes each; 0 for none.
         record_to: an existing directory where the history is saved at every loss, as text and for Wireshark; the last
             20 stay.
@@ -112,13 +119,17 @@ class TransportConnection(CancellableConnection):
         silence_limit: float | None = None,
         record: int = RECORDS,
         record_to: str | os.PathLike[str] | None = None,
+        **unknown: Never,
     ) -> None:
+        refuse_unknown(type(self), unknown)
         if framing is not None and not isinstance(framing, Framing):
             raise TypeError(f"framing must be a Framing, not {framing!r}")
         if listener is not None and not isinstance(listener, Listener):
             raise TypeError(f"listener must be a Listener, not {listener!r}")
         if opener is None and type(self).open_transport is TransportConnection.open_transport:
             raise TypeError(f"{type(self).__name__} has no source; give one, or override open_transport() and address")
+        if record_to is not None and record == 0:
+            raise ValueError("record=0 keeps nothing that record_to could save; leave out one of the two")
         parts = self._cnx
         parts.opener = opener
         parts.heartbeat = Heartbeat(heartbeat, heartbeat_interval, silence_limit)
@@ -223,6 +234,13 @@ class TransportConnection(CancellableConnection):
             return before
         return before.plus(Traffic(link.received, link.sent, delivery.messages, link.writes))
 
+    @property
+    @final
+    def in_waiting(self) -> int:
+        """Bytes that have arrived and that cnx has not read from the operating system; 0 if that is not known."""
+        link = self._cnx.link
+        return 0 if link is None or link.reason is not None else bytes_waiting(link.fd)
+
     @final
     def history(self) -> History:
         """Return the last of what went over all links: bytes, shortened, without :attr:`secrets`, and what happened."""
@@ -230,9 +248,11 @@ class TransportConnection(CancellableConnection):
 
     @final
     def schedule(self, interval: float, callback: Callable[[], Any]) -> Timer:
-        """Call ``callback`` every ``interval`` seconds while the present link is up, on the thread of the listener.
+        """Call ``callback`` every ``interval`` seconds while the present link is up.
 
-        Call it in :meth:`prepare`, or later while connected. The callback must be quick.
+        Call it in :meth:`prepare`, or later while connected; it begins once ``CONNECTED`` was emitted. The callbacks of
+        a connection run one after the other on a thread of their own, so they may wait, and handlers do not hold them
+        up. An exception is logged, and the callback is called again.
 
         Raises:
             NotConnected: there is no link.
@@ -303,6 +323,7 @@ class TransportConnection(CancellableConnection):
                 self.on_message if _is_overridden(self, "on_message") else None,
                 self.emit_messages if _is_overridden(self, "emit_messages") else None,
                 self.message_signals,
+                parts.driver.note_loss,  # the driver holds the connection weakly
             )
             reference = weakref.ref(self)  # the link must not keep the connection alive
 
@@ -314,6 +335,13 @@ class TransportConnection(CancellableConnection):
             seen = transport if tap is None else TappedTransport(transport, tap)
             link = Link(seen, parts.delivery, parts.recorder, parts.limit)
             has_descriptor = transport.fileno() >= 0
+            if parts.listener is not None and not has_descriptor:
+                raise fatal(
+                    ConnectError(
+                        f"{self.address} has no descriptor that a listener could wait for, so it cannot share one: "
+                        "leave out listener="
+                    )
+                )
             link.attendant = (parts.listener or Listener(self.name)) if has_descriptor else Pump(self.name)
         except BaseException:
             transport.shutdown()
@@ -328,14 +356,15 @@ class TransportConnection(CancellableConnection):
                 self.prepare(deadline)
                 deadline.check(f"preparing {self.name}")
                 link.start()
+                parts.heartbeat.start(self, link)
             if link.reason is not None:
                 raise as_failure(link.reason)
             link.deadline = None
             parts.preparing = 0
         except BaseException as error:
             parts.fresh = None
-            parts.recorder.say(f"failed: {error}")
             link.end(error)
+            parts.recorder.say(f"failed: {text_of(error)}")
             link.wait_settled(Deadline(STOP_TIMEOUT))
             if deadline.cancelled:
                 deadline.check(f"preparing {self.name}")
@@ -346,10 +375,10 @@ class TransportConnection(CancellableConnection):
         link = parts.fresh
         if link is None:
             return  # an end that came meanwhile has taken it away
+        parts.on_new_link(self.name)
         parts.link, parts.fresh = link, None
         parts.recorder.say("connected")
-        parts.heartbeat.start(self, link)
-        announced = link.announce(lambda: emit(self, Connection.Signals.CONNECTED))
+        announced = link.announce(self.emit_connected)
         if link.reason is not None:
             parts.driver.last_error = link.reason
             link.wait_settled(Deadline(STOP_TIMEOUT))
@@ -389,6 +418,7 @@ class TransportParts(CancellableParts):
     Attributes:
         link: the last link that was announced; ``None`` before the first one and while a new one is being made.
         fresh: the link that is being made.
+        last: the link before; what it has brought can be read until there is a new one.
         preparing: ident of the thread that prepares the fresh link, and alone may use it; 0 when it is prepared.
         delivery: of the link or of the fresh link.
         counted: what went over all links up to the last one that is counted in it, and that link.
@@ -406,9 +436,16 @@ class TransportParts(CancellableParts):
         self.limit = LIMIT
         self.link: Link | None = None
         self.fresh: Link | None = None
+        self.last: Link | None = None
         self.preparing = 0
         self.delivery: Delivery | None = None
         self.counted: tuple[Traffic, Link | None] = Traffic(), None
+
+    def on_new_link(self, name: str) -> None:
+        """Let go of the last link, as the next one is there."""
+        last, self.last = self.last, None
+        if last is not None and (unread := last.inbox.size):
+            log.warning("%s: %d bytes of the last link were not read and are dropped", name, unread)
 
     def on_limit_changed(self) -> None:
         """Hear that the largest size of a piece has changed."""
@@ -440,7 +477,7 @@ class TransportParts(CancellableParts):
         fresh = self.fresh
         if fresh is not None and self.preparing in (0, get_ident()):
             return fresh
-        raise NotConnected(f"{connection.name} is not connected{because(connection.last_error)}")
+        raise NotConnected(not_connected(connection.name, connection.last_error)) from connection.last_error
 
     def let_go_of_last_link(self, connection: TransportConnection, deadline: Deadline) -> None:
         """Make sure that the end of the last link was emitted before there is a new one."""
@@ -453,8 +490,7 @@ class TransportParts(CancellableParts):
                     f"a handler of {connection.name} is still busy with its last link; connect after that, on another "
                     "thread, or leave it to a ConnectionManager"
                 )
-            if unread := last.inbox.size:
-                log.warning("%s: %d bytes of the last link were not read and are dropped", connection.name, unread)
+            self.last = last
         self.counted = connection.traffic, last  # before the link goes, so that it is always counted once
         self.link = None
 

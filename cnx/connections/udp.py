@@ -6,10 +6,15 @@ from dataclasses import dataclass
 
 from typing_extensions import Unpack, final
 
-from cnx.connections.transport import Data, TransportConnection, TransportSettings, checked_data
+from cnx.connections.pieces import Datagram, late
+from cnx.connections.transport import (
+    Data,
+    TransportConnection,
+    TransportSettings,
+    checked_data,
+)
 from cnx.deadline import Deadline
-from cnx.errors import LimitExceeded
-from cnx.link.inbox import Inbox
+from cnx.errors import LimitExceeded, TimedOut
 from cnx.link.link import Link
 from cnx.transports.datagrams import open_udp
 from cnx.transports.resolver import checked_host, checked_port, shown
@@ -35,7 +40,7 @@ class UdpConnection(TransportConnection):
         host: a name, an IPv4 or an IPv6 address.
         port: 1 to 65535.
         local: own address and port to send from and receive at; the system chooses if omitted.
-        **settings: see :class:`~cnx.connections.transport.TransportConnection`.
+        **settings: see :class:`~cnx.connections.transport.TransportConnection`; there is no ``framing``.
     """
 
     def __init__(
@@ -43,6 +48,8 @@ class UdpConnection(TransportConnection):
     ) -> None:
         checked_host(host)
         checked_port(port)
+        if settings.get("framing") is not None:
+            raise ValueError("framing= is for streams; with UDP each datagram is a message")
         if local is not None and not (isinstance(local, tuple) and list(map(type, local)) == [str, int]):
             raise TypeError(f"local must be an address and a port, not {local!r}")
         if local is not None and not 0 <= local[1] <= 65535:
@@ -76,7 +83,11 @@ class UdpConnection(TransportConnection):
             LimitExceeded: datagrams were dropped since the last call, as nobody received them.
         """
         link = _link_to_read(self)
-        return link.take(Datagram(), self._cnx.seconds(timeout))
+        datagram, seconds = Datagram(), self._cnx.seconds(timeout)
+        try:
+            return link.take(datagram, seconds)
+        except TimedOut:
+            raise late(link, datagram, seconds, self.secrets) from None
 
 
 def _link_to_read(connection: UdpConnection) -> Link:
@@ -87,18 +98,6 @@ def _link_to_read(connection: UdpConnection) -> Link:
             "received them; the next call goes on after them"
         )
     return link
-
-
-class Datagram:
-    """A datagram, for the reading call."""
-
-    def made_of(self, data: bytes) -> bytes | None:
-        """Return ``data``, which is always a datagram as a whole."""
-        return data
-
-    def take_from(self, inbox: Inbox) -> bytes | None:
-        """Take the oldest one."""
-        return inbox.take_datagram()
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -81,6 +81,8 @@ def connection(
     make = _SCHEMES.get(parts.scheme)
     if make is None:
         known = ", ".join(_SCHEMES)
+        if url.startswith(("/dev/", "\\\\.\\")) or re.fullmatch(r"COM\d+", url, re.IGNORECASE):
+            raise ValueError(f"{shown!r} is a device, not a URL; write serial://{shown}")
         if not parts.scheme:
             raise ValueError(f"{shown!r}: the scheme is missing; it is one of {known}, as in tcp://host:4001")
         raise ValueError(f"{shown!r}: the scheme {parts.scheme!r} is none of {known}")
@@ -92,7 +94,8 @@ def connection(
         query = _query(parts)
         made = make(parts, query, {**settings})
         if query:
-            raise ValueError(f"unknown option {', '.join(query)}")
+            known = f"a {parts.scheme} URL takes {', '.join(query.known)}" if query.known else "none is known"
+            raise ValueError(f"unknown option {', '.join(query)}; {known}")
     except ValueError as error:
         raise ValueError(f"{shown!r}: {error}") from error
     if not isinstance(made, kind):
@@ -137,19 +140,22 @@ def register_scheme(scheme: str, factory: Factory) -> None:
 
 def _tcp(parts: SplitResult, query: dict[str, str], settings: dict[str, Any]) -> SocketConnection:
     host, port = _host_and_port(parts)
-    given = _take(query, _COMMON) | _tcp_options(query) | settings
-    return SocketConnection(host, port, **given)
+    given = _take(query, _COMMON) | _tcp_options(query, settings)
+    return SocketConnection(host, port, **(given | settings))
 
 
 def _tls(parts: SplitResult, query: dict[str, str], settings: dict[str, Any]) -> SocketConnection:
     host, port = _host_and_port(parts)
-    given = _take(query, _COMMON | {"server_hostname": str}) | _tcp_options(query)
+    given = _take(query, _COMMON | {"server_hostname": str}) | _tcp_options(query, settings)
     trust = _take(query, {"ca": _authorities, "verify": _yes})
-    if "tls" not in settings:
-        given["tls"] = _context(**trust)
-    elif not settings["tls"]:
-        raise ValueError(f"tls={settings['tls']!r} contradicts the scheme; write tcp:// for a connection without TLS")
-    return SocketConnection(host, port, **(given | settings))
+    tls = settings.pop("tls", True)
+    if not tls:
+        raise ValueError(f"tls={tls!r} contradicts the scheme; write tcp:// for a connection without TLS")
+    if tls is True:
+        tls = _context(**trust)
+    elif trust:
+        raise ValueError(f"{' and '.join(trust)} in the URL would be ignored, as tls= has a context of its own")
+    return SocketConnection(host, port, **(given | settings | {"tls": tls}))
 
 
 def _unix(parts: SplitResult, query: dict[str, str], settings: dict[str, Any]) -> UnixConnection:
@@ -216,9 +222,35 @@ _SERIAL: dict[str, Callable[[str], Any]] = {
 }
 
 
-def _query(parts: SplitResult) -> dict[str, str]:
+class Options(dict[str, str]):
+    """The options of a query. It notes which ones a factory looks for, so that a message can list them.
+
+    Attributes:
+        known: the names that were looked for.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        super().__init__(pairs)
+        self.known: dict[str, None] = {}
+
+    def __contains__(self, name: object) -> bool:
+        self.known[str(name)] = None
+        return super().__contains__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Look for an option."""
+        self.known[name] = None
+        return super().get(name, default)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        """Look for an option, and remove it."""
+        self.known[name] = None
+        return super().pop(name, *default)
+
+
+def _query(parts: SplitResult) -> Options:
     pairs = parse_qsl(parts.query, keep_blank_values=True)
-    query = dict(pairs)
+    query = Options(pairs)
     if len(query) < len(pairs):
         raise ValueError("an option is given twice")
     return query
@@ -252,8 +284,10 @@ def _host_and_port(parts: SplitResult) -> tuple[str, int]:
     return parts.hostname.replace("%25", "%"), port  # before the name of an interface: [fe80::1%25eth0]
 
 
-def _tcp_options(query: dict[str, str]) -> dict[str, Any]:
+def _tcp_options(query: dict[str, str], settings: dict[str, Any]) -> dict[str, Any]:
     given = _take(query, {"nodelay": _yes, "keepalive": _keepalive, "user_timeout": float})
+    if given and settings.get("options") is not None:
+        raise ValueError(f"{' and '.join(given)} in the URL would be ignored, as options= replaces all options")
     return {"options": SocketOptions(**given)} if given else {}
 
 
@@ -271,6 +305,8 @@ def _authorities(path: str) -> str:
 
 
 def _context(ca: str | None = None, verify: bool = True) -> ssl.SSLContext:
+    if ca is not None and not verify:
+        raise ValueError("verify=no would ignore ca; leave out one of the two")
     context = ssl.create_default_context(cafile=ca)
     if not verify:
         context.check_hostname = False

@@ -13,7 +13,16 @@ steps to take, so they can be tested without a link; ``cnx.simulation`` carries 
 from __future__ import annotations
 
 from cnx.faults.fault import Ending, Fault, StreamFault
-from cnx.faults.links import accept_close, half_open, hang_tls, refuse, reset, slow_accept, unplug, wrong_certificate
+from cnx.faults.links import (
+    accept_close,
+    half_open,
+    hang_tls,
+    refuse,
+    reset,
+    slow_accept,
+    unplug,
+    wrong_certificate,
+)
 from cnx.faults.plan import Plan, TraceEntry, faults
 from cnx.faults.stream import (
     bandwidth,

@@ -23,8 +23,11 @@ __all__ = ["Inbox"]
 
 T = TypeVar("T")
 
+CUT_AT_FIRST = 64
+"""Bytes in which lines are cut at once, at first: little has to be put back if another method reads what follows."""
+
 CUT_AT_ONCE = 16 * 1024
-"""Bytes in which lines are cut at once, so that little has to be put back, whatever waits behind them."""
+"""The same after some calls in a row that took lines, whatever waits behind them."""
 
 _NONE: deque[bytes] = deque(maxlen=0)
 """Nothing. An empty deque takes 0.7 KiB, so a link that has received nothing has none of its own."""
@@ -48,13 +51,25 @@ class Inbox:
         dropped: bytes that were dropped since the last :meth:`take_dropped`.
     """
 
-    __slots__ = ("_buffer", "_lock", "_pieces", "_pieces_size", "dropped", "limit", "lines", "size", "unemitted")
+    __slots__ = (
+        "_buffer",
+        "_cut_within",
+        "_lock",
+        "_pieces",
+        "_pieces_size",
+        "dropped",
+        "limit",
+        "lines",
+        "size",
+        "unemitted",
+    )
 
     def __init__(self, lock: Lock, limit: int) -> None:
         self.limit = limit
         self.size = self.unemitted = self.dropped = 0
         self._lock = lock
         self._buffer = ReceiveBuffer()  # what somebody has looked at as a stream
+        self._cut_within = CUT_AT_FIRST
         self.lines = _NONE
         self._pieces = _NONE  # what arrived after that
         self._pieces_size = 0
@@ -147,7 +162,8 @@ class Inbox:
         self._refuse_to_interrupt()
         with self._lock:
             buffer = self._gather()
-            lines = buffer.cut_lines(self.limit, CUT_AT_ONCE)
+            lines = buffer.cut_lines(self.limit, self._cut_within)
+            self._cut_within = min(4 * self._cut_within, CUT_AT_ONCE)
             others = lines[1:]
             self.size = len(buffer) + sum(map(len, others))
             if self.lines is _NONE:
@@ -171,6 +187,8 @@ class Inbox:
 
     def _put_lines_back(self) -> None:
         """Put the cut lines that are left back, beginning with the last one: other threads take the first ones."""
+        if self.lines:
+            self._cut_within = CUT_AT_FIRST
         try:
             while True:
                 self._buffer.untake(len(self.lines.pop()))

@@ -9,17 +9,20 @@ so that no other thread has to wake up and hand it the bytes. Other callers wait
 into the inbox. Nobody else may call the transport, except for ``shutdown()``.
 
 **The attendant** is the thread that serves the link: a listener, or a pump for a transport without a descriptor. It is
-the reader when there are subscribers and no caller is reading, it runs timers, and it emits the end.
+the reader when there are subscribers and no caller is reading, and it emits the end. Timers have a thread of their own.
 
 **What the reader does with a chunk of bytes** is the same for every reader, see ``_accept``: record it, put it into the
 inbox, emit it if there are subscribers. Before CONNECTED was emitted nothing else is emitted; such bytes wait in the
 inbox as *unemitted*, and so do bytes that arrive while nobody subscribes. The inbox states its own invariant. A chunk
 that is just what the reader was looking for, as most replies are, goes straight to it and not through the inbox.
+Messages are emitted in *steps* of some hundred, because a chunk may have 100,000: after each step the reader looks at
+its deadline, and the attendant at other links and timers. Nothing else is read while some messages are *pending*.
 
 **Who is woken.** The listener waits for input on a descriptor only while it is *armed* for it. A caller that starts to
 read disarms it, and leaves it disarmed when it has finished, because the next request is likely to follow soon. A timer
 looks after a short pause whether callers are still reading; if not, the listener takes over again. Input that nobody
-wants stays in the transport, so that TCP holds the peer back; meanwhile the listener is armed for the end alone.
+wants stays in the transport for a quarter of a second; meanwhile the listener is armed for the end alone. After that it
+is read ahead, up to a bound, to find an end that may be behind it. Beyond the bound TCP holds the peer back.
 
 **How a link ends.** The first call of ``end`` sets the reason. It shuts the transport down, which wakes the reader and
 the writer. When no thread plays a role any more, the attendant *settles* the link: it closes the transport and emits
@@ -31,20 +34,22 @@ and end of the link.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
+from functools import partial
 from threading import get_ident
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 
 from cnx.deadline import Deadline, left_of
-from cnx.errors import Cancelled, CnxError, ConnectionLost, NotConnected, TimedOut
+from cnx.errors import Cancelled, CnxError, ConnectionLost, NotConnected, TimedOut, with_text
 from cnx.link.inbox import Inbox
 from cnx.link.selector import HANGUP, INPUT, NOTHING
-from cnx.link.timers import Timer
+from cnx.link.timers import Timer, TimerThread, watchdog
 from cnx.recording.recorder import Recorder
 from cnx.threads.cleanup import CleanupRegistry
 from cnx.threads.condition import Condition, Gate
+from cnx.threads.hook import report_error
+from cnx.threads.steps import run_each
 from cnx.transports.transport import CHUNK, Transport
 
 __all__ = ["Attendant", "Link", "Piece", "Receiver", "Role"]
@@ -52,13 +57,15 @@ __all__ = ["Attendant", "Link", "Piece", "Receiver", "Role"]
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-log = logging.getLogger(__name__)
-
 READS_PER_TURN = 64
 """Reads of the attendant before other links and timers of the same thread have their turn."""
 
 LOOK_AGAIN = 0.25
-"""Seconds after which input that nobody wanted is offered again, as PyDispatcher does not report new subscribers."""
+"""Seconds after which input that nobody wanted is offered again, as PyDispatcher does not report new subscribers. If
+nobody wants it then, it is read ahead."""
+
+READ_AHEAD = 8 * 1024 * 1024
+"""Bytes that are read ahead although nobody wants them, as the end of the stream may be behind them."""
 
 PAUSE = {False: 0.05, True: 0.005}
 """Seconds without a reading call after which the listener takes over, by whether there are subscribers."""
@@ -68,13 +75,22 @@ LAST_WORDS = 0.1
 
 
 class Receiver(Protocol):
-    """Where a link delivers what arrives, without keeping the connection alive. See ``Delivery``."""
+    """Where a link delivers what arrives, without keeping the connection alive. See ``Delivery``.
+
+    Attributes:
+        pending: something was not delivered yet.
+    """
+
+    pending: bool
 
     def wanted(self) -> bool:
         """Return whether there is anybody to deliver to."""
 
-    def deliver(self, data: bytes) -> None:
-        """Emit a piece of bytes and the messages that it completes.
+    def add(self, data: bytes) -> None:
+        """Have a piece of bytes delivered by the next steps."""
+
+    def deliver_more(self) -> None:
+        """Take one step: emit the next piece of bytes, or some of the messages that it completes.
 
         Raises:
             CnxError: the bytes break the rules of the protocol.
@@ -82,6 +98,9 @@ class Receiver(Protocol):
 
     def stop(self) -> None:
         """Deliver nothing after the message that is being delivered."""
+
+    def note_loss(self, reason: BaseException) -> None:
+        """Note why the link ends, before a reader hears of it; called under the lock."""
 
     def on_end(self, reason: BaseException) -> None:
         """Emit the end."""
@@ -111,7 +130,6 @@ class Attendant(Protocol):
     def poke(self, link: Link) -> None: ...
     def remove(self, link: Link) -> None: ...
     def rest(self, link: Link, delay: float) -> None: ...
-    def schedule(self, timer: Timer) -> None: ...
     def join(self, timeout: float) -> None: ...
     def abandon(self) -> None: ...
 
@@ -179,6 +197,7 @@ class Link:
         attendant: the thread that serves it.
         deadline: bounds every call while the link is being prepared; ``None`` after that.
         reader, writer: the roles.
+        raw_reads: reading methods of the user have taken bytes from it, and none has reported its end yet.
         received, sent: bytes that came in and went out.
         writes: whole messages that went out.
     """
@@ -191,13 +210,14 @@ class Link:
         self.announced = False
         self.attendant: Attendant | None = None
         self.deadline: Deadline | None = None
+        self.raw_reads = False
         self.received = self.sent = self.writes = 0
         self._receiver = receiver
         self._recorder = recorder
         self._begin(limit)
         self._interest = NOTHING  # what the listener is armed for
         self._left_unread = False  # input waits in the transport, as nobody wants it
-        self._peer_gone = False  # the peer may be gone: read on to find out, whatever waits unread
+        self._peer_gone = False  # it sends nothing more: read all that waits, which the system bounds, and then the end
         self._full = transport.full  # a read of fewer bytes has left none behind
         self._resting = False  # a timer will look whether callers are still reading
         self._received_then = 0  # by the last look
@@ -211,6 +231,9 @@ class Link:
         self.reader, self.writer = Role(), Role()
         self._announcer = self._ender = self._settler = 0  # idents of threads
         self._settled = False  # the transport is closed and the end was emitted
+        self._timers: TimerThread | None = None  # runs what was scheduled; made when something is
+        self._scheduled: list[Timer] = []  # not started yet, as CONNECTED was not emitted
+        self._watched = False
         self._followers: list[Gate] = []  # of the threads that wait for another one to fill the inbox for them
         self.inbox = Inbox(self._lock, limit)
 
@@ -247,6 +270,8 @@ class Link:
             self.announced = announced
             self._announcer = 0
             self._changed.notify()
+            if self._scheduled:
+                self._start_scheduled()
             if announced and self.attendant is not None:
                 self.attendant.poke(self)
             elif self.reason is not None:
@@ -280,13 +305,14 @@ class Link:
                 if result is not Role.TAKEN:
                     return result  # type: ignore[no-any-return]
                 handed_over = True
-                result = self._wait_for_reader(lambda: piece.take_from(self.inbox), end, self._followers)
+                result = self._wait_for_reader(lambda: piece.take_from(self.inbox), end, self._followers, timeout)
                 if end is not None:
                     timeout = max(0.0, end - monotonic())
                 if result is not None:
                     return result  # type: ignore[no-any-return]
         finally:
-            if handed_over or not self._resting or self._changed.gates or self.reason is not None:
+            quiet = self._resting and not (handed_over or self._changed.gates or self._receiver.pending)
+            if not quiet or self.reason is not None:
                 try:
                     self._leave_to_callers(handed_over)
                 except BaseException:  # Ctrl-C may have come before it did anything; without it nobody would read
@@ -335,6 +361,7 @@ class Link:
             raise RuntimeError(f"a handler of {self.address} must not wait for messages, which come on its own thread")
         if self.deadline is not None:
             raise RuntimeError("no messages are emitted before CONNECTED; use the reading methods in prepare()")
+        asked = timeout
         end = None if timeout is None else monotonic() + timeout
         if not self.announced:  # no messages are emitted yet, and reading would only hold up the attendant later
             self._changed.wait_for(lambda: self.announced or self.reason is not None or found() is not None, timeout)
@@ -342,58 +369,71 @@ class Link:
         me, handed_over = get_ident(), False
         try:
             while True:
-                result: Any = self.reader.perform(me, self._read_messages, found, timeout, end)
+                result: Any = self.reader.perform(me, self._read_messages, found, timeout, end, asked)
                 if result is Role.TAKEN:
                     handed_over = True
-                    result = self._wait_for_reader(found, end, [])
+                    result = self._wait_for_reader(found, end, [], asked)
                     if end is not None:
                         timeout = max(0.0, end - monotonic())
                 if result is not None:
                     return result  # type: ignore[no-any-return]  # it is what found() returned
         finally:
-            if handed_over or not self._resting or self._changed.gates or self.reason is not None:
+            quiet = self._resting and not (handed_over or self._changed.gates or self._receiver.pending)
+            if not quiet or self.reason is not None:
                 try:
                     self._leave_to_callers(handed_over)
                 except BaseException:  # as in take()
                     self._leave_to_callers(handed_over)
                     raise
 
-    def _read_messages(self, found: Callable[[], T | None], timeout: float | None, end: float | None) -> T:
-        """Read, as the reader, until ``found`` finds something."""
+    def _read_messages(
+        self, found: Callable[[], T | None], timeout: float | None, end: float | None, asked: float | None
+    ) -> T:
+        """Read, as the reader, until ``found`` finds something; ``asked`` is the whole timeout, for the message."""
         late = False  # as in _read_piece()
         while True:
-            ended = self.reason is not None  # before looking: what arrived before the end is found
+            # Before looking: what arrived before the end is found.
+            ended = self.reason is not None and not self._receiver.pending
             result = found()
             if result is not None:
                 return result
             if ended:
                 self._raise_reason()
             if late:
-                raise TimedOut(f"what arrived from {self.address} in time is not what was waited for")
-            data = self._read(timeout)
+                raise TimedOut(f"nothing that was waited for arrived from {self.address} within {asked:g} s")
+            try:
+                data = self._read(timeout)
+            except TimedOut:
+                if asked is None:
+                    raise
+                late = True  # one more look follows
+                continue
             if data is not None:
                 self._accept(data, keep=True)
             if end is not None:
                 timeout = max(0.0, end - monotonic())
                 late = not timeout
 
-    def _wait_for_reader(self, found: Callable[[], T | None], end: float | None, followers: list[Gate]) -> T | None:
+    def _wait_for_reader(
+        self, found: Callable[[], T | None], end: float | None, followers: list[Gate], asked: float | None
+    ) -> T | None:
         """Wait until the reader has brought something or has left; return what ``found`` finds before.
 
-        While its gate is in ``followers``, the thread counts as one that reads the inbox.
+        While its gate is in ``followers``, the thread counts as one that reads the inbox. ``asked`` is the whole
+        timeout, for the message.
         """
         gate = Gate()
         try:
             followers.append(gate)
             self._changed.gates.append(gate)  # before looking, so that no change is missed
-            ended = self.reason is not None
+            ended = self.reason is not None and not self._receiver.pending
             result = found()
             if result is None and ended:
                 self._raise_reason()
             if result is None and not self.reader.is_free():
                 left = None if end is None else max(0.0, end - monotonic())
                 if left == 0.0 or not gate.wait(left):
-                    raise TimedOut(f"nothing arrived from {self.address} in time")
+                    raise TimedOut(f"nothing that was waited for arrived from {self.address} within {asked:g} s")
             return result
         finally:
             for gates in (followers, self._changed.gates):
@@ -427,11 +467,17 @@ class Link:
         return timeout if left is None or (timeout is not None and timeout < left) else left
 
     def _read(self, timeout: float | None) -> bytes | None:
-        """Read once, as the reader, and wait for that; return ``None`` if the link has ended.
+        """Read once, as the reader, and wait for that.
+
+        It returns ``None`` if the link has ended, or if something that arrived before had to be delivered first, of
+        which it has delivered some.
 
         Raises:
             TimedOut: nothing arrived in time.
         """
+        if self._receiver.pending:
+            self._deliver_more()
+            return None
         if self.reason is not None:
             return None
         if self._interest == INPUT:
@@ -446,6 +492,8 @@ class Link:
 
     def _read_now(self) -> None:
         """Read once, as the reader, without waiting, and accept what there is."""
+        while self._receiver.pending:
+            self._deliver_more()
         if self.reason is not None:
             return
         try:
@@ -477,26 +525,30 @@ class Link:
             if self._changed.gates:
                 self._changed.notify()
         if emitted:
-            try:
-                self._receiver.deliver(data)
-            except Exception as error:  # such as a ProtocolError
-                self._fail(error)
-            if self._changed.gates:
-                self._changed.notify()  # threads that wait for what on_message stores
+            self._receiver.add(data)
+            self._deliver_more()
 
     def _emit_unemitted(self) -> None:
-        """Emit what arrived before anybody subscribed and has not been read since."""
+        """Have emitted what arrived before anybody subscribed and has not been read since."""
         for data in self.inbox.take_unemitted():
-            try:
-                self._receiver.deliver(data)
-            except Exception as error:
-                self._fail(error)
+            self._receiver.add(data)
+
+    def _deliver_more(self) -> None:
+        """Take one step of emitting what has arrived, as the reader."""
+        try:
+            self._receiver.deliver_more()
+        except Exception as error:  # such as a ProtocolError
+            self._fail(error)
+        if self._changed.gates:
+            self._changed.notify()  # threads that wait for what on_message stores
 
     def _fail(self, error: Exception) -> None:
         """End the link because of what reading it raised; a transport that a user wrote may raise anything."""
         if isinstance(error, CnxError):
             self.end(error)
             return
+        if not isinstance(error, OSError):
+            report_error(error, f"{self.address}: reading failed, so the link ends")
         lost = ConnectionLost(f"the connection with {self.address} broke while reading: {error!r}")
         lost.__cause__ = error
         self.end(lost)
@@ -513,6 +565,8 @@ class Link:
             self._changed.notify()  # another caller becomes the reader
         if self.reason is not None:
             self._ask_to_settle()
+        elif self._receiver.pending:
+            self.look_again()
         elif not self._resting and self._interest != INPUT:
             self._rest(PAUSE[self._receiver.wanted()])
 
@@ -523,7 +577,7 @@ class Link:
 
         Args:
             readable: there is input, as against being asked to look.
-            gone: the peer may be gone.
+            gone: the peer sends nothing more, as it is gone.
         """
         if gone:
             self._peer_gone, self._full = True, 0
@@ -540,6 +594,8 @@ class Link:
             self._changed.notify()
         if self.reason is not None:
             self._ask_to_settle()
+        elif self._receiver.pending:
+            self.look_again()  # after other links and timers had their turn
         elif self._left_unread:
             self._arm_unless_reading(NOTHING if self._peer_gone else HANGUP)
             self._rest(LOOK_AGAIN)
@@ -548,15 +604,20 @@ class Link:
 
     def _serve(self, readable: bool) -> None:
         """Read what waits, as the reader, as long as somebody wants it."""
+        drained = False
         try:
             for _ in range(READS_PER_TURN):
+                if self._receiver.pending:
+                    self._deliver_more()
+                    continue
+                if drained:
+                    break
                 if self._receiver.wanted():
                     if self.inbox.unemitted:
                         self._emit_unemitted()
-                elif (
-                    not self._peer_gone or self.inbox.size >= self.inbox.limit
-                ):  # read on for the end of a peer that may be gone
-                    self._left_unread = readable
+                        continue
+                elif not (self._peer_gone or (self._left_unread and not readable and self._may_read_ahead())):
+                    self._left_unread = self._left_unread or readable
                     return
                 if self.reason is not None:
                     return
@@ -564,8 +625,7 @@ class Link:
                 if data is None:
                     break
                 self._accept(data, keep=True)
-                if len(data) < self._full:
-                    break
+                drained = len(data) < self._full
             self._left_unread = False
         except Exception as error:
             self._fail(error)
@@ -575,12 +635,12 @@ class Link:
 
         def has_work() -> bool:
             if self.reason is not None:
-                return self._is_unused()
+                return self._is_unused() or (self._receiver.pending and self.reader.is_free())
             # Without a descriptor, reading is the only way to notice the end, so read ahead even if nobody wants it.
             return (
                 self.announced
                 and self.reader.is_free()
-                and (self._receiver.wanted() or not self.inbox.size >= self.inbox.limit)
+                and (self._receiver.pending or self._receiver.wanted() or self._may_read_ahead())
             )
 
         if self._changed.wait_for(has_work, timeout) and self.reason is None:
@@ -588,11 +648,17 @@ class Link:
             self._changed.notify()
         self.settle()
 
+    def _may_read_ahead(self) -> bool:
+        """Return whether to read on although nobody wants it: datagrams have no end to be found."""
+        return bool(self.transport.full) and self.inbox.size < READ_AHEAD
+
     def _serve_blocking(self, timeout: float) -> None:
         try:
             if self.inbox.unemitted and self._receiver.wanted():
                 self._emit_unemitted()
-            if self.reason is None:
+            if self._receiver.pending:
+                self._deliver_more()
+            elif self.reason is None:
                 self._accept(self.transport.read(CHUNK, timeout), keep=True)
         except TimedOut:
             return  # the pump looks whether there is something else to do, and comes again
@@ -613,9 +679,31 @@ class Link:
             self.attendant.poke(self)
 
     def schedule(self, timer: Timer) -> None:
-        """Run ``timer`` on the thread of the attendant."""
-        if self.attendant is not None:
-            self.attendant.schedule(timer)
+        """Run ``timer``, once CONNECTED was emitted, on a thread that the link has for its timers."""
+        self._scheduled.append(timer)
+        if self.announced:
+            self._start_scheduled()
+
+    def _start_scheduled(self) -> None:
+        """Start what was scheduled, after CONNECTED."""
+        with self._lock:
+            timers = self._timers = self._timers or TimerThread(f"cnx timers {self.address}")
+        try:
+            while True:
+                timers.schedule(self._scheduled.pop(0))
+        except IndexError:
+            pass  # that was all
+        except CnxError as error:  # there is no thread for it
+            self.end(error)
+        if self.reason is not None:
+            timers.tidy()  # end() may have come before there was anything to tidy
+
+    def watch(self, timer: Timer) -> None:
+        """Run ``timer`` on the watchdog, where nothing may wait."""
+        self._watched = True
+        watchdog.schedule(timer)
+        if self.reason is not None:
+            watchdog.tidy()  # as in _start_scheduled()
 
     def _rest(self, delay: float) -> None:
         """Have the listener look again after ``delay`` seconds, unless it will anyway."""
@@ -651,30 +739,35 @@ class Link:
         """The thread that is writing (0: none), and how many writes were finished before."""
         return self.writer.holder, self.writes
 
-    def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> None:
+    def write(self, data: bytes | bytearray | memoryview, timeout: float | None, asked: float | None = None) -> None:
         """Send the whole of ``data``, not mixed with what other threads send.
 
         Args:
             data: bytes, with a length that is the number of bytes.
             timeout: seconds, for other writes and for this one together; ``None`` for ever.
+            asked: what messages call the timeout, where ``timeout`` is only what is left of it.
 
         Raises:
             TimedOut: time was up. If nothing was sent the link goes on; a message that was cut ends it.
             NotConnected, ConnectionLost: the link has ended.
         """
+        if asked is None:
+            asked = timeout
         if self.deadline is not None:
-            timeout = self._bounded(timeout)
+            bounded = self._bounded(timeout)
+            asked = asked if bounded == timeout else self.deadline.seconds
+            timeout = bounded
         me = get_ident()
         try:
-            while self.writer.perform(me, self._send, data, timeout) is Role.TAKEN:
-                timeout = self._wait_to_write(timeout)
+            while self.writer.perform(me, self._send, data, timeout, asked) is Role.TAKEN:
+                timeout = self._wait_to_write(timeout, asked)
         finally:
             if self._changed.gates:
                 self._changed.notify()
             if self.reason is not None:
                 self._ask_to_settle()
 
-    def _send(self, data: bytes | bytearray | memoryview, timeout: float | None) -> None:
+    def _send(self, data: bytes | bytearray | memoryview, timeout: float | None, asked: float | None) -> None:
         """Send ``data``, as the writer."""
         if self.reason is not None:
             self._raise_reason()
@@ -703,9 +796,9 @@ class Link:
             self.sent += sent
         else:
             self.sent += max(sent, 0)
-            self._report_cut(sent, size, timeout)
+            self._report_cut(sent, size, asked)
 
-    def _wait_to_write(self, timeout: float | None) -> float | None:
+    def _wait_to_write(self, timeout: float | None, asked: float | None) -> float | None:
         """Wait until nobody writes; return what is left of ``timeout``."""
         if self.writer.holder == get_ident():
             if self._broken is not None:  # a handler answers the last words of a peer that is gone
@@ -715,7 +808,7 @@ class Link:
             )
         began = monotonic()
         if not self._changed.wait_for(lambda: self.writer.is_free() or self.reason is not None, timeout):
-            raise TimedOut(f"another write to {self.address} did not end within {timeout:g} s; nothing was sent")
+            raise TimedOut(f"another write to {self.address} did not end within {asked:g} s; nothing was sent")
         if self.reason is not None:
             self._raise_reason()
         return left_of(timeout, began)
@@ -730,7 +823,7 @@ class Link:
             received = self.received
             self.reader.perform(get_ident(), self._read_now)
 
-    def _report_cut(self, sent: int, size: int, timeout: float | None) -> None:
+    def _report_cut(self, sent: int, size: int, asked: float | None) -> None:
         """Raise for a write that took too long; a message of which a part was sent ends the link."""
         self._recorder.say(
             f"only {sent} of these {size} bytes were sent" if sent >= 0 else "a part of that was not sent"
@@ -738,9 +831,9 @@ class Link:
         if self.reason is not None:
             self._raise_reason()
         if sent == 0:
-            raise TimedOut(f"{self.address} took nothing of {size} bytes within {timeout:g} s; nothing was sent")
+            raise TimedOut(f"{self.address} took nothing of {size} bytes within {asked:g} s; nothing was sent")
         error = TimedOut(
-            f"{self.address} took only a part of {size} bytes within {timeout:g} s; the connection is closed, "
+            f"{self.address} took only a part of {size} bytes within {asked:g} s; the connection is closed, "
             "as the rest cannot follow"
         )
         self.end(error)
@@ -753,6 +846,7 @@ class Link:
 
         What arrived before a loss is still emitted; what arrives after an end that was asked for is not.
         """
+        reason = with_text(reason)
         me, mine, was_up = get_ident(), False, False
         try:
             with self._lock:
@@ -761,7 +855,13 @@ class Link:
                 mine = True
                 self._ender = me  # so that the transport is not closed meanwhile
                 was_up = self.reason is None
+                if was_up:
+                    self._receiver.note_loss(reason)
                 self.reason = self.reason or reason
+            if self._timers is not None:
+                self._timers.tidy()
+            if self._watched:
+                watchdog.tidy()
             self._arm(NOTHING)  # or the listener would be woken again and again until nobody uses the link
             if isinstance(reason, (Cancelled, NotConnected)):
                 self._receiver.stop()
@@ -774,7 +874,16 @@ class Link:
         return was_up
 
     def settle(self) -> None:
-        """Close the transport and emit the end, if the link has ended and no thread plays a role."""
+        """Close the transport and emit the end, if the link has ended and no thread plays a role.
+
+        What arrived before is emitted first, a part in each call if there is an attendant to make the next call.
+        """
+        while self._receiver.pending and self.reason is not None:
+            if self.reader.perform(get_ident(), self._deliver_some) is Role.TAKEN:
+                return  # that thread asks for this again when it leaves
+            if self._receiver.pending and self.attendant is not None:
+                self.attendant.poke(self)
+                return
         me, mine = get_ident(), False
         try:
             with self._lock:
@@ -782,16 +891,26 @@ class Link:
                     return
                 self._settler = me
                 mine = True
-            self._close()
+                reason = self.reason
+            steps: list[tuple[str, Callable[[], object]]] = [("closing", self.transport.close)]
+            if self.attendant is not None:
+                steps.insert(0, ("leaving the listener", partial(self.attendant.remove, self)))
             if self.announced:
-                self._receiver.on_end(self.reason)
+                steps.append(("emitting the end", partial(self._receiver.on_end, reason)))
+            run_each(lambda: self.address, steps)
         finally:
             if mine:
                 self._settled = True
                 self._changed.notify()
 
+    def _deliver_some(self) -> None:
+        for _ in range(READS_PER_TURN):
+            if self._receiver.pending:
+                self._deliver_more()
+
     def _is_unused(self) -> bool:
-        return self.reader.is_free() and self.writer.is_free() and not (self._announcer or self._ender)
+        free = self.reader.is_free() and self.writer.is_free() and not (self._announcer or self._ender)
+        return free and not self._receiver.pending
 
     def _close(self) -> None:
         try:
@@ -800,8 +919,8 @@ class Link:
         finally:
             try:
                 self.transport.close()
-            except Exception:
-                log.exception("%s could not be closed", self.address)
+            except Exception as error:
+                report_error(error, f"{self.address} could not be closed")
 
     def _ask_to_settle(self) -> None:
         """Have the end emitted by the thread that emitted what came before, or here if there is none."""
@@ -835,11 +954,14 @@ class Link:
     def _raise_reason(self) -> None:
         """Raise the reason of a link that has ended."""
         kind = NotConnected if isinstance(self.reason, (Cancelled, NotConnected)) else ConnectionLost
-        raise kind(f"{self.address} is not connected: {self.reason}") from self.reason
+        reason = str(self.reason)
+        where = "not connected" if self.address in reason else f"{self.address} is not connected"
+        raise kind(f"{where}: {reason}") from self.reason
 
     def abandon(self) -> None:
         """Forget the link in a forked child process, where its threads do not exist; the parent keeps it."""
         was_settled = bool(self._settler)
+        self._receiver.stop()  # what is pending is emitted by the parent
         self._begin(self.inbox.limit)
         if self.attendant is not None:
             self.attendant.abandon()
@@ -856,9 +978,4 @@ JOIN_TIMEOUT = 2.0
 """Seconds to wait for the end of a thread, at most, where no deadline bounds that."""
 
 
-def _abandon(links: list[Link]) -> None:
-    for link in links:
-        link.abandon()
-
-
-_links: CleanupRegistry[Link] = CleanupRegistry(_abandon)
+_links: CleanupRegistry[Link] = CleanupRegistry(Link.abandon)

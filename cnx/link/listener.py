@@ -7,29 +7,32 @@ descriptor, by blocking in the transport's own ``read``. The link itself decides
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 from collections.abc import Callable
 from functools import partial
 from threading import get_ident
 from time import monotonic
 
+from cnx.deadline import Deadline
 from cnx.errors import ConnectError, ConnectionLost
 from cnx.link.link import Link
 from cnx.link.selector import Selector, new_selector
 from cnx.link.timers import Timer, Timers
+from cnx.logs import logger
 from cnx.threads.condition import Condition
+from cnx.threads.hook import report_error
+from cnx.threads.starting import RETRY, new_thread, start, start_waiting, waiting
 
 __all__ = ["Listener", "Pump"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _LOOK_AGAIN = 0.25
-"""Seconds between checks for new subscribers and timers, for a pump, which cannot be woken."""
+"""Seconds between checks for new subscribers, for a pump, which cannot be woken."""
 
 
 class _Attendant:
-    """What both kinds share: a name, timers, and a thread that exists while it has work.
+    """What both kinds share: a name, and a thread that exists while it has work.
 
     Attributes:
         ident: of the thread while it runs, else 0.
@@ -45,24 +48,19 @@ class _Attendant:
     def _begin(self) -> None:
         self._changed = Condition()
         self._lock = self._changed.lock
-        self._timers = Timers()
-
-    def schedule(self, timer: Timer) -> None:
-        """Run ``timer`` on this thread."""
-        self._timers.add(timer)
 
     def abandon(self) -> None:
-        """Forget the thread and the timers in a forked child process."""
+        """Forget the thread in a forked child process."""
         self._thread, self.ident = None, 0
         self._begin()
 
     def _start(self, run: Callable[[], None]) -> None:
-        self._thread = self._last = threading.Thread(target=run, name=self._name, daemon=True)
+        thread = self._thread = self._last = new_thread(run, self._name)
         try:
-            self._thread.start()
-        except RuntimeError as error:
+            start(thread)
+        except BaseException:
             self._thread = self._last = None
-            raise ConnectError(f"cannot start {self._name}: {error}") from error
+            raise
 
 
 class Listener(_Attendant):
@@ -77,6 +75,7 @@ class Listener(_Attendant):
 
     def __init__(self, name: str = "shared") -> None:
         super().__init__(f"cnx listener {name}")
+        self._timers = Timers()
         self._links: dict[int, Link] = {}
         self._poked: set[Link] = set()
         self._selector: Selector | None = None
@@ -87,7 +86,10 @@ class Listener(_Attendant):
     def add(self, link: Link) -> None:
         """Serve ``link``."""
         with self._lock:
-            selector = self._selector or new_selector()
+            try:
+                selector = self._selector or new_selector()
+            except OSError as error:  # no more descriptors
+                raise ConnectError(f"cannot listen to {link.address}: {error}") from error
             try:
                 selector.add(link.fd)
                 self._links[link.fd] = link
@@ -118,12 +120,8 @@ class Listener(_Attendant):
             self._with_selector(lambda selector: selector.poke())
 
     def rest(self, link: Link, delay: float) -> None:
-        """Call ``link.on_rested()`` after ``delay`` seconds."""
-        self.schedule(Timer(link, delay, link.on_rested, periodic=False))
-
-    def schedule(self, timer: Timer) -> None:
-        """Run ``timer`` on this thread."""
-        super().schedule(timer)
+        """Call ``link.on_rested()`` after ``delay`` seconds, on this thread."""
+        self._timers.add(Timer(link, delay, link.on_rested, periodic=False))
         if self.ident != get_ident():
             self._with_selector(lambda selector: selector.poke())
 
@@ -147,6 +145,7 @@ class Listener(_Attendant):
 
     def abandon(self) -> None:
         super().abandon()
+        self._timers = Timers()
         self._links.clear()
         self._with_selector(lambda selector: selector.close())
         self._selector = None
@@ -162,7 +161,14 @@ class Listener(_Attendant):
         wait, gone, timers, links = selector.wait, selector.gone, self._timers, self._links
         while links or not self._may_end():
             due = timers.remaining() if timers.any else None
-            for fd, event in wait(due):
+            if waiting and start_waiting():  # such as the recovery of a link that this thread has lost
+                due = RETRY if due is None else min(due, RETRY)
+            try:
+                ready = wait(due)
+            except BaseException as error:
+                self._end_all(error)
+                break
+            for fd, event in ready:
                 link = links.get(fd)  # None for a descriptor that only wakes the thread
                 if link is not None:
                     try:
@@ -174,7 +180,25 @@ class Listener(_Attendant):
             if due is not None:
                 timers.run_due()
         self._changed.notify()
-        selector.close()
+        with contextlib.suppress(OSError):
+            selector.close()
+
+    def _end_all(self, error: BaseException) -> None:
+        """End all links, as this thread cannot wait for input any more; the next link gets another thread."""
+        with self._lock:
+            links = list(self._links.values())
+            self._links.clear()
+            self._poked.clear()
+            self._selector, self._thread, self.ident = None, None, 0
+        for link in links:
+            lost = ConnectionLost(f"cannot wait for input from {link.address}: {error!r}")
+            lost.__cause__ = error
+            link.end(lost)
+        log.error("%s cannot wait for input, so its links have ended", self._name, exc_info=error)
+        while links:  # until no other thread is in a call of the link, which its end has woken
+            for link in links:
+                link.settle()
+            links = [link for link in links if not link.wait_settled(Deadline(_LOOK_AGAIN))]
 
     def _attend_to_poked(self) -> None:
         for _ in range(len(self._poked)):
@@ -227,16 +251,14 @@ class Pump(_Attendant):
     def _run(self) -> None:
         self.ident = get_ident()
         while (link := self._link) is not None:
-            due = self._timers.remaining()
             try:
-                link.pump(_LOOK_AGAIN if due is None else min(due, _LOOK_AGAIN))
+                link.pump(_LOOK_AGAIN)
             except BaseException as error:
                 _give_up(link, error)
-            self._timers.run_due()
         self.ident = 0
 
 
 def _give_up(link: Link, error: BaseException) -> None:
     """End a link whose handler raised something like ``SystemExit``; the thread goes on with other links."""
-    log.exception("%s: the link ends, as a handler raised %r", link.transport.address, error)
+    report_error(error, f"{link.transport.address}: the link ends, as a handler raised {type(error).__name__}")
     link.end(ConnectionLost(f"a handler of {link.transport.address} raised {error!r}"))

@@ -27,7 +27,7 @@ class Selector(Protocol):
     Attributes:
         wait: waits for at most so many seconds (``None``: no limit); returns ready descriptors with their events. A
             descriptor that was never added has only woken the thread.
-        gone: mask of the events which say that the peer may be gone.
+        gone: mask of the events which say that the peer is gone: it sends nothing more.
     """
 
     wait: Callable[[float | None], list[tuple[int, int]]]
@@ -58,15 +58,34 @@ class EpollSelector(Selector):
     gone = _GONE | _BROKEN | getattr(select, "EPOLLERR", 0)
     # epoll always reports that a socket is shut down in both directions; ONESHOT makes it report that only once
     _events = _ONCE, _ONCE | _GONE, _GONE | _IN  # for NOTHING, HANGUP, INPUT
-    _always_ready = -1
+    _kept: tuple[int, tuple[int, int]] = -1, (0, 0)
 
     def __init__(self) -> None:
-        if EpollSelector._always_ready < 0:
-            EpollSelector._always_ready = os.eventfd(1)  # one for the process: arming it wakes a waiting thread
-        self._ready = EpollSelector._always_ready  # another thread may make the first selector at the same moment
+        self._ready = EpollSelector._always_ready()
         self._epoll = select.epoll()
-        self._epoll.register(self._ready, 0)
+        try:
+            self._epoll.register(self._ready, 0)
+        except BaseException:
+            self._epoll.close()
+            raise
         self.wait = self._epoll.poll  # without a method in between, as this runs for every message
+
+    @classmethod
+    def _always_ready(cls) -> int:
+        """Return a descriptor that can always be written: arming it wakes a waiting thread. The process has only one.
+
+        A program that becomes a daemon closes all descriptors, and the number may be that of another file by now. A
+        socket has a number of its own in the system, by which it is recognised; an eventfd has none.
+        """
+        fd, identity = cls._kept
+        try:
+            if fd >= 0 and _identity(fd) == identity:
+                return fd
+        except OSError:
+            pass  # it was closed
+        fd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).detach()
+        cls._kept = fd, _identity(fd)  # in one step, as another thread may make one at the same moment
+        return fd
 
     def add(self, fd: int) -> None:
         self._epoll.register(fd, self._events[NOTHING])
@@ -79,7 +98,7 @@ class EpollSelector(Selector):
             self._epoll.unregister(fd)
 
     def poke(self) -> None:
-        self._epoll.modify(self._ready, select.EPOLLIN | select.EPOLLONESHOT)
+        self._epoll.modify(self._ready, select.EPOLLOUT | select.EPOLLONESHOT)
 
     def close(self) -> None:
         self._epoll.close()
@@ -88,10 +107,10 @@ class EpollSelector(Selector):
 class PollSelector(Selector):
     """The selector for systems without epoll: arming wakes the waiting thread, which costs more.
 
-    It cannot tell input from the end of the connection, so it always reports that the peer may be gone.
+    It cannot tell input from the end of the connection, so the end is found by reading.
     """
 
-    gone = 1
+    gone = 0
 
     def __init__(self) -> None:
         self._wake_read, self._wake_write = socket.socketpair()
@@ -125,11 +144,16 @@ class PollSelector(Selector):
         ready = [fd for fd in _readable([self._wake_read.fileno(), *armed], timeout) if fd in armed]
         with contextlib.suppress(OSError):
             self._wake_read.recv(4096)
-        return [(fd, self.gone) for fd in ready]
+        return [(fd, 1) for fd in ready]
 
     def close(self) -> None:
+        self._wake_write.close()  # first, as writing to the other one would then raise SIGPIPE
         self._wake_read.close()
-        self._wake_write.close()
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino
 
 
 def _readable(fds: list[int], timeout: float | None) -> list[int]:
@@ -143,4 +167,4 @@ def _readable(fds: list[int], timeout: float | None) -> list[int]:
 
 def new_selector() -> Selector:
     """Return the best selector that this system has."""
-    return EpollSelector() if hasattr(select, "epoll") and hasattr(os, "eventfd") else PollSelector()
+    return EpollSelector() if hasattr(select, "epoll") else PollSelector()

@@ -1,20 +1,28 @@
-"""Timers: actions that the thread of a link runs after some time."""
+"""Timers: actions that a thread runs after some time.
+
+A listener has timers of its own, for what it has to do itself. Everything else runs on a :class:`TimerThread`: what is
+there to notice a handler or a write that takes too long must not be held up by it.
+"""
 
 from __future__ import annotations
 
 import heapq
 import inspect
 import itertools
-import logging
 import weakref
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Protocol
 
-__all__ = ["Timer", "Timers"]
+from cnx.errors import ConnectError
+from cnx.threads.cleanup import CleanupRegistry
+from cnx.threads.condition import Gate
+from cnx.threads.hook import report_error
+from cnx.threads.locks import Lock
+from cnx.threads.starting import start_thread
 
-log = logging.getLogger(__name__)
+__all__ = ["Timer", "TimerThread", "Timers", "watchdog"]
 
 
 class Life(Protocol):
@@ -27,7 +35,7 @@ class Life(Protocol):
 
 
 class Timer:
-    """An action that the thread of a link runs after ``delay`` seconds, and again and again if it is periodic.
+    """An action that a thread runs after ``delay`` seconds, and again and again if it is periodic.
 
     It ends with the link. A bound method is held weakly, so that a timer does not keep its connection alive.
     """
@@ -51,8 +59,8 @@ class Timer:
             return False
         try:
             action()
-        except BaseException:  # SystemExit, too: the thread has to go on
-            log.exception("%s: a scheduled action failed", self.link.address)
+        except BaseException as error:  # SystemExit, too: the thread has to go on
+            report_error(error, f"{self.link.address}: a scheduled action failed")
         return self._periodic and self.active and self.link.reason is None
 
 
@@ -100,3 +108,67 @@ class Timers:
             timer = heapq.heappop(self._heap)[2]
             if timer.run():
                 self.add(timer)
+
+
+class TimerThread:
+    """A thread that runs timers, and exists while it has some. Thread-safe.
+
+    Args:
+        name: what the thread is called.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._begin()
+        _timer_threads.add(self)
+
+    def _begin(self) -> None:
+        """Start without a thread; also in a forked child process."""
+        self._timers = Timers()
+        self._gate = Gate()  # opened when something has changed
+        self._lock = Lock()
+        self._running = False
+
+    def schedule(self, timer: Timer) -> None:
+        """Run ``timer`` after its delay.
+
+        Raises:
+            ConnectError: the system gives no thread.
+        """
+        self._timers.add(timer)
+        with self._lock:
+            if not self._running:
+                try:
+                    start_thread(self._run, self._name)
+                except ConnectError:
+                    timer.cancel()
+                    raise
+                self._running = True
+        self._gate.open()
+
+    def tidy(self) -> None:
+        """Drop the timers of links that have ended, soon."""
+        self._timers.tidy()
+        self._gate.open()
+
+    def abandon(self) -> None:
+        """Forget the thread and the timers in a forked child process."""
+        self._begin()
+
+    def _run(self) -> None:
+        while True:
+            due = self._timers.remaining()
+            if due is None:
+                with self._lock:
+                    if not self._timers.any:  # otherwise a timer was added just now
+                        self._running = False
+                        return
+                continue
+            self._gate.wait(due)
+            self._timers.run_due()
+
+
+_timer_threads: CleanupRegistry[TimerThread] = CleanupRegistry(TimerThread.abandon)
+
+watchdog = TimerThread("cnx watchdog")
+"""One for the process. It looks after links; what it does never waits."""

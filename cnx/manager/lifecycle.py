@@ -51,7 +51,7 @@ class Inputs(Protocol):
         """An attempt failed, and another may be made."""
 
     def gave_up(self) -> None:
-        """An attempt failed, and no other may be made."""
+        """An attempt failed or the link was lost, and no other attempt may be made."""
 
     def alarm_raised(self) -> None:
         """The link was lost."""
@@ -91,6 +91,7 @@ TRANSITIONS: dict[tuple[State, str], tuple[State, str | None]] = {
     (_CONNECTED, "disconnect"): (_DISCONNECTED, "stop_work"),
     (_CONNECTED, "teardown"): (_TORNDOWN, "stop_for_good"),
     (_CONNECTED, "alarm_raised"): (_RECOVERING, "start_work"),
+    (_CONNECTED, "gave_up"): (_DISCONNECTED, None),
     (_RECOVERING, "connect"): (_RECOVERING, "start_work"),
     (_RECOVERING, "disconnect"): (_DISCONNECTED, "stop_work"),
     (_RECOVERING, "teardown"): (_TORNDOWN, "stop_for_good"),

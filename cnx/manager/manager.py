@@ -15,16 +15,18 @@ from typing_extensions import Self, TypeVar
 
 from cnx.connections.connection import Connection, Traffic
 from cnx.deadline import checked_timeout
-from cnx.errors import Cancelled, ConnectError, TimedOut, TornDown
+from cnx.errors import Cancelled, ConnectError, TimedOut, TornDown, about, fresh
+from cnx.logs import logger
 from cnx.manager.backoff import Backoff
 from cnx.manager.lifecycle import State
 from cnx.manager.recovery import Recovery, StateChange
 from cnx.manager.worker import RetryPolicy
-from cnx.signals.subscriptions import Signal, emit
+from cnx.signals.subscriptions import Signal, SignalName, emit
+from cnx.threads.green import refuse_green_threads
 
 __all__ = ["ConnectionManager", "Counters"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 Managed = TypeVar("Managed", bound=Connection, covariant=True, default=Connection)
 
@@ -35,8 +37,8 @@ class Counters:
 
     Attributes:
         attempts: attempts to connect.
-        connects: attempts that succeeded.
-        losses: links that were lost.
+        connects: links that came up, one for each ``CONNECTED``.
+        losses: links among them that were lost.
         connected_since: when the present link was made, in seconds since the epoch; ``None`` without a link.
         traffic: bytes and messages, in and out.
     """
@@ -54,17 +56,22 @@ class ConnectionManager(Generic[Managed]):
     A state machine decides what to do (see :mod:`cnx.manager.lifecycle`). A worker thread makes the attempts; it exists
     only while there are attempts to make. Do not call the connection's own ``connect()`` while a manager keeps it up.
 
+    A manager that is dropped without :meth:`teardown` makes no more attempts, with a ``ResourceWarning``.
+
     Args:
         connection: the connection to keep up.
         backoff: how long to wait between attempts, and when to give up.
         persist: retry after errors that need a person, such as a wrong password, too. The wait is then the time that
             the error asks for, or the longest wait of ``backoff``.
+
+    Raises:
+        RuntimeError: another manager, which was not torn down, keeps the connection up.
     """
 
     class Signals(Signal):
         """The signals of a manager."""
 
-        STATE_CHANGED = "state-changed"
+        STATE_CHANGED = SignalName("state-changed", "old", "new", "reason")
         """The state changed. ``old``, ``new``: a :class:`~cnx.manager.lifecycle.State`; ``reason``: an exception or
         ``None``."""
 
@@ -85,7 +92,7 @@ class ConnectionManager(Generic[Managed]):
 
     @property
     def state(self) -> State:
-        """The present state."""
+        """The present state; never ``connected`` while the connection is not."""
         return self._recovery.state
 
     @property
@@ -114,6 +121,7 @@ class ConnectionManager(Generic[Managed]):
             Cancelled: another thread called :meth:`disconnect` meanwhile.
         """
         checked_timeout(timeout)
+        refuse_green_threads()
         self._recovery.put("connect")
         if self.state is State.TORNDOWN:
             self._refuse()
@@ -165,27 +173,33 @@ class ConnectionManager(Generic[Managed]):
         if over():
             return  # modules that are used below may be gone already
         recovery = getattr(self, "_recovery", None)  # there is none if the constructor raised
-        if recovery is not None and recovery.state in (State.CONNECTING, State.RECOVERING):
-            recovery.stop_working()
+        if recovery is None:
+            return
+        recovery.forget()
+        if recovery.state in (State.CONNECTING, State.CONNECTED, State.RECOVERING):
             warnings.warn(
                 f"{self!r} was not torn down; call teardown() or use a with block",
                 ResourceWarning,
-                stacklevel=2,
-                source=self,
+                stacklevel=2,  # without source=, as whoever keeps the warning would keep the link up
             )
 
     def _wait(self, wanted: State, timeout: float | None, hopeless: tuple[State, ...]) -> None:
-        state = self._recovery.wait_for((wanted, *hopeless), checked_timeout(timeout))
+        remind = self._remind if wanted is State.CONNECTED else None
+        state = self._recovery.wait_for((wanted, *hopeless), checked_timeout(timeout), remind)
         if state is wanted:
             return
         if state is State.TORNDOWN:
             self._refuse()
         name, reason = self._connection.name, self.reason
         if state is not None:
-            raise reason or ConnectError(f"{name} is disconnected")
-        raise TimedOut(
-            f"{name} was not {wanted.value} within {timeout:g} s but {self.state.value}: {reason or 'no reason yet'}"
-        )
+            raise ConnectError(f"{name} is disconnected") if reason is None else fresh(reason)
+        late = f"not {wanted.value} within {timeout:g} s but {self.state.value}: {reason or 'no reason yet'}"
+        raise TimedOut(about(name, late)) from reason
+
+    def _remind(self, seconds: float) -> None:
+        """Log what a call has been waiting for, for so many seconds, and why."""
+        reason = self.reason or "the attempt has not ended yet"
+        log.warning("%s", about(self._connection.name, f"waiting for a connection since {seconds:.0f} s: {reason}"))
 
     def _refuse(self) -> None:
         raise TornDown(f"{self._connection.name} was torn down; make a new connection and a new manager")
@@ -195,6 +209,11 @@ def _emit_change(manager: ConnectionManager | None, change: StateChange) -> None
     if manager is None:
         return
     old, new, reason = change
-    why = f" ({reason})" if reason else ""
-    log.info("%s: %s -> %s%s", manager.connection.name, old.value, new.value, why)
+    name = manager.connection.name
+    if new is State.DISCONNECTED and reason is not None and not isinstance(reason, Cancelled):
+        log.warning("%s", about(name, f"gave up: {reason}"))
+    else:
+        asked = new in (State.CONNECTING, State.DISCONNECTED, State.TORNDOWN)  # the connection logs what happens to it
+        why = f" ({reason})" if reason else ""
+        log.log(logging.INFO if asked else logging.DEBUG, "%s: %s -> %s%s", name, old.value, new.value, why)
     emit(manager, manager.Signals.STATE_CHANGED, old=old, new=new, reason=reason)

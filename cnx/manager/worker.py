@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -10,12 +9,16 @@ from time import monotonic
 
 from cnx.deadline import Deadline
 from cnx.errors import Cancelled, ConnectError, TornDown
+from cnx.logs import logger
 from cnx.manager.backoff import Backoff
+from cnx.threads.condition import Flag
+from cnx.threads.hook import PROGRAMMING, report_error
 from cnx.threads.locks import Lock
+from cnx.threads.starting import start_or_wait
 
 __all__ = ["RetryPolicy", "Worker"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class RetryPolicy:
@@ -35,22 +38,36 @@ class RetryPolicy:
         """Start over with the shortest wait."""
         self._delays = self.backoff.delays(random.uniform)
 
+    def is_fatal(self, error: BaseException) -> bool:
+        """Return whether no attempt may follow ``error``, which ended an attempt or a link."""
+        return _asks_for_a_person(error) and not self._persist
+
     def gives_up(self, error: BaseException, failed: int, elapsed: float) -> bool:
         """Return whether to give up after ``failed`` attempts in ``elapsed`` seconds, the last one with ``error``."""
         attempts, total = self.backoff.attempts, self.backoff.total
-        fatal = isinstance(error, (Cancelled, TornDown)) or (getattr(error, "fatal", False) and not self._persist)
-        return fatal or (attempts is not None and failed >= attempts) or (total is not None and elapsed >= total)
+        return (
+            isinstance(error, (Cancelled, TornDown, *PROGRAMMING))
+            or self.is_fatal(error)
+            or (attempts is not None and failed >= attempts)
+            or (total is not None and elapsed >= total)
+        )
 
     def next_delay(self, error: BaseException | None = None) -> float:
         """Return the seconds to wait after ``error``, whose ``retry_after`` may ask for a longer wait."""
         asked = max(0.0, getattr(error, "retry_after", None) or 0.0)
-        if getattr(error, "fatal", False):
+        if error is not None and _asks_for_a_person(error):
             return asked or self.backoff.cap
         return max(next(self._delays), asked)
 
 
+def _asks_for_a_person(error: BaseException) -> bool:
+    return bool(getattr(error, "fatal", False))
+
+
 class Worker:
     """Makes attempts on a thread of its own until one succeeds, the policy gives up, or the worker is stopped.
+
+    Without a thread to spare it waits for one, see :mod:`cnx.threads.starting`.
 
     Args:
         name: of the thread.
@@ -58,7 +75,7 @@ class Worker:
         report: called with this worker, an input of the state machine (``attempt_succeeded``, ``attempt_failed`` or
             ``gave_up``) and the reason.
         policy: when to make attempts.
-        pause: wait before the first attempt, too.
+        lost: why a link was lost, so that there is a wait before the first attempt, too; ``None`` for no wait.
 
     Attributes:
         finished: it makes no further attempts.
@@ -71,25 +88,32 @@ class Worker:
         report: Callable[[Worker, str, BaseException | None], None],
         policy: RetryPolicy,
         *,
-        pause: bool,
+        lost: BaseException | None,
     ) -> None:
+        self._name = name
         self._attempt = attempt
         self._report = report
         self._policy = policy
-        self._pause = pause
+        self._lost = lost
         self._stop = Deadline()
         self._starting = Lock()
+        self._started = False
+        self._waits = False  # no thread could be started, so it waits for one
+        self._thread: threading.Thread | None = None  # that makes the attempts; it may have done other work before
+        self._over = Flag()
         self.finished = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Start the thread, unless it was started before."""
-        try:
-            with self._starting:
-                if self._thread.ident is None:
-                    self._thread.start()
-        except RuntimeError as error:
-            self._finish("gave_up", ConnectError(f"cannot start the thread that connects: {error}"))
+        """Start the thread, unless it was started before, or the worker was stopped."""
+        with self._starting:
+            if self._started or self.stopped:
+                return
+            self._started = True
+        shortage = start_or_wait(self._run, self._name)
+        if shortage is not None:
+            self._waits = True
+            log.warning("%s waits: %s", self._name, shortage)
+            self._report(self, "attempt_failed", shortage)
 
     @property
     def stopped(self) -> bool:
@@ -102,27 +126,31 @@ class Worker:
         self._stop.cancel(Cancelled("the manager was asked to stop"))
 
     def join(self, timeout: float) -> None:
-        """Wait until the thread has ended."""
-        if self._thread.is_alive() and not self.is_current():  # a thread that was not started cannot be joined
-            self._thread.join(timeout)
+        """Wait until the thread has ended, if there is one."""
+        if not self._started or (self._waits and self._thread is None) or self.is_current():
+            return
+        end = monotonic() + timeout
+        if self._over.wait(timeout) and self._thread is not None and not self._waits:
+            self._thread.join(max(0.0, end - monotonic()))
 
     def is_current(self) -> bool:
         """Return whether the calling thread is this one."""
-        return threading.current_thread() is self._thread
+        return self._thread is threading.current_thread()
 
     def _run(self) -> None:
+        self._thread = threading.current_thread()
         try:
             self._make_attempts()
-        except (
-            BaseException
-        ) as error:  # such as SystemExit from a handler: without this, the manager would wait for ever
-            log.exception("%s failed unexpectedly", self._thread.name)
-            self._finish("gave_up", ConnectError(f"{self._thread.name} failed unexpectedly: {error!r}"))
+        except BaseException as error:  # the manager would wait for ever for what this thread did not report
+            report_error(error, f"{self._name} failed unexpectedly")
+            self._finish("gave_up", ConnectError(f"{self._name} failed unexpectedly: {error!r}"))
+        finally:
+            self._over.set()
 
     def _make_attempts(self) -> None:
         started = monotonic()
         failed = 0
-        if self._pause and not self._stop.pause(self._policy.next_delay()):
+        if self._lost is not None and not self._stop.pause(self._policy.next_delay(self._lost)):
             return
         while not self._stop.cancelled:
             error = self._attempt(self._stop)

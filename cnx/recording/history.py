@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections import deque
@@ -10,15 +9,20 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 
+from cnx.logs import logger
+from cnx.recording.files import create
 from cnx.recording.pcapng import CaptureWriter, read_capture
 from cnx.recording.recorder import Record
 
 __all__ = ["Archive", "History", "load"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 KEPT = 20
 """Histories that an archive keeps."""
+
+_LATEST = 253_402_300_799.0
+"""The last second of the year 9999."""
 
 SUFFIXES = {".pcapng": "pcapng", ".txt": "text", ".log": "text"}
 
@@ -36,7 +40,8 @@ class History(tuple[Record, ...]):
         """Write a file, as text (``.txt``, ``.log``) or for Wireshark (``.pcapng``), and return its path.
 
         For Wireshark, the bytes are the payload of TCP packets between 192.0.2.1 (this side) and 192.0.2.2 (the peer).
-        These addresses are made up, as only the bytes were recorded. Events are comments on empty packets.
+        These addresses are made up, as only the bytes were recorded. Events are comments on empty packets. A new file
+        has mode 0600.
 
         Raises:
             ValueError: the suffix is none of these.
@@ -44,9 +49,10 @@ class History(tuple[Record, ...]):
         """
         target = Path(path)
         if checked_suffix(target) == "text":
-            target.write_text(self.text(), encoding="utf-8")
+            with create(target) as file:
+                file.write(self.text().encode(errors="backslashreplace"))
         else:
-            with target.open("wb") as file:
+            with create(target) as file:
                 writer = CaptureWriter(file)
                 for record in self:
                     writer.write(record)
@@ -103,11 +109,16 @@ def checked_suffix(path: Path) -> str:
 def file_name(name: str, records: Iterable[Record]) -> str:
     """Return a file name without suffix: ``name``, and the time of the last record."""
     last = max((record.time for record in records), default=0.0)
-    moment = datetime.fromtimestamp(last, timezone.utc).strftime("%Y%m%d-%H%M%S-%f")
+    moment = moment_of(last).strftime("%Y%m%d-%H%M%S-%f")
     return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)[:80]}-{moment}"
+
+
+def moment_of(seconds: float) -> datetime:
+    """Return the time that a clock showed, which may be set wrong: the nearest one from 1970 to 9999."""
+    return datetime.fromtimestamp(min(max(seconds, 0.0), _LATEST), timezone.utc)
 
 
 def line_of(record: Record) -> str:
     """Return a record as a line of text, with a newline."""
-    moment = datetime.fromtimestamp(record.time, timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f")
+    moment = moment_of(record.time).strftime("%Y-%m-%d %H:%M:%S.%f")
     return f"{moment} {record}\n"

@@ -73,7 +73,7 @@ class CaptureWriter:
         # no TCP checksum: that of a shortened packet is not known
         tcp = struct.pack(">HHIIBBHHH", *ports, self._next[way], acknowledged, 5 << 4, flags, 65535, 0, 0)
         packet = ip_header(way, len(tcp) + size) + tcp + data
-        microseconds = round(record.time * 1_000_000)
+        microseconds = max(0, round(record.time * 1_000_000))  # a clock may be set wrong
         missing = size - len(data)
         head = struct.pack(
             "<IIIII", 0, microseconds >> 32, microseconds & 0xFFFFFFFF, len(packet), len(packet) + missing

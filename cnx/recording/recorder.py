@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from time import time
 from typing import Any, NamedTuple
 
+from cnx.printable import printable
+
 __all__ = ["ENDED", "OPENED", "PIECE", "RECORDS", "Record", "Recorder", "masked"]
 
 PIECE = 256
@@ -47,7 +49,7 @@ class Record(NamedTuple):
 
     def __str__(self) -> str:
         if self.direction == "*":
-            return f"* {self.text}"
+            return f"* {printable(self.text)}"
         more = "" if len(self.data) == self.size else f"... ({self.size} bytes)"
         return f"{self.direction} {self.data!r}{more}"
 

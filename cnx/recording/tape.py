@@ -9,6 +9,7 @@ from time import time
 from types import TracebackType
 from typing import BinaryIO
 
+from cnx.recording.files import create
 from cnx.recording.history import checked_suffix, line_of
 from cnx.recording.pcapng import CaptureWriter
 from cnx.recording.recorder import Record
@@ -21,6 +22,7 @@ class Tape:
 
     Args:
         path: with the suffix ``.pcapng`` for Wireshark, or ``.txt`` or ``.log`` for text; an existing file is replaced.
+            A new one can be read by its owner only, as it may hold passwords.
 
     Raises:
         ValueError: the suffix is none of these.
@@ -29,7 +31,7 @@ class Tape:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         kind = checked_suffix(Path(path))
-        self._file: BinaryIO = Path(path).open("wb")  # noqa: SIM115
+        self._file: BinaryIO = create(path)
         self._capture = CaptureWriter(self._file) if kind == "pcapng" else None
         self._lock = threading.Lock()
 

@@ -15,6 +15,7 @@ from cnx.signals.subscriptions import (
     changes,
     connections,
     handler_of,
+    is_any_alive,
     receivers_of,
     report,
     takes_only,
@@ -25,8 +26,12 @@ __all__ = ["Emitter"]
 Call = Callable[[Any], Any]
 Calls = list[tuple[Any, Call]]
 """Functions to call with each value, each with the receiver that it calls."""
-Prepared = tuple[Table | None, Table | None, Calls]
-"""PyDispatcher's tables of the sender and of all senders, and the calls that were prepared from them."""
+Prepared = tuple[Table | None, Table | None, Calls | None]
+"""PyDispatcher's tables of the sender and of all senders, and the calls that were prepared from them.
+
+``None`` stands for calls that are prepared when something is emitted. So a thousand handlers that are added or removed
+one after the other, each time with a look whether there are any, are not prepared a thousand times.
+"""
 
 _NOTHING: Prepared = None, None, []
 
@@ -42,7 +47,7 @@ class Emitter:
     was made from. So it finds handlers however they were connected, without a hook in PyDispatcher. Weak references
     stay weak. A cancelled handler is released the next time the emitter is used.
 
-    An exception that a handler raises is logged, and the other handlers still get the value.
+    An exception that a handler raises is shown by ``cnx.excepthook``, and the other handlers still get the value.
 
     Args:
         sender: the sender; only a weak reference is kept.
@@ -62,7 +67,13 @@ class Emitter:
 
     def has_subscribers(self) -> bool:
         """Return whether anybody is subscribed."""
-        return bool(self._calls())
+        own, everyone = _table_of(self._sender_key), _table_of(ANY)
+        own_then, everyone_then, calls = self._prepared
+        if own != own_then or everyone != everyone_then:
+            own, everyone = _copied(own), _copied(everyone)
+            calls = None if is_any_alive(own, everyone, self._signal) else []
+            self._prepared = own, everyone, calls
+        return calls is None or bool(calls)
 
     def emit(self, value: Any) -> None:
         """Emit the signal once."""
@@ -73,8 +84,8 @@ class Emitter:
                 continue
             try:
                 call(value)
-            except Exception:
-                report(receiver, self._signal)
+            except Exception as error:
+                report(error, receiver, self._signal)
 
     def emit_each(self, values: Iterable[Any]) -> None:
         """Emit the signal for each of ``values``, in order.
@@ -95,16 +106,16 @@ class Emitter:
             if only is not None:  # the most frequent case; setting up the inner loop would cost as much as the call
                 try:
                     only(value)
-                except Exception:
-                    report(calls[0][0], self._signal)
+                except Exception as error:
+                    report(error, calls[0][0], self._signal)
                 continue
             for receiver, call in calls:
                 if mark.latest is not seen and self._is_over(receiver):
                     continue
                 try:
                     call(value)
-                except Exception:
-                    report(receiver, self._signal)
+                except Exception as error:
+                    report(error, receiver, self._signal)
 
     def stop(self) -> None:
         """Emit nothing from now on, even if a batch is being emitted. A call in progress goes on."""
@@ -119,7 +130,7 @@ class Emitter:
         """Return the calls to make for each value, with their receivers."""
         own, everyone = _table_of(self._sender_key), _table_of(ANY)
         own_then, everyone_then, calls = self._prepared
-        if own != own_then or everyone != everyone_then:
+        if calls is None or own != own_then or everyone != everyone_then:
             own, everyone = _copied(own), _copied(everyone)
             calls = [(receiver, self._prepare(receiver)) for receiver in receivers_of(own, everyone, self._signal)]
             self._prepared = own, everyone, calls

@@ -24,9 +24,9 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import difflib
 import enum
 import inspect
-import logging
 import os
 import weakref
 from collections.abc import Callable
@@ -36,11 +36,10 @@ from pydispatch import dispatcher as dispatcher
 from pydispatch.robustapply import function as receiving_function
 from pydispatch.robustapply import robustApply
 
+from cnx.threads.hook import report_error
 from cnx.threads.locks import Lock
 
-__all__ = ["Signal", "Subscription", "emit", "has_subscribers", "subscribe"]
-
-log = logging.getLogger(__name__)
+__all__ = ["Signal", "SignalName", "Subscription", "emit", "has_subscribers", "subscribe"]
 
 _tables = Lock()  # for changes of PyDispatcher's tables, which are not safe when two threads subscribe at once
 if hasattr(os, "register_at_fork"):
@@ -81,6 +80,23 @@ class Changes:
 changes = Changes()
 
 
+class SignalName(str):
+    """The name of a signal, with the names of its arguments: ``DATA_RECEIVED = SignalName("data-received", "data")``.
+
+    A member of an enumeration may have a plain name as well; then :func:`subscribe` cannot check handlers.
+
+    Attributes:
+        arguments: the names of the arguments, without ``sender`` and ``signal``.
+    """
+
+    arguments: tuple[str, ...]
+
+    def __new__(cls, name: str, *arguments: str) -> SignalName:
+        made = super().__new__(cls, name)
+        made.arguments = arguments
+        return made
+
+
 class Signal(enum.Enum):
     """The base class of enumerations of signals. Members hash by identity, five times as fast as those of ``Enum``.
 
@@ -89,6 +105,11 @@ class Signal(enum.Enum):
     """
 
     __hash__ = object.__hash__
+
+    @property
+    def arguments(self) -> tuple[str, ...] | None:
+        """The names of its arguments, without ``sender`` and ``signal``; ``None`` if they were not declared."""
+        return getattr(self.value, "arguments", None)
 
 
 def receivers_of(own: Table | None, everyone: Table | None, signal: object) -> list[Any]:
@@ -113,6 +134,16 @@ def receivers_of(own: Table | None, everyone: Table | None, signal: object) -> l
                 except TypeError:  # a dead weak reference that was never hashed
                     continue
     return list(found)
+
+
+def is_any_alive(own: Table | None, everyone: Table | None, signal: object) -> bool:
+    """Return whether :func:`receivers_of` the same arguments would find a handler; it looks only for the first one."""
+    for table in (own, everyone):
+        for key in (signal, dispatcher.Any) if table else ():
+            for receiver in table.get(key, ()):  # type: ignore[union-attr]  # it is not None
+                if handler_of(receiver) is not None:
+                    return True
+    return False
 
 
 def _registered(sender: object, signal: object) -> list[Any]:
@@ -142,24 +173,33 @@ def describe(receiver: Any) -> str:
     return getattr(handler, "__qualname__", None) or repr(handler)
 
 
-def report(receiver: object, signal: object) -> None:
-    """Log the exception that the handler of ``receiver`` raised; call it from an ``except`` block."""
-    log.exception("handler %s of %s raised; the other handlers still get the signal", describe(receiver), signal)
+def report(error: Exception, receiver: object, signal: object) -> None:
+    """Show the exception that the handler of ``receiver`` raised."""
+    report_error(error, f"handler {describe(receiver)} of {signal} raised; the other handlers still get the signal")
 
 
 def emit(sender: object, signal: Signal, **arguments: Any) -> None:
     """Call every subscriber of a signal with the arguments that it accepts. Thread-safe.
 
-    An exception that a handler raises is logged, and the other handlers still get the signal.
+    An exception that a handler raises is shown by ``cnx.excepthook``, and the other handlers still get the signal. They
+    also do if it raises something else, such as ``SystemExit``, which is raised after that.
     """
     handlers = [handler_of(receiver) for receiver in _registered(sender, signal)]  # alive until all were called
-    for handler in handlers:
-        if handler is None:
-            continue
-        try:
-            call_with_accepted(handler, signal=signal, sender=sender, **arguments)
-        except Exception:
-            report(handler, signal)
+    left = iter([handler for handler in handlers if handler is not None])
+    interrupt: BaseException | None = None
+    handler: Any = None
+    while True:
+        try:  # around the loop, as an interrupt may also come between two handlers
+            for handler in left:
+                try:
+                    call_with_accepted(handler, signal=signal, sender=sender, **arguments)
+                except Exception as error:
+                    report(error, handler, signal)
+            break
+        except BaseException as error:
+            interrupt = interrupt or error
+    if interrupt is not None:
+        raise interrupt
 
 
 def takes_only(handler: Any, argument: str) -> bool:
@@ -259,6 +299,30 @@ class Subscription:
         names, first = self._parameters
         return names is not None and first is not None and not names & (given | _ABOUT)
 
+    def check_handler(self) -> None:
+        """Raise TypeError if the handler cannot be called with the arguments of the signal, where these are known."""
+        arguments: tuple[str, ...] | None = getattr(self.signal, "arguments", None)
+        if not isinstance(self.signal, Signal) or arguments is None:
+            return
+        try:
+            signature = inspect.signature(self.handler)
+        except (TypeError, ValueError):  # some builtins have no signature
+            return
+        given = dict.fromkeys((*arguments, *_ABOUT))
+        try:
+            if self._by_position(set(arguments)):
+                signature.bind(*arguments)
+            elif self._parameters.names is None:
+                signature.bind(**given)
+            else:
+                signature.bind(**{name: None for name in given if name in self._parameters.names})
+        except TypeError as error:
+            what = f"the arguments {', '.join(arguments)}" if arguments else "no arguments"
+            raise TypeError(
+                f"{describe(self.handler)} cannot be called for {self.signal}, which has {what}: {error}; "
+                "a handler may also name sender and signal"
+            ) from None
+
     def cancel(self) -> None:
         """Unsubscribe the handler; calling this again does nothing.
 
@@ -268,9 +332,11 @@ class Subscription:
             if not self.active:
                 return
             sender = self._sender()
-            while self in connections.get(id(sender), _EMPTY).get(self.signal, ()):
+            while True:
                 with contextlib.suppress(dispatcher.errors.DispatcherKeyError, KeyError):
                     dispatcher.disconnect(self, signal=self.signal, sender=sender, weak=False)
+                if self not in connections.get(id(sender), _EMPTY).get(self.signal, ()):
+                    break  # otherwise another thread has changed the list meanwhile
             # Only now: an emitter that still found the handler in the table would leave a value out and then call it.
             self.active = False
         _note_change(sender)
@@ -288,20 +354,76 @@ def subscribe(sender: object, signal: Signal, handler: Callable[..., Any]) -> Su
     The handler is kept alive, unlike with ``dispatcher.connect``. It runs on the thread that emits the signal.
 
     Raises:
-        TypeError: ``handler`` is not callable, or ``signal`` is ``None``.
+        TypeError: ``handler`` cannot be called with the arguments of ``signal``, or ``signal`` is ``None``.
+        ValueError: ``sender`` never emits ``signal``.
     """
     if not callable(handler):
         raise TypeError(f"handler must be callable, not {handler!r}")
     if signal is None:
         raise TypeError("signal must not be None")
+    emitted = _emitted_by(type(sender))
+    _check_emitted(sender, signal, emitted)
     subscription = Subscription(sender, signal, handler)
+    if emitted:  # another kind of sender may emit the same signal with other arguments
+        subscription.check_handler()
     with _tables:
         # When the last handler of a sender dies, PyDispatcher drops its table, even while connect() adds to that table.
-        while subscription not in connections.get(id(sender), _EMPTY).get(signal, ()):
+        while True:
             with contextlib.suppress(KeyError):
                 dispatcher.connect(subscription, signal=signal, sender=sender, weak=False)
+            receivers = connections.get(id(sender), _EMPTY).get(signal, ())
+            if receivers[-1:] == [subscription] or subscription in receivers:  # mostly the last one: no long search
+                break
     _note_change(sender)
     return subscription
+
+
+def _check_emitted(sender: object, signal: object, emitted: tuple[Signal, ...]) -> None:
+    """Raise ValueError if it is known that ``sender`` never emits ``signal``.
+
+    That is known of the kinds of senders and the enumerations of cnx. Signals of your own may be emitted by any sender.
+    """
+    if isinstance(sender, type) and _emitted_by(sender):
+        raise ValueError(f"signals are emitted by objects, and {sender.__name__} is a class; pass a {sender.__name__}")
+    if not emitted or signal in emitted or signal is dispatcher.Any:
+        return
+    name = type(sender).__name__
+    if isinstance(signal, Signal):
+        if not type(signal).__module__.startswith("cnx."):
+            return
+        other = getattr(sender, "connection", None)
+        same = [each for each in emitted if each.name == signal.name]
+        near = [f"{each}" for each in same]
+        hint = " did you mean to subscribe to its connection?" if signal in _emitted_by(type(other)) else ""
+    else:
+        near = _near(str(signal), emitted)
+        hint = ""
+        if not near:
+            return
+    hint = hint or (f" did you mean {' or '.join(near)}?" if near else f" it emits {', '.join(map(str, emitted))}")
+    raise ValueError(f"a {name} never emits {signal};{hint}")
+
+
+def _emitted_by(kind: type) -> tuple[Signal, ...]:
+    """Return the signals that senders of a class are known to emit.
+
+    These are the members of enumerations that are attributes of the class or its base classes, and
+    ``message_signals``.
+    """
+    found: dict[Signal, None] = {}
+    for base in kind.__mro__:
+        for member in vars(base).values():
+            if isinstance(member, type) and issubclass(member, Signal):
+                found.update(dict.fromkeys(member))
+    found.update(dict.fromkeys(getattr(kind, "message_signals", ())))
+    return tuple(found)
+
+
+def _near(name: str, emitted: tuple[Signal, ...]) -> list[str]:
+    """Return the signal that a text seems to mean: its name or its value, maybe misspelt."""
+    names = {text.upper().replace("_", "-"): each for each in emitted for text in (each.name, str(each.value))}
+    close = difflib.get_close_matches(name.upper().replace("_", "-").rpartition(".")[2], names, 1, 0.8)
+    return [str(names[text]) for text in close]
 
 
 def subscribe_weakly(sender: object, signal: Signal, method: Callable[..., Any]) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import os
 import socket
 import stat
 from typing import Any
 
+from cnx.logs import logger
+
 __all__ = ["abandoned", "bind", "resolve", "show"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 def resolve(host: str, port: int, kind: int) -> tuple[int, Any]:

@@ -28,6 +28,10 @@ DRAIN_LIMIT = 1 << 20
 ABORT = struct.pack("ii", 1, 0)  # SO_LINGER of zero seconds: close() sends a reset
 
 
+NOSIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
+"""So that a client that is gone does not kill a program that has restored the default action of SIGPIPE."""
+
+
 class WouldBlock(Exception):
     """The call must be repeated when the link is ready for ``event``."""
 
@@ -165,7 +169,9 @@ class SocketLink(Link):
 
     def send(self, data: memoryview) -> int:
         """Send what fits."""
-        return int(self._call(WRITE, self._socket.send, data))
+        if self.tls:  # takes no flags
+            return int(self._call(WRITE, self._socket.send, data))
+        return int(self._call(WRITE, self._socket.send, data, NOSIGNAL))
 
     def _call(self, event: int, function: Any, *arguments: Any) -> Any:
         try:

@@ -17,7 +17,15 @@ from contextlib import suppress
 from typing import Any
 
 from cnx.simulation.addresses import abandoned, bind, resolve, show
-from cnx.simulation.channels import READ, DatagramLink, Link, PtyLink, SocketLink, Wake, wait_ready
+from cnx.simulation.channels import (
+    READ,
+    DatagramLink,
+    Link,
+    PtyLink,
+    SocketLink,
+    Wake,
+    wait_ready,
+)
 
 __all__ = ["Endpoint", "PtyEndpoint", "TcpEndpoint", "UdpEndpoint", "UnixEndpoint"]
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import Protocol
 
+from cnx.errors import ConnectError
 from cnx.faults.fault import Ending
 from cnx.faults.plan import Plan
+from cnx.logs import logger
 from cnx.simulation.channels import Link
 from cnx.simulation.endpoints import Endpoint
 from cnx.simulation.session import Session
 from cnx.simulation.timers import Timers
+from cnx.threads.hook import report_error
+from cnx.threads.starting import start_thread
 
 __all__ = ["Server"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 STOP_TIMEOUT = 2.0
 NO_FAULTS = Plan(())
 
@@ -84,18 +87,26 @@ class Server:
         return endpoint.url
 
     def start(self) -> None:
-        """Start accepting clients; raises OSError."""
+        """Start accepting clients; raises OSError, ``ConnectError`` without a thread to spare."""
         with self._lock:
             if self._running:
                 return
-            for endpoint in self._endpoints:
-                endpoint.open()
             self._stopped = threading.Event()
             self._plugged.set()
             self._timers = Timers(f"outage {self._name}")
-            self._running = True
-            for endpoint in self._endpoints:
-                self._spawn("accept", endpoint.url, self._accept, endpoint, self._stopped)
+            try:
+                for endpoint in self._endpoints:
+                    endpoint.open()
+                self._running = True
+                for endpoint in self._endpoints:
+                    self._spawn("accept", endpoint.url, self._accept, endpoint, self._stopped)
+            except BaseException:  # such as an address in use, or no thread to spare
+                self._running = False
+                self._stopped.set()
+                for endpoint in self._endpoints:
+                    endpoint.wake()
+                    endpoint.close()
+                raise
         self._arm()
 
     def stop(self, ending: Ending) -> None:
@@ -112,8 +123,8 @@ class Server:
             session.end(ending)
         try:
             self._handler.on_stop()
-        except Exception:
-            log.exception("%s: on_stop() failed", self._name)
+        except Exception as error:
+            report_error(error, f"{self._name}: on_stop() failed")
         for thread in threads:
             self._join(thread, expiry)
         self._timers.stop(max(0.0, expiry - time.monotonic()))
@@ -177,8 +188,7 @@ class Server:
 
     def _spawn(self, what: str, address: str, target: Callable[..., None], *arguments: object) -> None:
         """Start a thread that ``stop()`` joins. The caller holds the lock."""
-        thread = threading.Thread(target=target, args=arguments, name=f"cnx {what} {address}", daemon=True)
-        thread.start()
+        thread = start_thread(target, f"cnx {what} {address}", *arguments)
         self._threads = [known for known in self._threads if known.is_alive()]
         self._threads.append(thread)
 
@@ -220,10 +230,10 @@ class Server:
                     return
             if welcome:
                 log.warning("%s: %s is refused: %d clients are connected", self._name, link.address, self._max_sessions)
+        except ConnectError as error:  # no thread to spare
+            log.error("%s: cannot serve %s: %s", self._name, link.address, error)
         except OSError as error:
             log.debug("%s: %s disconnected at once: %s", self._name, link.address, error)
-        except RuntimeError as error:
-            log.error("%s: cannot serve %s: %s", self._name, link.address, error)
         link.close()
 
     def _run(self, session: Session) -> None:
@@ -233,8 +243,8 @@ class Server:
                 serve(session)
         except ConnectionError as error:
             log.debug("%s: %s ended: %s", self._name, session.address, error)
-        except Exception:
-            log.exception("%s: serving %s failed", self._name, session.address)
+        except Exception as error:
+            report_error(error, f"{self._name}: serving {session.address} failed")
         finally:
             session.finish()
             with self._lock:
@@ -249,5 +259,5 @@ class Server:
                 reply = self._handler.serve_datagram(data, session.sender)
                 if reply is not None:
                     session.write(reply)
-            except Exception:
-                log.exception("%s: answering a datagram from %s failed", self._name, session.sender)
+            except Exception as error:
+                report_error(error, f"{self._name}: answering a datagram from {session.sender} failed")

@@ -83,11 +83,15 @@ class Simulator:
         """Listen on ``tcp://HOST:PORT``, ``udp://HOST:PORT``, ``unix:///PATH`` or ``pty:``, and return the full URL.
 
         Raises:
-            ValueError: the URL is none of these.
+            ValueError: the URL is none of these, or has more parts, such as a query, which would mean nothing.
             TypeError: as ``listen_udp()``.
             OSError: the address is not available.
         """
         parts = urlsplit(url)
+        path = "" if parts.scheme == "unix" else parts.path.strip("/")
+        for part in (parts.query, parts.fragment, parts.username, path):
+            if part:
+                raise ValueError(f"cannot listen on {url!r}: {part!r} means nothing in the URL of a simulator")
         if parts.scheme in ("tcp", "udp") and parts.hostname and parts.port is not None:
             listen = self.listen_tcp if parts.scheme == "tcp" else self.listen_udp
             return listen(parts.hostname, parts.port)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Iterable
@@ -11,12 +10,13 @@ from cnx.deadline import Deadline
 from cnx.errors import ConnectionLost, TimedOut
 from cnx.faults.fault import Ending, Step
 from cnx.faults.plan import Pipe
+from cnx.logs import logger
 from cnx.simulation.channels import Link, WouldBlock
 from cnx.simulation.timers import Timers
 
 __all__ = ["WRITE_TIMEOUT", "Flow", "Inbound", "Outbound"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 WRITE_TIMEOUT = 5.0
 """Seconds that a client may take to read one message, by default."""
 

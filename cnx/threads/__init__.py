@@ -1,1 +1,1 @@
-"""Locks, conditions and clean-up that survive Ctrl-C and fork; the rest of cnx uses no others."""
+"""Start threads; locks, conditions and clean-up that survive Ctrl-C and fork. The rest of cnx uses no others."""

@@ -10,7 +10,10 @@ import atexit
 import os
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Generic, TypeVar
+
+from cnx.threads.steps import run_each
 
 __all__ = ["CleanupRegistry"]
 
@@ -21,20 +24,27 @@ class CleanupRegistry(Generic[T]):
     """The objects to clean up when the process forks or ends. It does not keep them alive. Thread-safe.
 
     Args:
-        on_fork: called with the list of all live objects in a forked child process.
+        on_fork: called with each live object in a forked child process, whatever it raises for another one.
         on_exit: called with the list of all live objects before the interpreter ends.
     """
 
-    def __init__(self, on_fork: Callable[[list[T]], None], on_exit: Callable[[list[T]], None] | None = None) -> None:
+    def __init__(self, on_fork: Callable[[T], None], on_exit: Callable[[list[T]], None] | None = None) -> None:
         self._objects: weakref.WeakValueDictionary[int, T] = weakref.WeakValueDictionary()
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=lambda: on_fork(self._alive()))
+            os.register_at_fork(after_in_child=lambda: self._after_fork(on_fork))
         if on_exit is not None:
             atexit.register(lambda: on_exit(self._alive()))
 
     def add(self, thing: T) -> None:
         """Add an object to those that are cleaned up."""
         self._objects[id(thing)] = thing
+
+    def _after_fork(self, on_fork: Callable[[T], None]) -> None:
+        alive = self._alive()
+        run_each(
+            lambda: "in a forked child process",
+            [(f"letting go of a {type(thing).__name__}", partial(on_fork, thing)) for thing in alive],
+        )
 
     def _alive(self) -> list[T]:
         references = self._objects.valuerefs()  # copied in one step, whatever other threads do

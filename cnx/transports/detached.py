@@ -9,6 +9,7 @@ from typing import TypeVar
 from cnx.deadline import Deadline
 from cnx.errors import TimedOut
 from cnx.threads.condition import Gate
+from cnx.threads.starting import start_thread
 
 __all__ = ["call_detached"]
 
@@ -30,6 +31,7 @@ def call_detached(
 
     Raises:
         Cancelled, TimedOut: the deadline ended.
+        ConnectError: the system has no thread to spare.
     """
     results: list[T] = []
     errors: list[BaseException] = []
@@ -47,9 +49,14 @@ def call_detached(
             discard(results[0])
 
     deadline.check(doing)
-    threading.Thread(target=run, name=f"cnx {doing}", daemon=True).start()
-    with deadline.waking(over.open):
-        over.wait(deadline.remaining())
+    start_thread(run, f"cnx {doing}")
+    try:
+        with deadline.waking(over.open):
+            over.wait(deadline.remaining())
+    except BaseException:  # such as KeyboardInterrupt: nobody takes the result
+        if not claim.acquire(blocking=False) and results:
+            discard(results[0])
+        raise
     if claim.acquire(blocking=False):
         deadline.check(doing)
         raise TimedOut(f"{doing} took too long")

@@ -11,11 +11,11 @@ import sys
 from typing import Any
 
 from cnx.deadline import Deadline
-from cnx.errors import Cancelled, ConnectError, TimedOut
+from cnx.errors import Cancelled, ConnectError, ConnectTimedOut, TimedOut
 from cnx.transports.resolver import reason_of, resolve, shown
 from cnx.transports.sockets import SocketOptions, SocketTransport
 
-__all__ = ["open_tcp", "open_unix"]
+__all__ = ["open_tcp", "open_unix", "unreachable"]
 
 _TRY_AGAIN = 0.02
 """Seconds between attempts while the queue of a unix socket is full; the system does not report when there is room."""
@@ -25,12 +25,13 @@ def open_tcp(host: str, port: int, deadline: Deadline, options: SocketOptions) -
     """Connect to ``host`` (a name, IPv4 or IPv6), trying all its addresses in the order of the resolver.
 
     Raises:
-        ConnectError: none of them answered; the message has the reason of each.
+        ConnectError: none of them answered; the message has the reason of each, and the last one is the cause.
+        ConnectTimedOut: the deadline ended, or the system has given up waiting for an answer.
         Cancelled: the deadline was cancelled.
     """
     where = shown(host, port)
     found = resolve(host, port, socket.SOCK_STREAM, deadline)
-    reasons: list[str] = []
+    errors: dict[str, OSError] = {}
     for tried, (family, address) in enumerate(found):
         left = deadline.remaining()
         share = Deadline(None if left is None else left / (len(found) - tried))
@@ -40,8 +41,30 @@ def open_tcp(host: str, port: int, deadline: Deadline, options: SocketOptions) -
         except OSError as error:
             if deadline.cancelled:
                 deadline.check(f"connecting to {where}")
-            reasons.append(f"{address[0]}: {reason_of(error)}")
-    raise ConnectError(f"cannot connect to {where}: {'; '.join(reasons)}")
+            errors[address[0]] = error
+    raise unreachable(f"cannot connect to {where}", host, errors, deadline)
+
+
+def unreachable(what: str, host: str, errors: dict[str, OSError], deadline: Deadline) -> ConnectError:
+    """Return the error of an attempt that has failed at all addresses of a host.
+
+    Args:
+        what: what cannot be done, with the host and port as they were given.
+        host: as it was given; an address that is the same is not repeated.
+        errors: what happened at each address, at least one.
+        deadline: of the attempt.
+    """
+    reasons = [
+        ("" if address == host else f"{address}: ") + ("no answer" if isinstance(error, TimedOut) else reason_of(error))
+        for address, error in errors.items()
+    ]
+    late = all(isinstance(error, TimeoutError) for error in errors.values())
+    if late and deadline.seconds is not None:
+        what += f" within {deadline.seconds:g} s"
+    failure = (ConnectTimedOut if late else ConnectError)(f"{what}: {'; '.join(reasons)}")
+    # A TimedOut says less than the message, so an error of the system is the cause if there is one.
+    failure.__cause__ = [None, *(error for error in errors.values() if not isinstance(error, TimedOut))][-1]
+    return failure
 
 
 def open_unix(path: str, deadline: Deadline) -> SocketTransport:
@@ -49,25 +72,42 @@ def open_unix(path: str, deadline: Deadline) -> SocketTransport:
 
     Raises:
         ConnectError: nothing listens there.
-        Cancelled, TimedOut: the deadline ended while its queue was full.
+        ConnectTimedOut, Cancelled: the deadline ended while its queue was full.
     """
     doing = f"connecting to {path}"
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as error:  # no more descriptors
+        raise ConnectError(f"cannot connect to unix socket {path}: {reason_of(error)}") from error
     try:
         sock.setblocking(False)
         while not _connected_at_once(sock, path):
             deadline.pause(_TRY_AGAIN)
             deadline.check(doing)
-    except (Cancelled, TimedOut):
+    except Cancelled:
         sock.close()
         raise
+    except TimedOut:
+        sock.close()
+        raise ConnectTimedOut(
+            f"cannot connect to unix socket {path} within {deadline.seconds:g} s: its queue is full; does the program "
+            "still accept connections?"
+        ) from None
     except OSError as error:
         sock.close()
-        raise ConnectError(f"cannot connect to unix socket {path}: {reason_of(error)}") from error
+        raise ConnectError(f"cannot connect to unix socket {path}: {_unix_reason(error)}") from error
     except BaseException:
         sock.close()
         raise
     return SocketTransport(sock, path)
+
+
+def _unix_reason(error: OSError) -> str:
+    if error.errno == errno.ECONNREFUSED:
+        return "nothing listens there any more; is the program running?"
+    if error.errno == errno.EACCES:
+        return f"{reason_of(error)}; this user may not write to it, or not enter its directory"
+    return reason_of(error)
 
 
 def _open_address(family: int, address: Any, where: str, deadline: Deadline, options: SocketOptions) -> SocketTransport:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import re
 import socket
 from typing import Any
 
 from cnx.deadline import Deadline
-from cnx.errors import ConnectError
-from cnx.transports.detached import call_detached
+from cnx.errors import ConnectError, ConnectTimedOut
+from cnx.threads.condition import Condition
+from cnx.threads.starting import start_thread
 
 __all__ = ["checked_host", "checked_port", "reason_of", "resolve", "shown"]
 
@@ -50,7 +52,8 @@ def resolve(host: str, port: int, kind: int, deadline: Deadline) -> list[tuple[i
     """Return the addresses of ``host`` as (family, address), without duplicates.
 
     The system's resolver cannot be interrupted, so a name (but not a numeric address) is looked up on a thread of
-    its own; if the deadline ends first, that thread is left to end with the resolver's own timeout.
+    its own; if the deadline ends first, that thread is left to end with the resolver's own timeout. All attempts that
+    want the same name meanwhile wait for that one.
 
     Args:
         host: a name, an IPv4 or an IPv6 address.
@@ -60,21 +63,73 @@ def resolve(host: str, port: int, kind: int, deadline: Deadline) -> list[tuple[i
 
     Raises:
         ConnectError: the name is unknown.
-        Cancelled, TimedOut: the deadline ended.
+        ConnectTimedOut, Cancelled: the deadline ended.
     """
-    try:
-        with contextlib.suppress(socket.gaierror):
-            return _each_once(socket.getaddrinfo(host, port, type=kind, flags=socket.AI_NUMERICHOST))
-        found = call_detached(
-            lambda: socket.getaddrinfo(host, port, type=kind), f"looking up the name {host!r}", deadline
-        )
-    except (socket.gaierror, UnicodeError) as error:
-        raise ConnectError(f"cannot find {host!r}: {reason_of(error)}; check the name") from error
-    return _each_once(found)
+    deadline.check(f"looking up the name {host!r}")
+    with contextlib.suppress(socket.gaierror, UnicodeError):
+        return _each_once(socket.getaddrinfo(host, port, type=kind, flags=socket.AI_NUMERICHOST), port)
+    return _each_once(_LookUp.of(host).wait(deadline), port)
 
 
-def _each_once(found: list[Any]) -> list[tuple[int, Any]]:
-    return list(dict.fromkeys((entry[0], entry[4]) for entry in found))
+class _LookUp:
+    """A look-up of a name that is in progress, for all attempts that wait for it. Thread-safe."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._changed = Condition()
+        self._outcome: list[Any] | Exception | None = None
+
+    @classmethod
+    def of(cls, host: str) -> _LookUp:
+        """Return the look-up of ``host`` that is in progress, or begin one."""
+        new = cls(host)
+        look_up = _look_ups.setdefault(host, new)  # in one step, so that one of several threads begins it
+        if look_up is new:
+            try:
+                start_thread(new._run, f"cnx looking up {host}")
+            except ConnectError as error:
+                new._end(error)
+            except BaseException as error:  # an interrupt
+                new._end(ConnectError(f"the look-up of {host!r} was interrupted: {error!r}"))
+                raise
+        return look_up
+
+    def wait(self, deadline: Deadline) -> list[Any]:
+        """Return what the system's resolver has found; raises OSError, UnicodeError."""
+        with deadline.waking(self._changed.notify):
+            self._changed.wait_for(lambda: self._outcome is not None or deadline.cancelled, deadline.remaining())
+        outcome = self._outcome
+        if deadline.cancelled:
+            deadline.check(f"looking up the name {self._host!r}")
+        if outcome is None:
+            raise ConnectTimedOut(
+                f"cannot find {self._host!r} within {deadline.seconds:g} s: the name server does not answer"
+            )
+        if isinstance(outcome, ConnectError):
+            raise ConnectError(str(outcome)) from outcome.__cause__
+        if isinstance(outcome, Exception):
+            raise ConnectError(f"cannot find {self._host!r}: {reason_of(outcome)}; check the name") from outcome
+        return outcome
+
+    def _run(self) -> None:
+        try:
+            self._end(socket.getaddrinfo(self._host, None, type=socket.SOCK_STREAM))
+        except Exception as error:  # UnicodeError, too
+            self._end(error)
+
+    def _end(self, outcome: list[Any] | Exception) -> None:
+        _look_ups.pop(self._host, None)  # before the end is noticed: a later attempt begins a new one
+        self._outcome = outcome
+        self._changed.notify()
+
+
+_look_ups: dict[str, _LookUp] = {}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_look_ups.clear)  # their threads do not exist there
+
+
+def _each_once(found: list[Any], port: int) -> list[tuple[int, Any]]:
+    return list(dict.fromkeys((entry[0], (entry[4][0], port, *entry[4][2:])) for entry in found))
 
 
 def shown(host: str, port: int) -> str:

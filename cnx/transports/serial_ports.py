@@ -8,10 +8,13 @@ calls for each piece.
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import os
 import queue
 import select
+import socket
+import stat
 import sys
 from time import monotonic
 from typing import Any
@@ -19,15 +22,18 @@ from typing import Any
 import serial
 
 from cnx.deadline import Deadline
-from cnx.errors import Cancelled, ConnectError, ConnectionLost, TimedOut
+from cnx.errors import CnxError, ConnectError, ConnectionLost, ConnectTimedOut, TimedOut
 from cnx.threads.condition import Flag
 from cnx.transports.detached import call_detached
+from cnx.transports.resolver import reason_of
 from cnx.transports.transport import Transport
 
 __all__ = ["BlockingSerialTransport", "DescriptorSerialTransport", "open_serial"]
 
 _PIECE = 4096
 """The most bytes that Linux returns in one read of a terminal; asking for more only costs memory."""
+
+_NOSIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)  # as for other sockets, see SocketTransport
 
 _SLICE = 0.2
 """Seconds between checks for a shutdown, for ports whose calls cannot be woken."""
@@ -42,7 +48,13 @@ class DescriptorSerialTransport(Transport):
         self.address = address
         self._port = port
         self._fd: int = port.fileno()
-        self._wake_read, self._wake_write = os.pipe()
+        is_socket = stat.S_ISSOCK(os.fstat(self._fd).st_mode)  # of socket://
+        self._socket = socket.socket(fileno=self._fd) if is_socket else None
+        try:
+            self._wake_read, self._wake_write = os.pipe()
+        except OSError as error:
+            port.close()  # or it would stay open, and locked, without an owner
+            raise ConnectError(f"cannot open serial port {address}: {error}") from error
         self._shut = False
         self._readable, self._writable = select.poll(), select.poll()
         self._readable.register(self._fd, select.POLLIN)
@@ -84,7 +96,7 @@ class DescriptorSerialTransport(Transport):
 
     def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
         try:
-            sent = os.write(self._fd, data)
+            sent = os.write(self._fd, data) if self._socket is None else self._socket.send(data, _NOSIGNAL)
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -97,6 +109,8 @@ class DescriptorSerialTransport(Transport):
             os.write(self._wake_write, b"x")
 
     def close(self) -> None:
+        if self._socket is not None:
+            self._socket.detach()  # the descriptor is that of the port
         self._port.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
@@ -224,23 +238,70 @@ def checked_port(port: str) -> str:
     return port
 
 
+def _origin(error: BaseException) -> BaseException:
+    """Return the error of the system that pyserial has translated, which has a number, or else ``error`` itself."""
+    found: BaseException | None = error
+    while found is not None:
+        if not isinstance(found, serial.SerialException) and found.args and type(found.args[0]) is int:
+            return found  # an OSError or a termios.error
+        found = found.__cause__ or found.__context__
+    return error
+
+
+def _trouble_with(url: str, error: BaseException) -> str:
+    """Return what is wrong with a port and what to do about it."""
+    number = error.args[0] if error.args else None
+    if "://" in url:
+        return reason_of(error)
+    if number == errno.ENOENT:
+        return "there is no such device; is it plugged in? `cnx ports` lists those that are here"
+    if number in (errno.EACCES, errno.EPERM):
+        return f"permission denied; {_permission(url)}"
+    if number in (errno.EBUSY, errno.EAGAIN):
+        return "another program uses it, and has locked it"
+    if number in (errno.ENOTTY, errno.EISDIR):
+        return "it is not a serial port; `cnx ports` lists those that are here"
+    if number == errno.EIO:
+        return "the device does not answer its driver; plug it in anew"
+    return reason_of(error)
+
+
+def _permission(path: str) -> str:
+    """Return how to get access to a device: usually by its group, which is ``dialout`` on most systems."""
+    try:
+        found = os.stat(path)
+        import grp
+
+        group = grp.getgrgid(found.st_gid).gr_name
+    except (OSError, ImportError, KeyError):
+        return "this user may not use it"
+    if found.st_mode & 0o060 == 0o060 and found.st_gid and found.st_gid not in os.getgroups():
+        return f"add this user to its group: sudo usermod -aG {group} $USER, then log in again"
+    return f"its owner is user {found.st_uid}, its group {group}, its mode {stat.filemode(found.st_mode)}"
+
+
 def open_serial(url: str, settings: dict[str, Any], deadline: Deadline) -> Transport:
     """Open the port ``url`` with pyserial's ``settings``.
 
     pyserial cannot be interrupted, so it runs on a thread of its own; a port that it opens too late is closed again.
 
     Raises:
-        ConnectError: the port does not exist, is in use, or refuses the settings.
-        Cancelled, TimedOut: the deadline ended.
+        ConnectError: the port does not exist, is in use, or refuses the settings; the message has the cure.
+        ConnectTimedOut, Cancelled: the deadline ended.
     """
     try:
         port = call_detached(
             lambda: serial.serial_for_url(url, **settings), f"opening {url}", deadline, lambda port: port.close()
         )
-    except (Cancelled, TimedOut):
+    except TimedOut:
+        raise ConnectTimedOut(
+            f"cannot open serial port {url} within {deadline.seconds:g} s; is its driver, or its server, stuck?"
+        ) from None
+    except CnxError:
         raise
     except Exception as error:  # of many kinds: OverflowError for a baud rate, re.error for hwgrep://(, and others
-        raise ConnectError(f"cannot open serial port {url}: {error}; `cnx ports` lists the ports here") from error
+        origin = _origin(error)
+        raise ConnectError(f"cannot open serial port {url}: {_trouble_with(url, origin)}") from origin
     try:
         port.fileno()
     except (OSError, AttributeError):  # io.UnsupportedOperation: a port without a descriptor

@@ -5,16 +5,22 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import sys
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
 from cnx.errors import ConnectionLost, PeerClosed, TimedOut
+from cnx.transports.resolver import reason_of
 from cnx.transports.transport import Transport
 
 __all__ = ["SocketOptions", "SocketTransport"]
 
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)  # Windows has none: there, a call that follows a wait does not block
+_NOSIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
+"""Without it, a write to a peer that is gone kills a program that has restored the default action of SIGPIPE. The flag
+does not exist on macOS, where a socket has the option SO_NOSIGPIPE."""
+_SO_NOSIGPIPE = 0x1022 if sys.platform == "darwin" else None
 
 
 @dataclass(frozen=True)
@@ -27,12 +33,17 @@ class SocketOptions:
             the link counts as broken (SO_KEEPALIVE); ``None`` for no probes.
         user_timeout: seconds that sent bytes may stay unacknowledged before the link counts as broken
             (TCP_USER_TIMEOUT; Linux). The system checks when it retransmits, which may be up to twice as late; a
-            heartbeat is more precise.
+            heartbeat is more precise. It also ends the link with a peer that is there, but does not read for so long.
+            With it the system ignores the count of ``keepalive``, so it must not be longer than what ``keepalive``
+            adds up to.
+
+    Raises:
+        TypeError, ValueError: a value is invalid, or the two contradict each other.
     """
 
     nodelay: bool = True
     keepalive: tuple[int, int, int] | None = (60, 15, 4)
-    user_timeout: float | None = 120.0
+    user_timeout: float | None = None
     _settings: list[tuple[int, int, int]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -45,6 +56,14 @@ class SocketOptions:
             )
         if self.user_timeout is not None and not 0.001 <= self.user_timeout <= 2_000_000:
             raise ValueError(f"user_timeout must be 0.001 to 2000000 seconds or None, not {self.user_timeout!r}")
+        if self.keepalive is not None and self.user_timeout is not None:
+            idle, interval, count = self.keepalive
+            if self.user_timeout > (total := idle + interval * count):
+                raise ValueError(
+                    f"user_timeout={self.user_timeout:g} contradicts keepalive={self.keepalive!r}, which is over after "
+                    f"{total} s: the system would ignore the count; give a user_timeout up to {total}, or a longer "
+                    "keepalive, or keepalive=None"
+                )
         object.__setattr__(self, "_settings", self._found())
 
     def apply(self, sock: socket.socket) -> None:
@@ -65,6 +84,9 @@ class SocketOptions:
             ]
         if self.user_timeout is not None:
             settings.append((socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", round(self.user_timeout * 1000)))
+        for _, name, _ in settings:
+            if name == "TCP_USER_TIMEOUT" and not hasattr(socket, name):
+                raise ValueError("this system has no TCP_USER_TIMEOUT; leave out user_timeout, or pass None")
         return [(level, getattr(socket, name), value) for level, name, value in settings if hasattr(socket, name)]
 
 
@@ -85,6 +107,8 @@ class SocketTransport(Transport):
 
     def __init__(self, sock: socket.socket, address: str) -> None:
         sock.setblocking(True)
+        if _SO_NOSIGPIPE is not None:
+            sock.setsockopt(socket.SOL_SOCKET, _SO_NOSIGPIPE, 1)
         self.address = address
         self._socket = sock
         self._shut = False
@@ -105,7 +129,9 @@ class SocketTransport(Transport):
         except TimedOut:
             raise
         except OSError as error:
-            raise ConnectionLost(f"the connection with {self.address} broke while reading: {error}") from error
+            raise ConnectionLost(
+                f"the connection with {self.address} broke while reading: {reason_of(error)}"
+            ) from error
         return data or self._end()
 
     def _read_within(self, size: int, timeout: float) -> bytes:
@@ -129,33 +155,37 @@ class SocketTransport(Transport):
         except BlockingIOError:
             return None
         except OSError as error:
-            raise ConnectionLost(f"the connection with {self.address} broke while reading: {error}") from error
+            raise ConnectionLost(
+                f"the connection with {self.address} broke while reading: {reason_of(error)}"
+            ) from error
         return data or self._end()
 
     def write(self, data: bytes | bytearray | memoryview, timeout: float | None) -> int:
         try:
             if timeout is None:
-                sent = self._send(data)
+                sent = self._send(data, _NOSIGNAL)
                 return sent if sent == len(data) else self._write_rest(data, sent, None)
             try:
-                sent = self._send(data, _DONTWAIT)
+                sent = self._send(data, _DONTWAIT | _NOSIGNAL)
             except BlockingIOError:
                 sent = 0
             return sent if sent == len(data) else self._write_rest(data, sent, monotonic() + timeout)
         except OSError as error:
-            raise ConnectionLost(f"the connection with {self.address} broke while writing: {error}") from error
+            raise ConnectionLost(
+                f"the connection with {self.address} broke while writing: {reason_of(error)}"
+            ) from error
 
     def _write_rest(self, data: bytes | bytearray | memoryview, sent: int, end: float | None) -> int:
         view = memoryview(data).cast("B")
         while sent < len(view):
             if end is None:
-                sent += self._send(view[sent:])
+                sent += self._send(view[sent:], _NOSIGNAL)
                 continue
             left = end - monotonic()
             if left <= 0 or not self._writable.wait(left):
                 break
             try:
-                sent += self._send(view[sent:], _DONTWAIT)
+                sent += self._send(view[sent:], _DONTWAIT | _NOSIGNAL)
             except BlockingIOError:
                 continue
         return sent

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
+from cnx.logs import logger
 from cnx.recording.recorder import masked
 from cnx.transports.transport import Transport
 
 __all__ = ["Tap", "TappedTransport", "log_tap"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 Tap = Callable[[str, bytes], None]
 """Called with ``"<"`` and the bytes received, or ``">"`` and the bytes sent. It must be quick and must not fail."""

@@ -35,7 +35,7 @@ __all__ = [
     "server",
 ]
 
-MODULES = ("receive", "request", "serial_port", "scale", "recovery", "m2", "chiller", "smartbus")
+MODULES = ("receive", "request", "serial_port", "scale", "garbage", "recovery", "m2", "chiller", "smartbus")
 """The modules that contain cases, in the order of the results."""
 
 T = TypeVar("T")

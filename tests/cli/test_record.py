@@ -139,3 +139,17 @@ def test_what_cannot_be(arguments: list[str], text: str, code: int, tmp_path: Pa
     result = CliRunner().invoke(cnx, [argument.format(tmp_path) for argument in arguments])
     assert result.exit_code == code
     assert text in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("way", [[], ["--listen", "tcp://127.0.0.1:0"]], ids=["alone", "between"])
+@pytest.mark.parametrize("suffix", ["txt", "pcapng"])
+def test_recording_is_not_overwritten(way: list[str], suffix: str, tmp_path: Path) -> None:
+    """A file that exists stays as it is, unless that is asked for."""
+    file = tmp_path / f"night.{suffix}"
+    file.write_bytes(b"the only recording of the fault")
+    refused = CliRunner().invoke(cnx, ["record", "tcp://127.0.0.1:1", str(file), *way])
+    assert (refused.exit_code, "exists already; choose another name" in refused.output) == (2, True)
+    assert file.read_bytes() == b"the only recording of the fault"
+    with Device() as device, running("record", device.listen_tcp(), file, "--overwrite") as command:
+        assert eventually(lambda: b"HELLO" in file.read_bytes(), PROCESS_PATIENCE)
+        assert command.stop() == (0, "", "")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,12 +22,15 @@ from cnx import (
     PeerClosed,
     SocketConnection,
     SocketOptions,
+    TimedOut,
     subscribe,
 )
 from cnx.faults import faults, half_open
+from cnx.link.listener import Listener
 from cnx.testing import PATIENCE, connection_pair, eventually, serial_pair
 from tests.helpers.echo import Echo
 from tests.helpers.kinds_of_connections import THINGS
+from tests.helpers.processes import started
 
 SOON = 0.02
 
@@ -51,8 +56,8 @@ def test_bytes_are_written_again_and_again() -> None:
         assert b"".join(peer.recv(4) for _ in range(3)) == b"beatbeatbeat"
 
 
-def test_function_is_called_on_the_listener_thread() -> None:
-    """A heartbeat that is a function gets the connection, on the thread that listens."""
+def test_function_is_called_on_a_thread_of_its_own() -> None:
+    """A heartbeat that is a function gets the connection, on a thread that may wait."""
     names: list[str] = []
     beaten = threading.Event()
 
@@ -64,7 +69,7 @@ def test_function_is_called_on_the_listener_thread() -> None:
     with connection_pair(heartbeat=beat, heartbeat_interval=SOON) as (_, peer):
         assert peer.recv(6) == b"beat\r\n"
         assert beaten.wait(PATIENCE)
-    assert names[0].startswith("cnx listener")
+    assert names[0].startswith("cnx timers")
 
 
 def test_heartbeat_goes_on_after_a_recovery(tmp_path: Any) -> None:
@@ -118,8 +123,121 @@ def test_full_buffer_ends_the_link() -> None:
     client = SocketConnection.from_socket(near, heartbeat=b"beat" * 1000, heartbeat_interval=0.05)
     with far, end_of(client) as reasons:
         client.connect()
-    assert "took nothing" in str(reasons[0])
+    assert "has taken nothing for 0.05 s: a heartbeat does not fit" in str(reasons[0])
     assert isinstance(reasons[0], CnxError)
+
+
+@contextmanager
+def blocked_handler(connection: SocketConnection, peer: socket.socket) -> Iterator[None]:
+    """Keep a handler of the connection, and so its listener, busy during the block."""
+    busy, go_on = threading.Event(), threading.Event()
+
+    def block(data: bytes) -> None:
+        busy.set()
+        assert go_on.wait(PATIENCE)
+
+    with subscribe(connection, Connection.Signals.DATA_RECEIVED, block):
+        peer.sendall(b"block")
+        assert busy.wait(PATIENCE)
+        try:
+            yield
+        finally:
+            go_on.set()
+
+
+def test_heartbeats_go_on_while_a_handler_blocks() -> None:
+    """The peer goes on getting them, whatever handlers do."""
+    with (
+        connection_pair(heartbeat=b"beat", heartbeat_interval=SOON) as (client, peer),
+        blocked_handler(client, peer),
+    ):
+        assert b"".join(peer.recv(4) for _ in range(3)) == b"beatbeatbeat"
+
+
+def test_function_that_waits_does_not_hold_up_the_handlers() -> None:
+    """A heartbeat may wait for a reply; meanwhile data is emitted."""
+    waiting, go_on, got = threading.Event(), threading.Event(), threading.Event()
+
+    def beat(connection: SocketConnection) -> None:
+        waiting.set()
+        go_on.wait(PATIENCE)
+
+    with connection_pair(heartbeat=beat, heartbeat_interval=0.5) as (client, peer):
+        with subscribe(client, Connection.Signals.DATA_RECEIVED, lambda data: got.set()):
+            assert waiting.wait(PATIENCE)
+            peer.sendall(b"data")
+            assert got.wait(PATIENCE)
+        go_on.set()
+
+
+@pytest.mark.parametrize("settings", [{"silence_limit": 0.1}, {"heartbeat": b"beat", "heartbeat_interval": 0.05}])
+def test_vanished_peer_is_noticed_while_a_handler_blocks(settings: dict[str, Any]) -> None:
+    """The connection is no longer connected, although the handler, and so the end, has still to come."""
+    with connection_pair(**settings) as (client, peer), blocked_handler(client, peer):
+        if "heartbeat" in settings:
+            with pytest.raises(ConnectionLost, match="a write is stuck"):
+                client.write(bytes(1 << 26))
+        assert eventually(lambda: not client.connected)
+        assert isinstance(client.last_error, ConnectionLost) or client.last_error is None
+
+
+def test_function_that_does_not_return_ends_the_link() -> None:
+    """A heartbeat that waits for a reply without a timeout notices that there is none."""
+    with connection_pair(heartbeat=lambda client: client.request(b"ping\r\n"), heartbeat_interval=0.1) as (client, _):
+        with end_of(client) as reasons:
+            pass
+    assert "has not returned for 0.1 s" in str(reasons[0])
+
+
+def test_stuck_peer_does_not_hold_up_the_others_of_a_shared_listener() -> None:
+    """A heartbeat that does not fit waits nowhere: another connection gets its data meanwhile."""
+    listener, got = Listener(), threading.Event()
+    with (
+        connection_pair(listener=listener, heartbeat=bytes(1000), heartbeat_interval=0.3) as (stuck, _),
+        connection_pair(listener=listener) as (other, peer),
+        subscribe(other, Connection.Signals.DATA_RECEIVED, lambda data: got.set()),
+        end_of(stuck) as reasons,
+    ):
+        with suppress(TimedOut, ConnectionLost):
+            while True:
+                stuck.write(bytes(65536), timeout=0.0)
+        peer.sendall(b"data")
+        assert got.wait(PATIENCE)
+    assert reasons
+
+
+STOPPED = """
+import sys
+from cnx import SocketConnection
+with SocketConnection("127.0.0.1", int(sys.argv[1]), silence_limit=1.0) as client:
+    for line in sys.stdin:
+        print("connected" if client.connected else client.last_error, flush=True)
+"""
+
+
+def test_stopped_process_does_not_take_its_own_sleep_for_silence() -> None:
+    """A process that was stopped for longer than the limit gives the peer time to go on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        command = [sys.executable, "-c", STOPPED, server.getsockname()[1]]
+        with started(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            peer, _ = server.accept()
+            with peer:
+
+                def still_connected() -> bool:
+                    peer.sendall(b"alive")
+                    process.stdin.write("?\n")
+                    process.stdin.flush()
+                    return bool(process.stdout.readline() == "connected\n")
+
+                assert still_connected()
+                pause = threading.Event()
+                pause.wait(0.4)  # so that it has looked since the last byte
+                process.send_signal(signal.SIGSTOP)
+                pause.wait(2.0)
+                process.send_signal(signal.SIGCONT)
+                for _ in range(5):
+                    pause.wait(0.05)
+                    assert still_connected()
 
 
 @pytest.mark.parametrize("pair", [connection_pair, serial_pair])

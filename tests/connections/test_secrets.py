@@ -86,6 +86,25 @@ def test_password_in_a_url_is_not_repeated(scheme: str) -> None:
     assert CANARY not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda password: SmartBusClient("h", 1, unit_id=20, client_id=1, client_type=9, user="u", password=password),
+        lambda password: Connector("user", password, "AB_1234"),
+    ],
+    ids=["smartbus", "tecoroute"],
+)
+def test_password_that_cannot_be_encoded(make: Callable[[str], Connection]) -> None:
+    """Is refused, and is in no part of the error: the one that encoding raises holds all of the text."""
+    with pytest.raises(ValueError) as caught:  # what matters is what it does not say
+        make(f"{CANARY}\ud800")
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert CANARY not in f"{error} {error.args} {vars(error)}"
+        assert not isinstance(error, UnicodeError)
+        error = error.__context__
+
+
 def command_lines() -> str:
     """Return the command lines of all processes, as every user sees them."""
     found = []

@@ -9,7 +9,7 @@ import sys
 import termios
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -18,8 +18,9 @@ import serial.rfc2217
 
 from cnx import Connection, SerialConnection, subscribe
 from cnx.deadline import Deadline
-from cnx.errors import Cancelled, ConnectError, ConnectionLost, NotConnected, TimedOut
+from cnx.errors import Cancelled, ConnectError, ConnectionLost, ConnectTimedOut, NotConnected, TimedOut
 from cnx.testing import NewThreads, PtyPeer, serial_pair, wait_until
+from cnx.transports.detached import call_detached
 from cnx.transports.serial_ports import DescriptorSerialTransport, open_serial
 from tests.helpers.inside import link_of
 
@@ -198,9 +199,9 @@ def test_exclusive_access_keeps_others_out() -> None:
             assert second.connected
 
 
-@pytest.mark.parametrize("settings", [{"port": "hwgrep://("}, {"port": "/dev/ptmx", "baudrate": 2**40}], ids=str)
+@pytest.mark.parametrize("settings", [{"port": "hwgrep://("}, {"port": "alt:///dev/ptmx?class=None"}], ids=str)
 def test_whatever_pyserial_raises_is_a_failed_attempt(settings: dict[str, Any]) -> None:
-    """Errors of regular expressions and of C, for two."""
+    """Errors of regular expressions and of its own, for two."""
     connection = SerialConnection(**settings)
     assert not connection.try_connect()
     assert isinstance(connection.last_error, ConnectError)
@@ -451,7 +452,7 @@ def test_port_that_is_opened_too_late_is_closed(monkeypatch: pytest.MonkeyPatch)
             super().close()
 
     monkeypatch.setattr(serial, "serial_for_url", lambda url, **settings: Late(url, **settings))
-    with pytest.raises(TimedOut, match="opening loop://"):
+    with pytest.raises(ConnectTimedOut, match=r"cannot open serial port loop:// within 0\.05 s"):
         open_serial("loop://", {}, Deadline(0.05))
     proceed.set()
     assert closed.wait(PATIENCE)
@@ -471,6 +472,7 @@ def test_port_that_is_opened_too_late_is_closed(monkeypatch: pytest.MonkeyPatch)
         ({"bytesize": 9}, "bytesize"),
         ({"parity": "X"}, "parity"),
         ({"parity": None}, "parity"),
+        ({"baudrate": 2**40}, "up to 2147483647"),
         ({"stopbits": 3}, "stopbits"),
         ({"xonxoff": "yes"}, "xonxoff"),
         ({"rtscts": None}, "rtscts"),
@@ -492,3 +494,43 @@ def test_it_tells_where_it_leads() -> None:
     connection = SerialConnection("/dev/ttyUSB0", 115200)
     assert connection.address == "/dev/ttyUSB0"
     assert repr(connection) == "<SerialConnection /dev/ttyUSB0 not connected>"
+
+
+def test_port_that_cannot_be_used_is_not_left_open() -> None:
+    """Where there are no more descriptors, connecting fails with a ConnectError, and the port stays free."""
+    with closing(PtyPeer()) as peer:
+        connection = SerialConnection(peer.port, exclusive=True)
+        pipe = os.pipe
+
+        def no_pipe() -> tuple[int, int]:
+            if "serial_ports" in sys._getframe(1).f_code.co_filename:  # pyserial has pipes of its own
+                raise OSError(24, "Too many open files")
+            return pipe()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "pipe", no_pipe)
+            with pytest.raises(ConnectError, match="Too many open files"):
+                connection.connect(PATIENCE)
+        connection.connect(PATIENCE)  # it would be locked
+        connection.teardown()
+
+
+def test_interrupted_opening_closes_the_port() -> None:
+    """Ctrl-C while a slow port is opened: nobody takes the port, so it is closed when it is open."""
+    opened, go_on, closed = threading.Event(), threading.Event(), threading.Event()
+
+    def open_slowly() -> str:
+        opened.set()
+        assert go_on.wait(PATIENCE)
+        return "the port"
+
+    class Interrupted(Deadline):
+        def remaining(self) -> float | None:
+            if opened.wait(PATIENCE):
+                raise KeyboardInterrupt
+            return None
+
+    with pytest.raises(KeyboardInterrupt):
+        call_detached(open_slowly, "opening", Interrupted(), lambda port: closed.set())
+    go_on.set()
+    assert closed.wait(PATIENCE)

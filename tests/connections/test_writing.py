@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from cnx import Delimited, JsonLines, LengthPrefixed, SocketConnection, subscribe
+from cnx import Connection, Delimited, JsonLines, LengthPrefixed, SocketConnection, subscribe
 from cnx.errors import ConnectionLost, NotConnected, TimedOut
+from cnx.link.listener import Listener
 from cnx.testing import connection_pair, wait_until
 from tests.helpers.inside import is_writing, link_of
 
@@ -69,7 +70,7 @@ def nothing_was_sent(peer: socket.socket) -> bool:
         (lambda c: c.writelines([]), b""),
         (lambda c: c.write_str("grün"), "grün\r\n".encode()),
         (lambda c: c.write_str(""), b"\r\n"),
-        (lambda c: c.write_json({"ü": [1, None, float("nan")]}), b'{"\\u00fc": [1, null, NaN]}\r\n'),
+        (lambda c: c.write_json({"ü": [1, None, 1e9]}), b'{"\\u00fc": [1, null, 1000000000.0]}\r\n'),
         (lambda c: c.write_from(Point(1, 2), Nested(Point(3, 4), (5, 6))), b"\1\0\2\3\0\4\5\6"),
         (lambda c: c.write_from(), b""),
         (lambda c: c.send(b"raw"), b"raw"),
@@ -99,6 +100,14 @@ def test_send_uses_the_framing(framing: Any, message: Any, expected: bytes) -> N
         assert connection.traffic.messages_sent == 1
 
 
+def nested(depth: int) -> list[Any]:
+    """Return a list in a list in a list."""
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 def test_encoding_and_terminator_of_the_connection() -> None:
     """The terminator is never encoded."""
     with connection_pair(encoding="utf-16-le", terminator=b"\0\0") as (connection, peer):
@@ -118,6 +127,9 @@ def test_encoding_and_terminator_of_the_connection() -> None:
         (lambda c: c.write_str(b"bytes"), TypeError),
         (lambda c: c.write_str("\udcff"), UnicodeEncodeError),
         (lambda c: c.write_json({1, 2}), TypeError),
+        (lambda c: c.write_json(float("nan")), ValueError),
+        (lambda c: c.write_json({"a": [float("-inf")]}), ValueError),
+        (lambda c: c.write_json(nested(100_000)), ValueError),
         (lambda c: c.write_from(Point(1, 2), b"abc"), TypeError),
         (lambda c: c.write_from(Point), TypeError),
         (lambda c: c.send("text"), TypeError),
@@ -264,28 +276,38 @@ def test_last_words_are_read_although_a_write_finds_the_peer_gone(cnx_pair: Pair
     assert connection.read(100, timeout=PATIENCE) == b"too many connections"
 
 
-def test_answer_to_last_words_is_lost(cnx_pair: Pair) -> None:
-    """A handler that is told the last words by the write that finds the peer gone is refused as after a loss."""
-    connection, peer = cnx_pair
+def test_answer_to_last_words_is_lost() -> None:
+    """A handler that is given the last words by the write that finds the peer gone is refused as after a loss."""
+    listener = Listener()
+    busy, go_on = threading.Event(), threading.Event()
     raised: list[BaseException] = []
 
-    def on_data(data: bytes) -> None:
-        try:
-            connection.write(b"answer", timeout=PATIENCE)
-        except Exception as error:
-            raised.append(error)
+    def block(data: bytes) -> None:
+        busy.set()
+        go_on.wait(PATIENCE)
 
-    telling, go_on = threading.Event(), threading.Event()
-    connection.schedule(0.001, lambda: (telling.set(), go_on.wait(PATIENCE)))  # so that the listener reads nothing
-    assert telling.wait(PATIENCE)
-    subscribe(connection, connection.Signals.DATA_RECEIVED, on_data)
-    peer.sendall(b"question")
-    peer.close()
-    with pytest.raises(ConnectionLost):
-        for _ in range(100):
-            connection.write(b"hello", timeout=PATIENCE)
-    go_on.set()
-    assert [type(error) for error in raised] == [ConnectionLost]
+    with (
+        connection_pair(listener=listener) as (other, other_peer),
+        connection_pair(listener=listener) as (connection, peer),
+        subscribe(other, Connection.Signals.DATA_RECEIVED, block),
+    ):
+
+        def answer(data: bytes) -> None:
+            try:
+                connection.write(b"answer", timeout=PATIENCE)
+            except Exception as error:
+                raised.append(error)
+
+        other_peer.sendall(b"block")
+        assert busy.wait(PATIENCE)  # so that the listener reads nothing
+        with subscribe(connection, Connection.Signals.DATA_RECEIVED, answer):
+            peer.sendall(b"question")
+            peer.close()
+            with pytest.raises(ConnectionLost):
+                for _ in range(100):
+                    connection.write(b"hello", timeout=PATIENCE)
+            go_on.set()
+        assert [type(error) for error in raised] == [ConnectionLost]
 
 
 def test_disconnect_ends_a_blocked_write(cnx_pair: Pair) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cnx.connections.transport import TransportConnection
 from cnx.link.link import Link
 
-__all__ = ["is_preparing", "is_reading", "is_writing", "link_of"]
+__all__ = ["is_emitting", "is_preparing", "is_reading", "is_writing", "link_of"]
 
 
 def link_of(connection: TransportConnection) -> Link:
@@ -23,6 +23,11 @@ def is_preparing(connection: TransportConnection) -> bool:
 def is_reading(connection: TransportConnection) -> bool:
     """Return whether some thread reads the transport."""
     return not link_of(connection).reader.is_free()
+
+
+def is_emitting(connection: TransportConnection) -> bool:
+    """Return whether messages of what has arrived were not emitted yet."""
+    return link_of(connection)._receiver.pending
 
 
 def is_writing(connection: TransportConnection) -> bool:

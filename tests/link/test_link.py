@@ -126,7 +126,8 @@ def test_caller_gets_what_the_listener_has_read() -> None:
     """What the listener reads while a caller looks in vain is found by the caller, who does not wait for more."""
 
     near, peer = socket.socketpair()
-    with peer, HeldConnection.from_socket(near) as connection, subscribe(connection, DATA, lambda data: None):
+    connection = HeldConnection.from_socket(near)
+    with peer, subscribe(connection, DATA, lambda data: None), connection:  # later, that would wake the listener
         link: Any = link_of(connection)
         transport = link.transport
         peer.sendall(b"aside")
@@ -138,7 +139,8 @@ def test_caller_who_had_to_wait_for_the_listener_reads_by_itself_from_then_on(mo
     """Else the listener would read every reply first, and each had to be handed over."""
     monkeypatch.setitem(PAUSE, True, PATIENCE)
     near, peer = socket.socketpair()
-    with peer, HeldConnection.from_socket(near) as connection, subscribe(connection, DATA, lambda data: None):
+    connection = HeldConnection.from_socket(near)
+    with peer, subscribe(connection, DATA, lambda data: None), connection:  # later, that would wake the listener
         link: Any = link_of(connection)
         link.transport.may.set()
         for _ in range(100):  # it may miss the moment, if the listener is just about to be armed again

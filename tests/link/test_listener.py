@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -18,6 +20,8 @@ from cnx.deadline import Deadline
 from cnx.link.selector import EpollSelector, PollSelector, Selector
 from cnx.testing import PATIENCE, NewThreads, connection_pair, wait_until
 from cnx.transports.sockets import SocketTransport
+from tests.helpers.inside import link_of
+from tests.helpers.processes import PROCESS_PATIENCE
 
 DATA = Connection.Signals.DATA_RECEIVED
 
@@ -253,7 +257,7 @@ def test_handler_that_exits_ends_its_own_link_only(watches: list[Selector]) -> N
 
 
 def test_timer_repeats_until_it_is_cancelled() -> None:
-    """What is scheduled runs on the listener's thread, survives its own errors, and ends with ``cancel``."""
+    """What is scheduled runs on a thread of its own, survives its own errors, and ends with ``cancel``."""
     with connection_pair() as (connection, _):
         ran: list[str] = []
         enough = threading.Event()
@@ -271,7 +275,7 @@ def test_timer_repeats_until_it_is_cancelled() -> None:
         connection.schedule(0.005, after.set)
         assert after.wait(PATIENCE)
         assert len(ran) == 5
-        assert set(ran) == {f"cnx listener {connection.name}"}
+        assert set(ran) == {f"cnx timers {connection.address}"}
 
 
 def test_timer_ends_with_the_link() -> None:
@@ -375,17 +379,17 @@ def test_listener_sleeps_while_an_end_waits_for_a_writer(watches: list[Selector]
 def test_first_watches_of_two_threads_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each can be woken, although both may have made what wakes the listeners of a process."""
     both = threading.Barrier(2)
-    eventfd = os.eventfd
 
-    def eventfd_together(value: int) -> int:
-        both.wait(PATIENCE)
-        made.append(eventfd(value))
-        return made[-1]
+    class SocketTogether(socket.socket):
+        def detach(self) -> int:
+            both.wait(PATIENCE)
+            made.append(super().detach())
+            return made[-1]
 
     made: list[int] = []
     watches: list[EpollSelector] = []
-    monkeypatch.setattr(EpollSelector, "_always_ready", -1)
-    monkeypatch.setattr(os, "eventfd", eventfd_together)
+    monkeypatch.setattr(EpollSelector, "_kept", (-1, (0, 0)))
+    monkeypatch.setattr("cnx.link.selector.socket.socket", SocketTogether)
     threads = [threading.Thread(target=lambda: watches.append(EpollSelector())) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -398,3 +402,91 @@ def test_first_watches_of_two_threads_at_once(monkeypatch: pytest.MonkeyPatch) -
     assert len(watches) == len(made) == 2
     for fd in made:
         os.close(fd)
+
+
+@pytest.mark.parametrize("kind", [EpollSelector, PollSelector])
+@pytest.mark.parametrize("error", [OSError(9, "Bad file descriptor"), MemoryError(), SystemExit(3)], ids=repr)
+def test_listener_that_cannot_wait_ends_its_links_and_begins_anew(
+    kind: Any, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each link ends with that reason, also while a thread reads it; then the listener serves new links."""
+    trouble: list[BaseException] = []
+
+    class Failing(kind):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.true_wait, self.wait = self.wait, self.wait_or_fail
+
+        def wait_or_fail(self, timeout: float | None) -> list[tuple[int, int]]:
+            found: list[tuple[int, int]] = self.true_wait(timeout)
+            if trouble:
+                raise trouble[0]
+            return found
+
+    monkeypatch.setattr("cnx.link.listener.new_selector", Failing)
+    listener = Listener()
+    ends: list[BaseException] = []
+    failures: list[BaseException] = []
+    with connection_pair(listener=listener) as (one, _), connection_pair(listener=listener) as (other, _):
+
+        def read() -> None:
+            with pytest.raises(ConnectionLost) as caught:
+                one.readexactly(1)
+            failures.append(caught.value)
+
+        for connection in (one, other):
+            subscribe(connection, Connection.Signals.DISCONNECTED, lambda reason: ends.append(reason))
+        reading = threading.Thread(target=read)
+        reading.start()
+        wait_until(lambda: not link_of(one).reader.is_free(), "the reader")
+        trouble.append(error)
+        listener.poke(link_of(other))
+        reading.join(PATIENCE)
+        wait_until(lambda: len(ends) == 2, "the ends")
+        assert [end.__cause__ for end in ends] == [error, error]
+        assert failures
+        trouble.clear()
+        with connection_pair(listener=listener) as (third, peer):
+            ear = Ear()
+            subscribe(third, DATA, ear.on_data)
+            peer.sendall(b"alive")
+            ear.expect(b"alive")
+
+
+@pytest.mark.parametrize("reuse", ["nothing", "files", "sockets"])
+def test_program_that_closes_all_descriptors(reuse: str) -> None:
+    """As a daemon does when it starts: what wakes the listeners is made anew, whatever has its number by then."""
+    program = f"""
+import os, socket, threading
+import cnx
+def serve():
+    while True:
+        peers.append(listening.accept()[0])
+        peers[-1].sendall(b"hello")
+peers = []
+listening = socket.create_server(("127.0.0.1", 0))
+port = listening.getsockname()[1]
+threading.Thread(target=serve, daemon=True).start()
+with cnx.SocketConnection("127.0.0.1", port) as connection:
+    connection.readexactly(5, timeout=10)
+for fd in map(int, os.listdir("/proc/self/fd")):
+    if fd > 2 and fd not in (listening.fileno(), *(peer.fileno() for peer in peers)):
+        try:
+            os.close(fd)
+        except OSError:
+            pass
+if {reuse!r} == "files":
+    kept = [open("/dev/null") for _ in range(16)]
+elif {reuse!r} == "sockets":
+    kept = [end for _ in range(8) for end in socket.socketpair()]
+got = threading.Event()
+connection = cnx.SocketConnection("127.0.0.1", port)
+cnx.subscribe(connection, connection.Signals.DATA_RECEIVED, lambda data: got.set())
+connection.connect()
+print(got.wait(10))
+connection.disconnect()
+print(connection._cnx.link.attendant.ident)
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PROCESS_PATIENCE, check=False)
+    assert done.stdout == "True\n0\n", done.stderr

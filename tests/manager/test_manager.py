@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import socket
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -163,63 +164,41 @@ def test_disconnect_leaves_the_next_link_alone(port: int) -> None:
         assert manager.counters.connects == 2
 
 
-def test_late_doubt_about_an_older_link_leaves_the_next_one_alone(port: int, new_threads: NewThreads) -> None:
-    """A worker that is slow to see that its link is up or not says nothing about that of the next worker."""
-    doubting, may_go_on = threading.Event(), threading.Event()
+@pytest.mark.parametrize("exits", [False, True])
+def test_link_that_is_lost_while_it_is_announced_is_recovered(port: int, exits: bool) -> None:
+    """Its end may come before the manager has noted the success; a handler of CONNECTED may raise ``SystemExit``."""
+    connection = SocketConnection("127.0.0.1", port)
+    states: list[State] = []
+    lost: list[bool] = []
 
-    class Doubted(SocketConnection):
-        """Takes its time to tell the first worker whether it is connected, once it is managed."""
+    def lose() -> None:
+        if not lost:
+            lost.append(True)
+            connection.raise_alarm("lost at once")
+            if exits:
+                sys.exit()
 
-        @property
-        def connected(self) -> bool:
-            if manager.state is State.CONNECTED and not doubting.is_set():
-                doubting.set()
-                assert may_go_on.wait(PATIENCE)
-                return False
-            return super().connected
-
-    manager = ConnectionManager(Doubted("127.0.0.1", port), backoff=QUICK)
-    manager.connect(wait=False)
-    assert doubting.wait(PATIENCE)
-    slow = new_threads("cnx manager")
-    manager.disconnect()
+    subscribe(connection, Connection.Signals.CONNECTED, lose)
+    manager = ConnectionManager(connection, backoff=QUICK)
+    subscribe(manager, manager.Signals.STATE_CHANGED, lambda new: states.append(new))
     manager.connect(PATIENCE)
-    may_go_on.set()
-    for thread in slow:
-        thread.join(PATIENCE)
-    assert manager.state is State.CONNECTED
-    assert manager.counters.losses == 0
+    assert connection.connected
+    assert states == [State.CONNECTING, State.RECOVERING, State.CONNECTED]
+    assert (manager.counters.connects, manager.counters.losses) == (2, 1)
     manager.teardown()
 
 
-def test_end_on_request_that_is_told_late_is_no_loss(port: int, new_threads: NewThreads) -> None:
-    """Also where the worker that has made the link finds it gone before that."""
-    asked, may_tell = threading.Event(), threading.Event()
-
-    class Left(SocketConnection):
-        """Is asked to end as soon as its manager has noted that it is connected."""
-
-        def on_disconnected(self, reason: BaseException) -> None:
-            assert may_tell.wait(PATIENCE)
-
-        @property
-        def connected(self) -> bool:
-            if manager.state is State.CONNECTED and not asked.is_set():
-                asked.set()
-                self.release(Cancelled("a test asked for it"), 0.0)
-            return super().connected
-
-    manager = ConnectionManager(Left("127.0.0.1", port), backoff=QUICK)
+def test_end_on_request_while_it_is_announced_is_no_loss(port: int) -> None:
+    """Whoever disconnects the connection in a handler of CONNECTED means it."""
+    connection = SocketConnection("127.0.0.1", port)
+    manager = ConnectionManager(connection, backoff=QUICK)
     changes: list[State] = []
     subscribe(manager, manager.Signals.STATE_CHANGED, lambda new: changes.append(new))
-    manager.connect(wait=False)
-    assert asked.wait(PATIENCE)
-    for thread in new_threads("cnx manager"):
-        thread.join(PATIENCE)
-    may_tell.set()
-    manager.wait_until("disconnected", PATIENCE)
-    assert changes == [State.CONNECTING, State.CONNECTED, State.DISCONNECTED]
-    assert manager.counters.losses == 0
+    subscribe(connection, Connection.Signals.CONNECTED, connection.disconnect)
+    with pytest.raises(Cancelled):
+        manager.connect(PATIENCE)
+    assert changes == [State.CONNECTING, State.DISCONNECTED]
+    assert (manager.counters.connects, manager.counters.losses) == (1, 0)
     manager.teardown()
 
 
@@ -298,18 +277,22 @@ def test_block_tears_down_whatever_happens(port: int) -> None:
     assert hopeless.state is State.TORNDOWN
 
 
-def test_handler_that_exits_does_not_end_recovery(port: int) -> None:
-    """``sys.exit()`` in a handler of a change stops the attempts in a state that says so, not in silence."""
+def test_handler_that_exits_does_not_end_recovery() -> None:
+    """``sys.exit()`` in a handler of a change, on the thread of the manager, is logged, and the attempts go on."""
     manager = ConnectionManager(SocketConnection("127.0.0.1", closed_port()), backoff=QUICK)
+    late: list[State] = []
 
     def leave(new: State) -> None:
         if new is State.RECOVERING:
-            raise SystemExit
+            sys.exit()
 
-    with subscribe(manager, manager.Signals.STATE_CHANGED, leave):
+    with (
+        subscribe(manager, manager.Signals.STATE_CHANGED, leave),
+        subscribe(manager, manager.Signals.STATE_CHANGED, lambda new: late.append(new)),
+    ):
         manager.connect(wait=False)
-        manager.wait_until("disconnected", PATIENCE)
-    assert "unexpected" in str(manager.reason)
+        wait_until(lambda: manager.counters.attempts > 2, "more attempts")
+    assert late == [State.CONNECTING, State.RECOVERING]
     manager.teardown()
 
 

@@ -27,14 +27,17 @@ class Layer(NamedTuple):
     may_import: str
 
 
-ERRORS = "errors threads deadline"
+ERRORS = "errors threads deadline logs printable"
 BYTES = f"{ERRORS} buffer framing json_lines recording"
 CORE = f"{BYTES} signals transports link connections"
 
 LAYERS = [
-    Layer("errors buffer", ""),
-    Layer("threads recording", "errors"),
-    Layer("deadline signals", "threads errors"),
+    Layer("errors buffer printable", ""),
+    Layer("logs", "printable"),
+    Layer("threads", "errors logs printable"),
+    Layer("deadline", "threads errors"),
+    Layer("recording", "errors logs printable"),
+    Layer("signals", "threads errors logs"),
     Layer("framing", "buffer errors"),
     Layer("json_lines", "framing buffer errors"),
     Layer("transports", f"{ERRORS} recording"),
@@ -47,7 +50,7 @@ LAYERS = [
     Layer("doctor", CORE),
     Layer("clients.*.protocol", "errors buffer framing json_lines"),
     Layer("clients.*.client", f"OWN.protocol {CORE} manager"),
-    Layer("clients.*.simulator", "OWN.protocol errors buffer framing json_lines simulation faults"),
+    Layer("clients.*.simulator", "OWN.protocol errors logs threads buffer framing json_lines simulation faults"),
     Layer("clients.*", "OWN OWN.*"),
     Layer("clients", ""),
     Layer("cli testing __main__", "*"),
@@ -216,6 +219,48 @@ def test_the_library_neither_prints_nor_sleeps() -> None:
         calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
         wrong[name] = {ast.unparse(call.func) for call in calls} & {"print", "time.sleep", "sleep"}
     assert {name: found for name, found in wrong.items() if found and not fnmatch(name, "cli*")} == {}
+
+
+def test_every_logger_makes_its_lines_printable() -> None:
+    """All modules get their loggers from one, which does that."""
+    users = [
+        name
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("getLogger")
+    ]
+    assert sorted(set(users)) == ["cnx", "logs"]  # the package itself only adds a handler that does nothing
+    assert ast.unparse(ast.parse(MODULES["cnx"].read_text())).count("getLogger") == 1
+
+
+def test_commands_print_through_one_function() -> None:
+    """Which escapes what is not printable, as it may come from a peer."""
+    printing = {"print", "click.echo", "click.secho", "sys.stdout.write", "sys.stderr.write"}
+    allowed = {
+        "cli.console": {"click.echo", "click.secho"},
+        "cli.monitor": {"print"},  # to a file; see the test of that command
+        "threads.hook": {"sys.stderr.write"},  # errors of the user's own code, made printable
+    }
+    wrong: dict[str, set[str]] = {}
+    for name, path in MODULES.items():
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        wrong[name] = {ast.unparse(call.func) for call in calls} & printing - allowed.get(name, set())
+    assert {name: found for name, found in wrong.items() if found} == {}
+
+
+def test_what_else_shows_text_makes_it_printable() -> None:
+    """Tables on a terminal and files for spreadsheets; those of the demonstration have no text of others."""
+    users = {
+        name for name in MODULES if {"csv"} & imports(name) or any(full.startswith("rich.") for full in imports(name))
+    } - {"cli.demo.view"}
+    assert {"cli.m2.recording", "cli.chiller.watch"} <= users
+    assert {name for name in users if "printable" not in imports_of_ours(name)} == set()
+
+
+def test_threads_are_started_in_one_place() -> None:
+    """So each is a daemon with a name, and a shortage of threads is an error of cnx everywhere."""
+    makers = [name for name, path in MODULES.items() if "threading.Thread(" in path.read_text(encoding="utf-8")]
+    assert makers == ["threads.starting"]
 
 
 def public_things(module: ModuleType) -> Iterator[tuple[str, Any]]:

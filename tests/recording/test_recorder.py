@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import socket
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from cnx.connections.sockets import SocketConnection
 from cnx.errors import PeerClosed
 from cnx.recording.history import KEPT, History, load
 from cnx.recording.recorder import PIECE, Record, Recorder
+from cnx.recording.tape import Tape
 from cnx.signals.subscriptions import subscribe
 from cnx.testing import connection_pair, eventually
 from tests.helpers.echo import Echo
@@ -211,3 +213,18 @@ class TestConnection:
         """A directory that is not there is refused at once."""
         with pytest.raises(ValueError, match="must be an existing directory"):
             SocketConnection("127.0.0.1", 1, record_to=tmp_path / "missing")
+
+    def test_only_the_owner_can_read_the_files(self, tmp_path: Path) -> None:
+        """They may hold a login. Events in them are in one line, and can be written whatever they contain."""
+        with connection_pair(record_to=tmp_path) as (connection, _):
+            connection.raise_alarm("\x1b[2J\nFAKE\ud800")
+            assert eventually(lambda: len(list(tmp_path.iterdir())) == 2)
+            connection.history().save(tmp_path / "saved.pcapng")
+        with Tape(tmp_path / "tape.txt") as tape, Tape(tmp_path / "tape.pcapng"):
+            tape.say("\x1b[2J\nFAKE\ud800")
+        assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {
+            path.name: 0o600 for path in tmp_path.iterdir()
+        }
+        for path in tmp_path.glob("*.txt"):
+            assert r"\u001b[2J\nFAKE\ud800" in path.read_text()
+            assert path.read_text().replace("\n", "").isprintable()

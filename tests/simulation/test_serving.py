@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from cnx.errors import ConnectError
 from cnx.simulation import Session, Simulator
 from cnx.testing import eventually
 from tests.helpers.bare_clients import datagrams, dial
 from tests.helpers.echo import Echo
 from tests.helpers.kinds_of_addresses import KINDS, Flood, connect, listen
+from tests.helpers.no_threads import no_threads
 
 
 class TestServing:
@@ -163,3 +165,30 @@ class TestServing:
                     assert client.receive() == b""
             assert eventually(lambda: "ZeroDivisionError: oops" in caplog.text)
         assert len(caplog.records) == 1
+
+
+class TestShortage:
+    """A system that has no thread to spare."""
+
+    def test_start_fails_and_leaves_nothing(self) -> None:
+        """It may be started again."""
+        simulator = Echo()
+        url = simulator.listen_tcp()
+        simulator.listen_tcp()
+        with no_threads(), pytest.raises(ConnectError, match="can't start new thread"):
+            simulator.start()
+        assert not simulator.running
+        with simulator, dial(url) as client:
+            client.send(b"hello")
+            assert client.receive_exactly(5) == b"hello"
+
+    def test_client_is_refused_and_the_next_one_served(self, caplog: pytest.LogCaptureFixture) -> None:
+        """The reason is logged as an error."""
+        with Echo() as simulator:
+            url = simulator.listen_tcp()
+            with no_threads(), dial(url) as client:
+                assert client.receive() == b""
+            assert "cannot serve" in caplog.text
+            with dial(url) as client:
+                client.send(b"hello")
+                assert client.receive_exactly(5) == b"hello"

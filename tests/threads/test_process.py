@@ -10,13 +10,15 @@ import socket
 import threading
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cnx import ConnectionManager, NotConnected, SocketConnection, subscribe
+import cnx
+from cnx import CnxError, ConnectionManager, NotConnected, SocketConnection, subscribe
+from cnx.clients.chiller import ChillerBus, compute_checksum
 from cnx.testing import PATIENCE, connection_pair, serial_pair, wait_until
 from tests.helpers.dead_ports import full_backlog
 from tests.helpers.kinds_of_connections import THINGS
@@ -92,6 +94,53 @@ def test_every_kind_connects_anew_in_a_child(kind: str, tmp_path: Path) -> None:
         ours.sendall(b"x")
         assert exit_code(child) == 0
     thing.simulator.stop()
+
+
+TEXT = b"#01040rSupplyT+0215"
+
+
+@pytest.mark.parametrize(
+    ("make", "ask", "reply"),
+    [
+        (cnx.connection, lambda line: line.request(b"ping\r\n", timeout=PATIENCE), b"pong\r\n"),
+        (ChillerBus, lambda bus: bus.unit(1).supply_temperature(), TEXT + compute_checksum(TEXT).encode() + b"\r"),
+    ],
+    ids=["request", "chiller"],
+)
+def test_child_does_not_wait_for_a_turn_of_the_parent(
+    make: Callable[[str], Any], ask: Callable[[Any], object], reply: bytes
+) -> None:
+    """A thread of the parent is in the middle of a request, and does not exist in the child."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        connection = make(f"tcp://127.0.0.1:{listening.getsockname()[1]}").connect()
+        ours, _ = listening.accept()
+        errors: list[BaseException] = []
+
+        def wait_for_a_reply() -> None:
+            try:
+                ask(connection)
+            except CnxError as error:
+                errors.append(error)
+
+        waiting = threading.Thread(target=wait_for_a_reply)
+        waiting.start()
+        with ours:
+            assert ours.recv(100)
+
+            def ask_anew() -> None:
+                connection.connect(PATIENCE)
+                assert ask(connection)
+                connection.teardown()
+
+            child = fork(ask_anew)
+            theirs, _ = listening.accept()
+            with theirs:
+                assert theirs.recv(100)
+                theirs.sendall(reply)
+                assert exit_code(child) == 0
+            connection.teardown()
+        waiting.join(PATIENCE)
+        assert len(errors) == 1
 
 
 def test_child_connects_anew() -> None:
@@ -182,7 +231,7 @@ def test_forgotten_connection_warns_and_ends(managed: bool) -> None:
             holder[1].connect(PATIENCE)
         else:
             holder[0].connect()
-        with pytest.warns(ResourceWarning, match="was not disconnected"):
+        with pytest.warns(ResourceWarning, match="was not (disconnected|torn down)"):
             holder.clear()
             gc.collect()
             assert far.recv(1) == b""
@@ -215,3 +264,27 @@ def test_slow_reader_of_a_gibibyte() -> None:
         sender.join(PATIENCE)
     assert got == total
     assert most < 20_000_000
+
+
+def test_hook_that_raises_after_a_fork_keeps_no_other_connection_from_letting_go() -> None:
+    """Every connection is free in the child, whichever comes first."""
+
+    class Failing(SocketConnection):
+        def after_fork(self) -> None:
+            raise ZeroDivisionError("after_fork")
+
+    with ExitStack() as stack:
+        pairs = [stack.enter_context(connection_pair()) for _ in range(3)]
+        failing = [Failing("127.0.0.1", 1) for _ in range(3)]
+        more = [stack.enter_context(connection_pair()) for _ in range(3)]
+
+        def look() -> None:
+            assert [connection._cnx.driver.turn for connection, _ in pairs] == [0] * 6
+
+        pairs += more
+        for connection, _ in pairs:
+            connection._cnx.driver.turn = 1  # as if a thread of the parent made an attempt
+        assert in_child(look) == 0
+        for connection, _ in pairs:
+            connection._cnx.driver.turn = 0
+    del failing

@@ -11,7 +11,7 @@ import click
 from click.decorators import FC
 
 from cnx.cli.chiller.output import print_value
-from cnx.cli.console import clean_exit, shown, stop_signal
+from cnx.cli.console import clean_exit, echo, shown, stop_signal
 from cnx.clients.chiller import ChillerClient, ChillerMonitor
 from cnx.clients.chiller.protocol.frames import parse_text
 
@@ -175,4 +175,4 @@ def plot(recording: Path, output: Path) -> None:
             draw(recording, output)
         except ValueError as error:
             raise click.ClickException(f"{recording}: {error}") from error
-    click.echo(output)
+    echo(output)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import json
 from datetime import timedelta
 from typing import Any
 
-import click
 from rich.console import Console
 from rich.table import Table
+
+from cnx.cli.console import echo_json
+from cnx.printable import printable
 
 __all__ = ["as_text", "flag_names", "json_value", "print_value", "table_row"]
 
@@ -27,7 +28,7 @@ def print_value(value: Any, as_json: bool) -> None:
     """Print a value returned by the client."""
     found = json_value(value)
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        echo_json(found)
         return
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, item in flattened(found).items():
@@ -40,7 +41,7 @@ def table_row(name: str, item: Any) -> tuple[str, str]:
     if name == "uptime" and item is not None:
         return name, str(timedelta(seconds=item))
     unit = UNITS.get(name, "") if item is not None else ""
-    return name.replace("_", " "), f"{as_text(item)} {unit}".rstrip()
+    return name.replace("_", " "), printable(f"{as_text(item)} {unit}".rstrip())
 
 
 def json_value(value: Any) -> Any:

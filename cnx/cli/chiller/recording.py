@@ -9,6 +9,7 @@ from typing import TextIO
 
 from cnx.cli.chiller.output import flag_names
 from cnx.clients.chiller import ChillerMonitor, Telemetry
+from cnx.printable import spreadsheet_cell
 
 __all__ = ["COLUMNS", "RecordingWriter", "read_recording"]
 
@@ -47,7 +48,8 @@ class RecordingWriter:
         alarm = int(report is not None)
         names = ";".join(flag_names(self._monitor.warnings)), ";".join(report.names if report else ())
         values = [""] * len(VALUES) if telemetry is None else values_of(telemetry)
-        self._rows.writerow([datetime.now().astimezone().isoformat(), state, pump, alarm, *names, *values])
+        row = [datetime.now().astimezone().isoformat(), state, pump, alarm, *names, *values]
+        self._rows.writerow(map(spreadsheet_cell, row))
         self._file.flush()
 
 

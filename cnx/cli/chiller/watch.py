@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import deque
 from typing import Any, TextIO
 
-import click
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -15,10 +13,11 @@ from rich.text import Text
 
 from cnx.cli.chiller.output import as_text, flag_names, json_value, table_row
 from cnx.cli.chiller.recording import RecordingWriter
-from cnx.cli.console import stamp
+from cnx.cli.console import echo, echo_json, stamp
 from cnx.clients.chiller import ChillerMonitor, Telemetry
 from cnx.manager.lifecycle import State
 from cnx.manager.manager import ConnectionManager
+from cnx.printable import printable
 from cnx.signals.subscriptions import subscribe
 from cnx.threads.condition import Flag
 
@@ -86,7 +85,7 @@ class LineView:
 
     def show(self, signal: Signals, arguments: dict[str, Any]) -> None:
         """Print a signal."""
-        click.echo(f"{stamp()} {sentence(signal, arguments)}")
+        echo(f"{stamp()} {sentence(signal, arguments)}")
 
 
 class JsonView(LineView):
@@ -98,7 +97,7 @@ class JsonView(LineView):
         for name, value in arguments.items():
             if name != "sender":
                 shown[name] = str(value) if isinstance(value, Exception) else json_value(value)
-        click.echo(json.dumps(shown, ensure_ascii=False))
+        echo_json(shown)
 
 
 class LiveView(LineView):
@@ -122,7 +121,7 @@ class LiveView(LineView):
         """Add a signal to the values or the events, and draw everything again."""
         telemetry = arguments.get("telemetry")
         if telemetry is None:
-            self._events.append(f"{stamp()} {sentence(signal, arguments)}")
+            self._events.append(printable(f"{stamp()} {sentence(signal, arguments)}"))
         elif telemetry.supply_temperature is not None:
             self._supply.append(telemetry.supply_temperature)
         self._draw()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from cnx.cli.console import clean_exit, stop_signal
+from cnx.cli.console import clean_exit, echo, stop_signal
 from cnx.cli.demo.plot import save_picture
 from cnx.cli.demo.story import Story
 from cnx.cli.demo.view import LiveView, PlainView
@@ -60,8 +60,8 @@ def demo(seconds: float, plain: bool, output: Path) -> None:
             raise KeyboardInterrupt
         save_picture(story, output)
     for line in story.summary():
-        click.echo(line)
-    click.echo(f"picture: {output.resolve()}")
+        echo(line)
+    echo(f"picture: {output.resolve()}")
     sys.exit(0 if story.recovered else 1)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import click
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from cnx.cli.console import echo
 from cnx.cli.demo.story import Story
 from cnx.manager.lifecycle import State
 from cnx.manager.manager import ConnectionManager
@@ -26,7 +26,7 @@ class PlainView:
         self._second = -1
 
     def __enter__(self) -> PlainView:
-        click.echo(f"a simulated chiller listens at {self._story.url}")
+        echo(f"a simulated chiller listens at {self._story.url}")
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -39,12 +39,12 @@ class PlainView:
             self._second = int(self._story.elapsed)
             row = self._story.readings[-1]
             supply = "no reading" if row.supply is None else f"supply {row.supply:.1f} °C"
-            click.echo(f"{row.time:5.1f} s  {manager.state.value:12} {supply}")
+            echo(f"{row.time:5.1f} s  {manager.state.value:12} {supply}")
 
     def _show_notes(self) -> None:
         new = self._story.notes[self._shown :]  # another thread may add some at any moment
         for when, text in new:
-            click.echo(f"{when:5.1f} s  * {text}")
+            echo(f"{when:5.1f} s  * {text}")
         self._shown += len(new)
 
 

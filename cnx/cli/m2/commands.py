@@ -10,10 +10,18 @@ from typing import Any
 
 import click
 
-from cnx.cli.console import clean_exit, shown, stamp, stop_signal
+from cnx.cli.console import clean_exit, echo, echo_json, shown, stamp, stop_signal
 from cnx.cli.m2.recording import Recorder, columns_of, read_recording
 from cnx.cli.simulate import run_simulator
-from cnx.clients.m2 import COMMANDS, TELEMETRY, CommandStatus, Kind, M2Client, MsgType, kind_of
+from cnx.clients.m2 import (
+    COMMANDS,
+    TELEMETRY,
+    CommandStatus,
+    Kind,
+    M2Client,
+    MsgType,
+    kind_of,
+)
 from cnx.clients.m2.protocol.fields import Command, Field
 from cnx.clients.m2.protocol.messages import COMMAND_PORT, TELEMETRY_PORT, parse_reply
 from cnx.clients.m2.protocol.table import command as entry_of
@@ -85,7 +93,7 @@ def telemetry(
             recorder = Recorder(file, topics or tuple(TELEMETRY))
             follow(client, recorder.take, count, topics)
             recorder.finish()
-        click.echo(f"{recorder.rows} rows in {record}")
+        echo(f"{recorder.rows} rows in {record}")
 
 
 @m2.command()
@@ -116,13 +124,13 @@ def command(name: str, parameters: tuple[str, ...], host: str, port: int, timeou
 def commands() -> None:
     """List the commands with their parameters."""
     for entry in COMMANDS.values():
-        click.echo(f"{entry.name}: {entry.summary}")
+        echo(f"{entry.name}: {entry.summary}")
         for field in entry.parameters:
             count = (
                 "" if field.size is None else " list of" if field.size[0] != field.size[1] else f" {field.size[0]} x"
             )
             limits = f" ({field.range})" if field.range else ""
-            click.echo(f"    {field.name}{' (optional)' if field.optional else ''}:{count} {field.kind}{limits}")
+            echo(f"    {field.name}{' (optional)' if field.optional else ''}:{count} {field.kind}{limits}")
 
 
 @m2.command()
@@ -144,7 +152,7 @@ def plot(recording: Path, columns: tuple[str, ...], output: Path | None) -> None
             draw(path, times, {name: series[name] for name in chosen})
         except ValueError as error:
             raise click.UsageError(f"{path}: {error}") from error
-        click.echo(path)
+        echo(path)
 
 
 @click.command("m2")
@@ -191,7 +199,7 @@ def follow(client: M2Client, take: Callable[[Any], object], count: int | None, t
 
         def on_change(old: State, new: State, reason: BaseException | None) -> None:
             if new is State.RECOVERING:
-                click.echo(f"* {reason}; trying again", err=True)
+                echo(f"* {reason}; trying again", err=True)
             elif new is State.DISCONNECTED:
                 stop.set()
 
@@ -210,8 +218,8 @@ def follow(client: M2Client, take: Callable[[Any], object], count: int | None, t
 def show_as(as_json: bool) -> Callable[[Any], None]:
     """Return a function that prints a message."""
     if as_json:
-        return lambda message: click.echo(json.dumps(message))
-    return lambda message: click.echo(f"{stamp()} {describe(message)}")
+        return lambda message: echo_json(message)
+    return lambda message: echo(f"{stamp()} {describe(message)}")
 
 
 def describe(message: Any) -> str:
@@ -261,10 +269,10 @@ def execute(client: M2Client, entry: Command, values: dict[str, Any], deadline: 
             continue
         break
     if as_json:
-        click.echo(json.dumps({"command": entry.name, "status": status.value, "events": events}))
+        echo_json({"command": entry.name, "status": status.value, "events": events})
     else:
         for event in events:
-            click.echo(describe(event))
-        click.echo(f"{entry.name}: {status.value}")
+            echo(describe(event))
+        echo(f"{entry.name}: {status.value}")
     if status is not CommandStatus.SUCCESS:
         raise DeviceError(f"the controller answered {entry.name} with {status.value}; it gives no reason")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from cnx.clients.m2 import TELEMETRY
+from cnx.printable import spreadsheet_cell
 
 __all__ = ["Recorder", "columns_of", "read_recording"]
 
@@ -52,7 +53,8 @@ class Recorder:
     def finish(self) -> None:
         """Write the last row, which may be incomplete."""
         if self._row:
-            self._writer.writerow({"time": f"{self._time:.3f}", **self._row})
+            cells = {name: spreadsheet_cell(value) for name, value in self._row.items()}
+            self._writer.writerow({"time": f"{self._time:.3f}", **cells})
             self.rows += 1
         self._row, self._seen = {}, set()
 

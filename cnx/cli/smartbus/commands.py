@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 import click
 
-from cnx.cli.console import clean_exit, shown, stop_signal
+from cnx.cli.console import clean_exit, echo, shown, stop_signal
 from cnx.cli.simulate import run_simulator
 from cnx.cli.smartbus.listen import listen_until
 from cnx.cli.smartbus.output import Output
@@ -105,7 +105,7 @@ def ping(
             output.say(f"{number + 1}: {times[-1]:.3f} ms", number=number + 1, milliseconds=times[-1])
     if len(times) < count:
         raise click.ClickException(f"{count - len(times)} of {count} pings were not answered")
-    click.echo(f"{count} answered, median {statistics.median(times):.3f} ms", err=True)
+    echo(f"{count} answered, median {statistics.median(times):.3f} ms", err=True)
 
 
 @smartbus.command()
@@ -239,7 +239,7 @@ def simulate_smartbus(
         master.listen_tcp(host, port)
         if backup_port is not None:
             backup = BusServer(unit=unit + 1, users=known, flows=functions, bus=master.bus)
-            click.echo(f"backup {backup.listen_tcp(host, backup_port)}", err=True)
+            echo(f"backup {backup.listen_tcp(host, backup_port)}", err=True)
     with backup or nullcontext():
         run_simulator(master)
 

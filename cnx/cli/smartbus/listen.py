@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import click
-
+from cnx.cli.console import echo
 from cnx.cli.smartbus.output import Output
 from cnx.clients.smartbus import BusSignals, Packet, Peer, SmartBusClient
 from cnx.manager.lifecycle import State
@@ -75,7 +74,7 @@ class _Listening:
         if new is State.DISCONNECTED:
             self._stop.set()
         elif new is State.RECOVERING:
-            click.echo(f"recovering: {reason}", err=True)
+            echo(f"recovering: {reason}", err=True)
 
     def _show(self, show: Callable[..., None], *values: Any) -> None:
         if self._stop.is_set():

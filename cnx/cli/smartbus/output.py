@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import click
-
-from cnx.cli.console import stamp
+from cnx.cli.console import echo, stamp
 from cnx.clients.smartbus import Address, Packet, Peer, SmartBusClient
 
 __all__ = ["Output"]
@@ -25,7 +23,7 @@ class Output:
 
     def say(self, text: str, /, **values: Any) -> None:
         """Print ``text``, or the values as JSON."""
-        click.echo(json.dumps(values, ensure_ascii=False) if self._as_json else text)
+        echo(json.dumps(values, ensure_ascii=False) if self._as_json else text)
 
     def packet(self, client: SmartBusClient, packet: Packet) -> None:
         """Print a received packet."""

@@ -54,10 +54,14 @@ def checked_query(query: str) -> dict[str, Any]:
         "info": ("info", str),
         "encoding": ("encoding", str),
     }
+    given: set[str] = set()
     settings: dict[str, Any] = {"client_id": 0, "client_type": TYPE}
     for name, value in parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)):
+        if name in given:
+            raise ValueError(f"the option {name} is given twice")
         if name not in known:
             raise ValueError(f"unknown option {name}; the options are {', '.join(known)}")
+        given.add(name)
         argument, convert = known[name]
         settings[argument] = convert(value)
     if "unit_id" not in settings:

@@ -25,7 +25,11 @@ from cnx.clients.chiller.protocol.errors import (
     Rejected,
     UnknownCommand,
 )
-from cnx.clients.chiller.protocol.frames import Answer, compute_checksum, format_full_command
+from cnx.clients.chiller.protocol.frames import (
+    Answer,
+    compute_checksum,
+    format_full_command,
+)
 from cnx.clients.chiller.protocol.values import (
     Alarms,
     ControlSensor,

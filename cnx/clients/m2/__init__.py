@@ -41,7 +41,13 @@ from cnx.clients.m2.protocol.enums import (
     PowerType,
 )
 from cnx.clients.m2.protocol.faults import FAULTS, Fault, faults_in
-from cnx.clients.m2.protocol.messages import BrokenMessage, Kind, M2Lines, kind_of, sequence_numbers
+from cnx.clients.m2.protocol.messages import (
+    BrokenMessage,
+    Kind,
+    M2Lines,
+    kind_of,
+    sequence_numbers,
+)
 from cnx.clients.m2.protocol.table import COMMANDS
 from cnx.clients.m2.protocol.topics import EVENTS, TELEMETRY
 

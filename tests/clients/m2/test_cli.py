@@ -164,7 +164,7 @@ def test_following_a_controller_that_is_not_there(tmp_path: Path, command: list[
         command = [*command[:-1], str(tmp_path / command[-1])]
     with running("m2", *command, "--port", 1) as process:
         line = process.messages.readline()
-        assert line == "* cannot connect to 127.0.0.1:1: 127.0.0.1: Connection refused; trying again\n"
+        assert line == "* cannot connect to 127.0.0.1:1: Connection refused; trying again\n"
         code, _, messages = process.stop()
     assert (code, messages) == (0, "")
 

@@ -344,8 +344,13 @@ def test_waiting_in_vain(script: Script) -> None:
         expectation.wait(0.01)
     with client.expect_event("interlock", lambda event: event["no such key"]) as broken:
         scripted.say({"id": "interlock", "state": True})
-        with pytest.raises(KeyError, match="no such key"):
-            broken.wait(DEADLINE)
+        raised: list[BaseException] = []
+        for _ in range(2):  # each waiting thread gets an exception of its own
+            with pytest.raises(KeyError, match="no such key") as caught:
+                broken.wait(DEADLINE)
+            raised.append(caught.value)
+        assert raised[0] is not raised[1]
+        assert raised[0].__cause__ is raised[1].__cause__
     scripted.send_telemetry({"id": "position"})
     assert expectation.wait(DEADLINE) == {"id": "position"}
     assert expectation.wait(0.0) == {"id": "position"}

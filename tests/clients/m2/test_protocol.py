@@ -39,7 +39,8 @@ def received(data: bytes, *sizes: int, framing: M2Lines | None = None) -> list[A
             return messages
         buffer.append(data[start : start + size])
         start += size
-        messages += framing.take_all(buffer)
+        while found := framing.take_all(buffer):
+            messages += found
     return messages
 
 

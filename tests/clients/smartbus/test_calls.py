@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +15,7 @@ from cnx.clients.smartbus.protocol.flows import FlowAck, FlowReturn, InvokeFlow,
 from cnx.clients.smartbus.protocol.packets import Address
 from cnx.clients.smartbus.simulator import BusServer, Flow
 from cnx.errors import Cancelled, ConnectionLost, InvalidJson, LimitExceeded, TimedOut
+from cnx.signals.subscriptions import subscribe
 from cnx.testing import NewThreads
 from tests.helpers.smartbus_peer import PATIENCE, SERVER, US, Peer
 from tests.helpers.smartbus_scene import Recorder, on_bus, played
@@ -65,7 +67,7 @@ def test_flow_that_is_refused(server: BusServer) -> None:
                 wait(PATIENCE)
             assert caught.value.code == -99
         assert recorder.until(BusSignals.FLOW_ACKNOWLEDGED)["ack"] == -99
-        assert recorder.next(BusSignals.FLOW_FAILED)["error"] is caught.value
+        assert recorder.next(BusSignals.FLOW_FAILED)["error"] is caught.value.__cause__
 
 
 def test_flow_without_return(server: BusServer) -> None:
@@ -147,7 +149,7 @@ def test_return_that_is_no_array(pool: ThreadPoolExecutor) -> None:
         with pytest.raises(InvalidJson) as caught:
             call.result(PATIENCE)
         assert caught.value.text == "no json"
-        assert recorder.until(BusSignals.FLOW_FAILED)["error"] is caught.value
+        assert recorder.until(BusSignals.FLOW_FAILED)["error"] is caught.value.__cause__
         assert client.connected
 
 
@@ -159,6 +161,22 @@ def test_answers_of_unknown_calls_are_borne(pool: ThreadPoolExecutor) -> None:
         peer.send(FlowReturn("", 999).packet(SERVER, US))
         client.disconnect()
         recorder.next(client.Signals.DISCONNECTED)
+
+
+def test_handler_that_exits_keeps_the_end_from_nobody(pool: ThreadPoolExecutor) -> None:
+    """``sys.exit()`` in a handler of a call that failed: the other calls fail as well, and the end is emitted."""
+    with played(pool) as (client, peer):
+        recorder = Recorder(client)
+        calls = [client.invoke_flow(0, 0, "proj", name) for name in ("one", "two")]
+        for _ in calls:
+            requested(peer)
+        with subscribe(client, BusSignals.FLOW_FAILED, lambda call: sys.exit()):
+            peer.close()
+            for call in calls:
+                with pytest.raises(ConnectionLost, match="in progress"):
+                    call.result(PATIENCE)
+            recorder.until(client.Signals.RAISE_ALARM)
+            recorder.next(client.Signals.DISCONNECTED)
 
 
 def test_loss_fails_what_is_under_way(pool: ThreadPoolExecutor) -> None:

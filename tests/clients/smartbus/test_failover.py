@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,9 +19,10 @@ from cnx.deadline import Deadline
 from cnx.errors import ConnectError, ConnectionLost, NotConnected
 from cnx.manager.manager import ConnectionManager
 from cnx.signals.subscriptions import subscribe
-from cnx.testing import NewThreads
+from cnx.testing import NewThreads, eventually
 from tests.helpers.smartbus_peer import PATIENCE, SERVER, US, Listening, endpoint
 from tests.helpers.smartbus_scene import Recorder, client_of
+from tests.threads.test_process import exit_code, fork, in_child
 
 Servers = tuple[BusServer, BusServer]
 
@@ -264,3 +266,45 @@ def test_link_that_comes_up_too_late(server: BusServer, pool: ThreadPoolExecutor
     recorder.next(client.Signals.CONNECTED)
     recorder.next(client.Signals.DISCONNECTED)
     assert recorder.seen.empty()
+
+
+def test_child_process_connects_to_both_anew(servers: Servers) -> None:
+    """In a forked child neither link exists; the client can be used there, and the parent keeps its own."""
+    client = paired(servers)
+    client.connect()
+    wait_for_links(client, 2)
+    held = paired(servers, 21)  # of which the child makes use
+
+    def use() -> None:
+        assert not client.connected
+        held.connect(PATIENCE)
+        wait_for_links(held, 2)
+        held.teardown()
+
+    assert in_child(use) == 0
+    assert client.connected
+    client.teardown()
+    held.teardown()
+
+
+def test_child_process_may_take_over(servers: Servers) -> None:
+    """A client that was connected in the parent can be connected in the child."""
+    client = paired(servers)
+    client.connect()
+    wait_for_links(client, 2)
+    ours, theirs = socket.socketpair()
+    theirs.settimeout(PATIENCE)
+
+    def take_over() -> None:
+        assert not client.connected
+        assert theirs.recv(1) == b"x"
+        client.connect(PATIENCE)
+        wait_for_links(client, 2)
+        client.teardown()
+
+    with ours, theirs:
+        child = fork(take_over)
+        client.teardown()
+        assert eventually(lambda: not any(server.sessions for server in servers))
+        ours.sendall(b"x")
+        assert exit_code(child) == 0

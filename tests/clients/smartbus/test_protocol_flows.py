@@ -162,7 +162,7 @@ def test_limits_of_notices() -> None:
 
 def test_text_outside_cp936_is_refused() -> None:
     """Characters that the encoding lacks are an error, not a question mark."""
-    with pytest.raises(UnicodeEncodeError):
+    with pytest.raises(ValueError, match="text has characters that cp936 does not have"):
         Notify("p", "t", "\U0001f600", 1).payload()
 
 

@@ -18,18 +18,26 @@ from typing_extensions import TypedDict
 
 from cnx.clients.chiller.client.turns import Turn, Turns
 from cnx.clients.chiller.protocol.errors import ErrorCode
-from cnx.clients.chiller.protocol.frames import Answer, Call, Frames, Reply, device_error, parse_reply
+from cnx.clients.chiller.protocol.frames import (
+    Answer,
+    Call,
+    Frames,
+    Reply,
+    device_error,
+    parse_reply,
+)
 from cnx.clients.chiller.protocol.table import COMMANDS
 from cnx.connections.stream import StreamConnection
 from cnx.connections.transport import TransportConnection
 from cnx.connections.urls import connection
 from cnx.deadline import Deadline, checked_timeout
-from cnx.errors import ConnectError, ConnectionLost, NotConnected, ProtocolError, TimedOut, because
+from cnx.errors import ConnectError, ConnectionLost, LimitExceeded, NotConnected, ProtocolError, TimedOut, not_connected
+from cnx.logs import log_of_peer, logger
 from cnx.transports.transport import Transport
 
 __all__ = ["ChillerLine", "LineSettings", "Setup", "Source", "checked_seconds"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 Source = str | TransportConnection | Transport
 """How to open a line: a URL, a connection whose transport is used, or an open transport, which serves one link."""
@@ -39,6 +47,9 @@ Setup = Mapping[str, Sequence[Call]]
 
 REPLY_TIMEOUT = 3.0
 """Seconds without a reply after which the document allows a new command (revision X2.003)."""
+
+MOST_BAD_FRAMES = 1000
+"""Frames in a row that are no replies, after which the link ends."""
 
 TURN_TIMEOUT = 120.0
 """Seconds to wait for a turn on the line, at least."""
@@ -60,12 +71,24 @@ class LineSettings(TypedDict, total=False):
     name: str | None
 
 
+def refuse_unused_settings(source: TransportConnection) -> None:
+    """Raise ValueError if a source has settings that would be ignored, as only its transport is used."""
+    given = [name for name in ("timeout", "framing") if getattr(source, name) is not None]
+    usual = {"connect_timeout": 10.0, "encoding": "utf-8", "terminator": b"\r\n"}
+    given += [name for name, value in usual.items() if getattr(source, name, value) != value]
+    if given:
+        raise ValueError(
+            f"{' and '.join(given)} of the source would be ignored, as only its transport is used; the client has "
+            "reply_timeout and connect_timeout of its own"
+        )
+
+
 class ChillerLine(StreamConnection):
     """A connection to a line with chillers on it. Thread-safe: commands from several threads take turns.
 
     Args:
         source: a URL such as ``tcp://adapter:4001`` or ``serial:///dev/ttyUSB0?baudrate=9600&xonxoff=1``, a
-            connection whose transport is used, or an open transport, which serves one link.
+            connection, of which the transport alone is used, or an open transport, which serves one link.
         reply_timeout: seconds to wait for each reply, 0.001 to 3600.
         pause: seconds between a reply and the next command, 0 to 3600. The document asks for 1; units work
             without a pause.
@@ -90,6 +113,8 @@ class ChillerLine(StreamConnection):
         if not isinstance(source, (str, TransportConnection, Transport)):
             raise TypeError(f"source must be a URL, a connection or a transport, not {source!r}")
         self._source = connection(source, TransportConnection) if isinstance(source, str) else source
+        if isinstance(self._source, TransportConnection):
+            refuse_unused_settings(self._source)
         super().__init__(name=name, connect_timeout=connect_timeout, framing=Frames(b"#"))
         self.reply_timeout = reply_timeout
         self.pause = pause
@@ -97,6 +122,7 @@ class ChillerLine(StreamConnection):
         self._source_used = False
         self._turns = Turns()
         self._replied_at = 0.0
+        self._bad_frames = 0  # in a row, on this link
         # The numbers that were sent and not answered, by device id; the keys of each dict are in the order sent.
         self._awaited: defaultdict[int, dict[int, None]] = defaultdict(dict)
         self._setups: dict[int, dict[str, Sequence[Call]]] = {}  # by device id
@@ -139,9 +165,16 @@ class ChillerLine(StreamConnection):
     def prepare(self, deadline: Deadline) -> None:
         """Mark every unit as not set up on the new link."""
         self._preparation = get_ident(), deadline
+        self._bad_frames = 0
         # First replaced, then filled: a setup that another thread keeps meanwhile gets into the new set either way.
         self._unprepared = set()
         self._unprepared.update(self._setups)
+
+    def after_fork(self) -> None:
+        """Forget the turns of threads of the parent process, and the replies that it awaits."""
+        super().after_fork()
+        self._turns = Turns()
+        self._awaited.clear()
 
     # -- commands --------------------------------------------------------------------------------------------------
 
@@ -199,7 +232,7 @@ class ChillerLine(StreamConnection):
             return seconds
         thread, deadline = self._preparation
         if thread != get_ident():
-            raise NotConnected(f"{self.name} is not connected{because(self.last_error)}")
+            raise NotConnected(not_connected(self.name, self.last_error))
         left = deadline.remaining()
         return seconds if left is None else min(seconds, left)
 
@@ -212,10 +245,11 @@ class ChillerLine(StreamConnection):
         """Send one command and return the answer to it; the calling thread has the turn."""
         end = self._send(call, unprepared)
         while (frame := self._next_frame(end, unprepared)) is not None:
-            reply = parse_reply(frame)
+            reply = self._parse(frame)
             if reply.answers(call):
                 return self._answer(call, reply)
-            log.debug("%s: discarded %s, which does not answer %s", self.name, reply.frame, call.text)
+            text = "%s: discarded %s, which does not answer %s"
+            log_of_peer(log, logging.DEBUG, text, self.name, reply.frame, call.text)
         raise self._no_reply(call)
 
     def _answer(self, call: Call, reply: Reply) -> Answer:
@@ -240,23 +274,26 @@ class ChillerLine(StreamConnection):
         end = self._send(probe, unprepared)
         while (frame := self._next_frame(end, unprepared)) is not None:
             try:
-                reply = parse_reply(frame)
+                reply = self._parse(frame)
             except ProtocolError as error:
-                log.debug("%s: discarded %s", self.name, error)
+                log_of_peer(log, logging.DEBUG, "%s: discarded %s", self.name, error)
                 continue
             if reply.error is not ErrorCode.REJECTED and reply.answers(probe):
                 awaited.clear()
                 return
-            log.debug("%s: discarded %s, which came too late", self.name, reply.frame)
+            log_of_peer(log, logging.DEBUG, "%s: discarded %s, which came too late", self.name, reply.frame)
         raise self._no_reply(probe)
 
     def _send(self, call: Call, unprepared: set[int]) -> float:
         """Discard what arrived unasked, and write a command; return when its reply timeout ends."""
         if self._pause:
             self._wait_for_pause()
-        late = self.read_waiting()
+        try:
+            late = self.read_waiting()
+        except (ConnectionLost, LimitExceeded):  # about what came before; a command begins with itself
+            late = self.read_waiting()
         if late:
-            log.debug("%s: discarded %r, which came too late", self.name, late)
+            log_of_peer(log, logging.DEBUG, "%s: discarded %r, which came too late", self.name, late)
         self._check_same_link(unprepared)
         awaited = self._awaited[call.device_id]
         awaited.pop(call.number, None)  # to become the last one
@@ -280,6 +317,26 @@ class ChillerLine(StreamConnection):
         self._replied_at = monotonic()
         return frame
 
+    def _parse(self, frame: bytes) -> Reply:
+        """Return the reply in a frame; very many bad frames in a row end the link.
+
+        Raises:
+            ProtocolError: the frame is not a reply, or was damaged.
+        """
+        try:
+            reply = parse_reply(frame)
+        except ProtocolError:
+            self._bad_frames += 1
+            if self._bad_frames >= MOST_BAD_FRAMES:
+                self.raise_alarm(
+                    ProtocolError(
+                        f"{self._bad_frames} frames in a row are no replies; is it a chiller, at this baud rate?"
+                    )
+                )
+            raise
+        self._bad_frames = 0
+        return reply
+
     def _wait_for_pause(self) -> None:
         """Wait until the pause after the last reply is over, or the link ends."""
         while (left := self._replied_at + self._pause - monotonic()) > 0:
@@ -287,7 +344,7 @@ class ChillerLine(StreamConnection):
                 frame = self.receive(timeout=left)
             except TimedOut:
                 return
-            log.debug("%s: discarded %r, which came too late", self.name, frame)
+            log_of_peer(log, logging.DEBUG, "%s: discarded %r, which came too late", self.name, frame)
 
     def _check_same_link(self, unprepared: set[int]) -> None:
         """Raise if the link on which a command began was replaced, since the new one has not been set up for it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,13 +14,16 @@ from cnx.clients.chiller.client.line import checked_seconds
 from cnx.clients.chiller.client.status import AlarmReport, Telemetry
 from cnx.clients.chiller.protocol.values import ControlState, Warnings, Watchdog
 from cnx.errors import CnxError
-from cnx.signals.subscriptions import Signal, Subscription, emit, subscribe
+from cnx.logs import logger
+from cnx.signals.subscriptions import Signal, SignalName, Subscription, emit, subscribe
 from cnx.threads.condition import Gate
+from cnx.threads.hook import report_error
 from cnx.threads.locks import Lock
+from cnx.threads.starting import new_thread, start
 
 __all__ = ["ChillerMonitor"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 STOP_TIMEOUT = 2.0
 """Seconds that ``stop()`` waits for the thread."""
@@ -60,17 +62,17 @@ class ChillerMonitor:
     class Signals(Signal):
         """What the monitor emits. A handler gets the arguments that it names."""
 
-        STATUS_CHANGED = "status-changed"
+        STATUS_CHANGED = SignalName("status-changed", "status", "previous", "reason")
         """``status``, ``previous``: a ``Watchdog``, or ``None`` while the unit cannot be reached; ``reason``: why."""
-        ALARM_RAISED = "alarm-raised"
+        ALARM_RAISED = SignalName("alarm-raised")
         """There is an alarm. No argument; emitted before any other step is taken."""
-        ALARM_DETAILS = "alarm-details"
+        ALARM_DETAILS = SignalName("alarm-details", "report")
         """More details of the alarm were read. ``report``: an ``AlarmReport``."""
-        ALARM_CLEARED = "alarm-cleared"
+        ALARM_CLEARED = SignalName("alarm-cleared", "report")
         """The alarm is over. ``report``: an ``AlarmReport`` with everything that was read during it."""
-        WARNING_CHANGED = "warning-changed"
+        WARNING_CHANGED = SignalName("warning-changed", "warnings", "previous")
         """``warnings``, ``previous``: ``Warnings``."""
-        TELEMETRY = "telemetry"
+        TELEMETRY = SignalName("telemetry", "telemetry")
         """``telemetry``: a ``Telemetry``."""
 
     def __init__(
@@ -101,11 +103,11 @@ class ChillerMonitor:
             line = self.chiller.line
             name = f"cnx chiller monitor {line.address}/{self.chiller.device_id:02d}"
             last = self._last_thread
-            self._thread = thread = threading.Thread(target=self._run, name=name, args=(last,), daemon=True)
+            self._thread = thread = new_thread(self._run, name, last)
             signals = line.Signals.CONNECTED, line.Signals.DISCONNECTED
             self._subscriptions = [subscribe(line, signal, self.look) for signal in signals]
             try:
-                thread.start()
+                start(thread)
             except BaseException:  # for instance because there can be no more threads
                 self._thread = None
                 for subscription in self._subscriptions:
@@ -151,8 +153,8 @@ class ChillerMonitor:
                     self._measure_at = min(self._measure_at, monotonic() + self.telemetry_interval)
             except Stopped:
                 return
-            except Exception:
-                log.exception("%s: a round of the monitor failed", self.chiller.line.name)
+            except Exception as error:
+                report_error(error, f"{self.chiller.line.name}: a round of the monitor failed")
             self._wake.wait(max(0.0, min(self._check_at, self._measure_at) - monotonic()))
 
     def _check_if_due(self) -> None:

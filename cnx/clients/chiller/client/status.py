@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntFlag
 
-from cnx.clients.chiller.protocol.values import Alarms, ControlState, Drive, SensorAlarms, SystemAlarms, Warnings
+from cnx.clients.chiller.protocol.values import (
+    Alarms,
+    ControlState,
+    Drive,
+    SensorAlarms,
+    SystemAlarms,
+    Warnings,
+)
 
 __all__ = ["AlarmReport", "Status", "Telemetry"]
 

@@ -67,16 +67,45 @@ class Frames(Framing):
 
     def take(self, buffer: ReceiveBuffer) -> bytes | None:
         """Remove the next frame and the noise before it."""
+        self._skip_noise(buffer)
         while (end := buffer.find(b"\r")) >= 0:
             line = buffer.take(end)
             buffer.skip(1)
             if (begin := self._begin(line)) >= 0:
                 return line[begin:].translate(None, _FLOW_CONTROL)
+            self._skip_noise(buffer)
+        self._shorten(buffer)
+        return None
+
+    def take_all(self, buffer: ReceiveBuffer) -> list[bytes]:
+        """Remove the next frames, 256 at most, and the noise before each."""
+        frames: list[bytes] = []
+        while not frames:
+            self._skip_noise(buffer)
+            lines = buffer.cut_all(b"\r", len(buffer))
+            if not lines:
+                self._shorten(buffer)
+                break
+            beginnings = map(self._begin, lines)
+            frames = [
+                line[at:].translate(None, _FLOW_CONTROL) for line, at in zip(lines, beginnings, strict=True) if at >= 0
+            ]
+        return frames
+
+    def _skip_noise(self, buffer: ReceiveBuffer) -> None:
+        """Remove everything in front of the first start character."""
+        first = buffer.find(self.start)
+        if first < 0:
+            buffer.clear()
+        else:
+            buffer.skip(first)
+
+    def _shorten(self, buffer: ReceiveBuffer) -> None:
+        """Remove what is too long for the beginning of a frame."""
         if len(buffer) > self.limit:
             line = buffer.take_all()
             begin = self._begin(line)
             buffer.append(line[begin:] if begin >= 0 else b"")
-        return None
 
     def _begin(self, line: bytes) -> int:
         begin = line.rfind(self.start)

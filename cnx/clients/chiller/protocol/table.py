@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from cnx.clients.chiller.protocol.fields import Bits, Choice, Field, Fixed, Literal, Whole
+from cnx.clients.chiller.protocol.fields import (
+    Bits,
+    Choice,
+    Field,
+    Fixed,
+    Literal,
+    Whole,
+)
 from cnx.clients.chiller.protocol.values import (
     Alarms,
     ControlSensor,

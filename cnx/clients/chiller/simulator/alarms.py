@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from cnx.clients.chiller.protocol.values import Alarms, SensorAlarms, SystemAlarms, Warnings
+from cnx.clients.chiller.protocol.values import (
+    Alarms,
+    SensorAlarms,
+    SystemAlarms,
+    Warnings,
+)
 from cnx.clients.chiller.simulator.plant import Plant
 
 __all__ = ["ALARM_RULES", "AlarmRule", "Supervision", "warnings_of"]

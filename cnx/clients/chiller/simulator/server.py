@@ -57,7 +57,7 @@ class ChillerSimulator(Simulator):
             if self.gap_limit is not None and gap > self.gap_limit:
                 buffer.clear()
             buffer.append(data)
-            for frame in framing.take_all(buffer):
+            while (frame := framing.take(buffer)) is not None:
                 self._answer(session, frame)
 
     def answer(self, frame: bytes) -> bytes | None:

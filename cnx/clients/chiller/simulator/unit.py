@@ -12,7 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 from cnx.clients.chiller.protocol.errors import ErrorCode
-from cnx.clients.chiller.protocol.frames import Call, checked_device_id, format_reply, parse_call
+from cnx.clients.chiller.protocol.frames import (
+    Call,
+    checked_device_id,
+    format_reply,
+    parse_call,
+)
 from cnx.clients.chiller.protocol.table import Command
 from cnx.clients.chiller.protocol.values import ControlSensor, ControlState, Warnings
 from cnx.clients.chiller.simulator.alarms import Supervision, warnings_of

@@ -26,12 +26,17 @@ from cnx.clients.m2.protocol.messages import (
 from cnx.connections.connection import Connection
 from cnx.connections.sockets import SocketConnection, SocketSettings
 from cnx.deadline import Deadline, checked_timeout, left_of
-from cnx.signals.subscriptions import emit, subscribe_weakly
+from cnx.errors import ProtocolError
+from cnx.logs import log_of_peer, logger
+from cnx.signals.subscriptions import emit, has_subscribers, subscribe_weakly
 from cnx.threads.locks import Lock, within
 
 __all__ = ["M2Client", "MessageRate"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
+
+MOST_BROKEN_LINES = 1000
+"""Lines in a row that are not messages, after which the link ends."""
 
 RATE_PERIOD = 2.0
 """Seconds, at least, over which messages are counted."""
@@ -45,8 +50,8 @@ class M2Client(SocketConnection):
     methods of :class:`~cnx.SocketConnection` work too.
 
     A line that is not a valid message is skipped, and emitted as ``M2Signals.BROKEN``; ``on_message`` of a subclass
-    gets a :class:`~cnx.clients.m2.protocol.messages.BrokenMessage` for it. A line of more than 65536 bytes ends the
-    connection.
+    gets a :class:`~cnx.clients.m2.protocol.messages.BrokenMessage` for it. A thousand such lines in a row, or a line of
+    more than 65536 bytes, end the connection.
 
     Args:
         host, port: one port of the controller; 50000 for commands, 50001 for telemetry.
@@ -92,6 +97,7 @@ class M2Client(SocketConnection):
         self._turn = Lock()  # held by the thread whose command is next; see send_numbered()
         self._measures_rate = check_message_rate
         self._rate = MessageRate(monotonic())
+        self._broken_lines = 0  # in a row, on this link
         if callback is not None:
             self._callback = callback
             self._callback_args = callback_args
@@ -173,29 +179,55 @@ class M2Client(SocketConnection):
         """Return the next message. Lines that are not valid messages are logged and skipped."""
         deadline = Deadline(self.timeout if timeout is None else timeout)
         while isinstance(message := super().receive(timeout=explicit(deadline.remaining())), BrokenMessage):
-            log.warning("%s: skipped a broken message: %s", self.name, message.reason)
+            if self._skip(message):
+                self.raise_alarm(self._too_many_broken())
+        self._broken_lines = 0
         return message
 
     def emit_messages(self, messages: list[Any]) -> None:
         """Emit messages as ``MESSAGE_RECEIVED`` and as the signal of their kind; broken lines as ``BROKEN`` alone."""
+        too_many = False
         if BrokenMessage in map(type, messages):
-            messages = self._emit_broken(messages)
+            messages, too_many = self._emit_broken(messages)
+        else:
+            self._broken_lines = 0
         if self._measures_rate:
             self._count_messages(len(messages))
         self.emit_each(Connection.Signals.MESSAGE_RECEIVED, messages)
         for kind, run in itertools.groupby(messages, kind_of):
             self.emit_each(SIGNALS[kind], run)
+        if too_many:
+            raise self._too_many_broken()
 
-    def _emit_broken(self, messages: list[Any]) -> list[Any]:
-        """Emit the broken lines, and return the messages."""
+    def _emit_broken(self, messages: list[Any]) -> tuple[list[Any], bool]:
+        """Emit the broken lines; return the messages, up to the place where there were too many broken lines in a row.
+
+        Also return whether there were too many.
+        """
         whole = []
+        wanted = has_subscribers(self, M2Signals.BROKEN)
         for message in messages:
-            if isinstance(message, BrokenMessage):
-                log.warning("%s: skipped a broken message: %s", self.name, message.reason)
-                emit(self, M2Signals.BROKEN, reason=message.reason)
-            else:
+            if not isinstance(message, BrokenMessage):
                 whole.append(message)
-        return whole
+                self._broken_lines = 0
+                continue
+            too_many = self._skip(message)
+            if wanted:
+                emit(self, M2Signals.BROKEN, reason=message.reason)
+            if too_many:
+                return whole, True
+        return whole, False
+
+    def _skip(self, message: BrokenMessage) -> bool:
+        """Log and count a broken line; return whether there were too many in a row."""
+        log_of_peer(log, logging.WARNING, "%s: skipped a broken message: %s", self.name, message)
+        self._broken_lines += 1
+        return self._broken_lines >= MOST_BROKEN_LINES
+
+    def _too_many_broken(self) -> ProtocolError:
+        return ProtocolError(
+            f"{self._broken_lines} lines in a row are no messages; is {self.address} an M2 controller?"
+        )
 
     def _count_messages(self, count: int) -> None:
         rate = self._rate.count(count, monotonic())
@@ -218,6 +250,7 @@ class M2Client(SocketConnection):
             raise MessageNotSent(f"{self.name} is not connected; {what} was not sent")
 
     def establish(self, deadline: Deadline) -> None:
+        self._broken_lines = 0
         super().establish(deadline)
         self._rate = MessageRate(monotonic())  # time without a connection does not count
 

@@ -8,12 +8,19 @@ from functools import partial
 from time import monotonic
 
 from cnx.clients.m2.client.client import explicit
-from cnx.clients.m2.client.events import CommandFailed, CommandLost, CommandRefused, CommandResult, CommandTimedOut
+from cnx.clients.m2.client.events import (
+    CommandFailed,
+    CommandLost,
+    CommandRefused,
+    CommandResult,
+    CommandTimedOut,
+)
 from cnx.clients.m2.client.ports import Port
 from cnx.clients.m2.protocol.enums import CommandStatus
 from cnx.clients.m2.protocol.table import command
 from cnx.deadline import checked_timeout, left_of
 from cnx.errors import ConnectionLost, LimitExceeded, NotConnected, TimedOut
+from cnx.logs import log_of_peer, logger
 from cnx.threads.locks import Lock
 
 __all__ = ["PendingCommand", "PendingCommands"]
@@ -21,7 +28,7 @@ __all__ = ["PendingCommand", "PendingCommands"]
 MOST_PENDING = 10_000
 """Commands without a result after which no further one is sent."""
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class PendingCommand:
@@ -138,7 +145,14 @@ class PendingCommands:
         """Take a reply of the controller. One for a command that is not pending is ignored."""
         pending = self._pending.get(sequence_id)
         if pending is None:
-            log.info("ignored %s for sequence id %d: no such command is pending", status.value, sequence_id)
+            log_of_peer(
+                log,
+                logging.INFO,
+                "%s: ignored %s for sequence id %d: no such command is pending",
+                self._port.name,
+                status.value,
+                sequence_id,
+            )
         elif status is CommandStatus.ACK:
             pending.acknowledged = True
         elif status is CommandStatus.SUCCESS:

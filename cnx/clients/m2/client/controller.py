@@ -13,20 +13,28 @@ from cnx.clients.m2.client.commands import PendingCommand, PendingCommands
 from cnx.clients.m2.client.events import CommandResult, M2Signals
 from cnx.clients.m2.client.ports import Port, PortSettings
 from cnx.clients.m2.client.topics import Expectation, Predicate, Sample, Topics
-from cnx.clients.m2.protocol.messages import COMMAND_PORT, TELEMETRY_PORT, Kind, kind_of, parse_reply, prepare_command
+from cnx.clients.m2.protocol.messages import (
+    COMMAND_PORT,
+    TELEMETRY_PORT,
+    Kind,
+    kind_of,
+    parse_reply,
+    prepare_command,
+)
 from cnx.clients.m2.protocol.table import command as entry_of
 from cnx.clients.m2.protocol.topics import EVENTS, TELEMETRY
 from cnx.connections.cancellable import CancellableConnection
 from cnx.connections.connection import STOP_TIMEOUT, Traffic
 from cnx.deadline import Deadline, checked_timeout
 from cnx.errors import Cancelled, CnxError, ProtocolError, as_failure
+from cnx.logs import log_of_peer, logger
 from cnx.signals.emitter import Emitter
 from cnx.signals.subscriptions import emit
 from cnx.threads.locks import Lock
 
 __all__ = ["M2Controller"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class M2Controller(CancellableConnection):
@@ -50,6 +58,9 @@ class M2Controller(CancellableConnection):
     Attributes:
         commands, telemetries: the two ports, whose own signals you can subscribe to.
     """
+
+    message_signals = (M2Signals.EVENT, M2Signals.TELEMETRY, M2Signals.COMMAND_DONE)
+    """The signals that it emits beyond those of every connection."""
 
     def __init__(
         self,
@@ -323,7 +334,7 @@ class M2Controller(CancellableConnection):
             try:
                 self._pending.settle(*parse_reply(message))
             except ProtocolError as error:
-                log.warning("%s: ignored a reply: %s", self.name, error)
+                log_of_peer(log, logging.WARNING, "%s: ignored a reply: %s", self.name, error)
         elif kind is Kind.EVENT or has_name(message):
             self._events.store(message)
             self._event_emitter.emit(message)

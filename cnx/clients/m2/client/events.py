@@ -7,7 +7,7 @@ from typing import NamedTuple
 from cnx.clients.m2.protocol.enums import CommandStatus
 from cnx.clients.m2.protocol.messages import Kind
 from cnx.errors import ConnectionLost, DeviceError, NotConnected, TimedOut
-from cnx.signals.subscriptions import Signal
+from cnx.signals.subscriptions import Signal, SignalName
 
 __all__ = [
     "CommandFailed",
@@ -27,17 +27,17 @@ class M2Signals(Signal):
     :class:`~cnx.clients.m2.client.controller.M2Controller` emits ``EVENT``, ``TELEMETRY`` and ``COMMAND_DONE``.
     """
 
-    REPLY = "m2-reply"
+    REPLY = SignalName("m2-reply", "message")
     """A reply to a command arrived. ``message``: the reply."""
-    EVENT = "m2-event"
+    EVENT = SignalName("m2-event", "message")
     """An event arrived. ``message``: the event. A controller also emits messages that are in no table."""
-    TELEMETRY = "m2-telemetry"
+    TELEMETRY = SignalName("m2-telemetry", "message")
     """Telemetry arrived. ``message``: the values."""
-    UNKNOWN = "m2-unknown"
+    UNKNOWN = SignalName("m2-unknown", "message")
     """A message arrived whose ``id`` is in no table. ``message``: any JSON value."""
-    BROKEN = "m2-broken"
+    BROKEN = SignalName("m2-broken", "reason")
     """A line that is not a valid message was skipped. ``reason``: the exception that says why."""
-    COMMAND_DONE = "m2-command-done"
+    COMMAND_DONE = SignalName("m2-command-done", "result")
     """A command ended. ``result``: a :class:`CommandResult`."""
 
 

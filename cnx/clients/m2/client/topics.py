@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from cnx.clients.m2.protocol.fields import Topic
 from cnx.deadline import checked_timeout
-from cnx.errors import ConnectionLost, TimedOut
+from cnx.errors import ConnectionLost, TimedOut, fresh
 from cnx.threads.condition import Condition
 from cnx.threads.locks import Lock
 
@@ -64,7 +64,7 @@ class Expectation:
             self._topics.check_may_wait(f"wait for {self.topic}")
             self._topics.changed.wait_for(lambda: self._outcome, seconds)
         if isinstance(self._outcome, Exception):
-            raise self._outcome
+            raise fresh(self._outcome)
         if self._outcome is None:
             which = "" if self._condition is None else " that meets the condition"
             raise TimedOut(f"no {self.topic}{which} arrived within {timeout:g} s")

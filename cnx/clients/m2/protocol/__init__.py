@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from cnx.clients.m2.protocol.faults import FAULTS
-from cnx.clients.m2.protocol.messages import BrokenMessage, Kind, M2Lines, kind_of, sequence_numbers
+from cnx.clients.m2.protocol.messages import (
+    BrokenMessage,
+    Kind,
+    M2Lines,
+    kind_of,
+    sequence_numbers,
+)
 from cnx.clients.m2.protocol.table import COMMANDS
 from cnx.clients.m2.protocol.topics import EVENTS, TELEMETRY
 

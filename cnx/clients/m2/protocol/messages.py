@@ -20,17 +20,16 @@ from __future__ import annotations
 import enum
 import functools
 import itertools
-import json
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from cnx.buffer import ReceiveBuffer
 from cnx.clients.m2.protocol.enums import CommandStatus, MsgType
 from cnx.clients.m2.protocol.topics import EVENTS, TELEMETRY
 from cnx.errors import CnxError, EncodingError, InvalidJson, ProtocolError
-from cnx.json_lines import JsonLines, parse_json
+from cnx.framing import shorten
+from cnx.json_lines import JsonLines, format_json, parse_json
 
 __all__ = [
     "BrokenMessage",
@@ -69,15 +68,35 @@ class Kind(enum.Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True)
 class BrokenMessage:
     """A line that is not a valid message; it stands in the stream where the message would be.
 
     Attributes:
-        reason: what is wrong: ``InvalidJson``, which has the line as its ``text``, or ``EncodingError``.
+        line: the line, without its end.
     """
 
-    reason: CnxError
+    __slots__ = ("line",)
+
+    def __init__(self, line: bytes) -> None:
+        self.line = line
+
+    def __repr__(self) -> str:
+        return f"BrokenMessage({shorten(self.line)})"
+
+    def __str__(self) -> str:
+        return str(self.reason)
+
+    @property
+    def reason(self) -> CnxError:
+        """What is wrong: ``InvalidJson``, which has the line as its ``text``, or ``EncodingError``.
+
+        It is made anew each time, and only for callers that ask for it: a peer may send very many such lines.
+        """
+        try:
+            parse_json(self.line)
+        except (EncodingError, InvalidJson) as error:
+            return error
+        raise ValueError(f"{self!r} is a valid message")
 
 
 _KINDS: dict[Any, Kind] = {
@@ -85,6 +104,8 @@ _KINDS: dict[Any, Kind] = {
     **dict.fromkeys(EVENTS, Kind.EVENT),
     **dict.fromkeys(TELEMETRY, Kind.TELEMETRY),
 }
+_ENDS = {"{": "}", "[": "]", '"': '"'}
+"""What a JSON value ends with, by what it begins with."""
 _PREFIXES = {"cmd_": Kind.COMMAND, "evt_": Kind.EVENT, "tel_": Kind.TELEMETRY}
 _SENT: dict[int, str] = {MsgType.EVENT: "evt_", MsgType.TELEMETRY: "tel_"}
 _STATUSES = {status.value: status for status in CommandStatus}
@@ -122,7 +143,7 @@ def prepare_command(name: str, details: Mapping[str, Any] | None = None) -> Call
 
     Raises:
         TypeError: ``details`` is not a mapping, or has no JSON form.
-        ValueError: ``details`` has an ``id``.
+        ValueError: ``details`` has an ``id``, contains itself, or is nested too deeply.
     """
     if details is None or details == {}:
         return _prepare_bare_command(name)
@@ -136,7 +157,7 @@ def _prepare_bare_command(name: str) -> Callable[[int], bytes]:
 
 
 def _prepare(message: dict[str, Any]) -> Callable[[int], bytes]:
-    text = json.dumps(message)
+    text = format_json(message, allow_nan=True)
     if "sequence_id" in message:
         return lambda number: encode({**message, "sequence_id": number})
     head = text[:-1].encode("ascii")  # without the brace that closes it
@@ -182,9 +203,9 @@ def encode(message: Any) -> bytes:
 
     Raises:
         TypeError: it has no JSON form.
-        ValueError: it contains itself.
+        ValueError: it contains itself, or is nested too deeply.
     """
-    return json.dumps(message).encode("ascii") + TERMINATOR
+    return format_json(message, allow_nan=True).encode("ascii") + TERMINATOR
 
 
 def sequence_numbers(first: int = 1) -> Iterator[int]:
@@ -236,15 +257,30 @@ class M2Lines(JsonLines):
     def take(self, buffer: ReceiveBuffer) -> Any | None:
         """Remove the next line and return its value, or a :class:`BrokenMessage`."""
         line = self._lines.take(buffer)
-        return None if line is None else _decode(line)
+        return None if line is None else self._decode(line)
+
+    def take_all(self, buffer: ReceiveBuffer) -> list[Any]:
+        """Remove the next complete lines, 256 at most, and return the value of each, or a :class:`BrokenMessage`."""
+        lines = self._lines.take_all(buffer)
+        try:
+            return self._parse(lines)
+        except (ValueError, StopIteration, RecursionError):
+            return list(map(self._decode, lines))
 
     def encode(self, message: Any) -> bytes:
         """Return ``message`` as its line."""
         return encode(message)
 
-
-def _decode(line: bytes) -> Any:
-    try:
-        return parse_json(line)
-    except (EncodingError, InvalidJson) as error:
-        return BrokenMessage(error)
+    def _decode(self, line: bytes) -> Any:
+        """Return the value of a line. Most bad lines are found without the decoder, whose errors take more time."""
+        try:
+            text = line.decode().strip(" \t\r\n")
+            if len(text) > 1 and text[-1] == _ENDS.get(text[0], text[-1]):
+                message, end = self._scan(text, 0)
+                if end == len(text) and message is not None:
+                    return message
+            elif text.isdigit() and text.isascii():
+                return int(text)
+        except (ValueError, StopIteration, RecursionError):
+            pass  # it is broken
+        return BrokenMessage(line)

@@ -11,15 +11,22 @@ from typing import Any
 
 from cnx.buffer import ReceiveBuffer
 from cnx.clients.m2.protocol.enums import CommandStatus
-from cnx.clients.m2.protocol.messages import COMMAND_PORT, TELEMETRY_PORT, BrokenMessage, M2Lines, encode
+from cnx.clients.m2.protocol.messages import (
+    COMMAND_PORT,
+    TELEMETRY_PORT,
+    BrokenMessage,
+    M2Lines,
+    encode,
+)
 from cnx.clients.m2.simulator.mirror import Message
 from cnx.clients.m2.simulator.model import TURN, CellModel
 from cnx.errors import LimitExceeded, TimedOut
+from cnx.logs import log_of_peer, logger
 from cnx.simulation import Session, Simulator
 
 __all__ = ["M2Simulator"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 REBOOT_DELAY = 0.5
 """Seconds between the answer to ``rebootController`` and the end of both connections; that of the mock server."""
@@ -162,11 +169,14 @@ class M2Simulator(Simulator):
 
     def _messages(self, buffer: ReceiveBuffer) -> list[Any]:
         """Take the messages that have arrived, without the broken ones, which the mock server ignores too."""
-        messages = self._lines.take_all(buffer)
-        for message in messages:
-            if isinstance(message, BrokenMessage):
-                log.info("%s: ignored a line: %s", self.name, message.reason)
-        return [message for message in messages if not isinstance(message, BrokenMessage)]
+        whole = []
+        while messages := self._lines.take_all(buffer):
+            for message in messages:
+                if isinstance(message, BrokenMessage):
+                    log_of_peer(log, logging.INFO, "%s: ignored a line: %s", self.name, message.reason)
+                else:
+                    whole.append(message)
+        return whole
 
 
 def send(session: Session, messages: Iterable[Message]) -> None:

@@ -2,7 +2,12 @@
 
 from cnx.clients.smartbus.client.calls import FlowCall
 from cnx.clients.smartbus.client.client import SmartBusClient
-from cnx.clients.smartbus.client.events import AlreadyConnected, BusSignals, FlowFailed, RegistrationRefused
+from cnx.clients.smartbus.client.events import (
+    AlreadyConnected,
+    BusSignals,
+    FlowFailed,
+    RegistrationRefused,
+)
 from cnx.clients.smartbus.client.link import Pulse
 from cnx.clients.smartbus.client.peers import Peer
 

@@ -6,18 +6,27 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from cnx.clients.smartbus.client.events import BusSignals, FlowFailed
 from cnx.clients.smartbus.protocol.codes import Code, meaning
-from cnx.clients.smartbus.protocol.flows import STARTED, FlowAck, FlowReturn, load_values
+from cnx.clients.smartbus.protocol.flows import (
+    STARTED,
+    FlowAck,
+    FlowReturn,
+    load_values,
+)
 from cnx.deadline import checked_timeout
-from cnx.errors import InvalidJson, LimitExceeded, TimedOut
+from cnx.errors import InvalidJson, LimitExceeded, TimedOut, fresh
+from cnx.logs import log_of_peer, logger
+from cnx.threads.starting import new_thread, start
+from cnx.threads.steps import run_each
 
 __all__ = ["CallTable", "FlowCall", "positive"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 OUTSTANDING_LIMIT = 3000
 """How many calls may be in progress, as in the vendor's library."""
@@ -75,7 +84,9 @@ class FlowCall:
                 raise TimedOut(f"{self!r}: not acknowledged within {timeout} s")
             if self._ack == STARTED:
                 return True
-            raise self._error or TimedOut(f"{self!r}: the server did not report whether it started")
+            if self._error is not None:
+                raise fresh(self._error)
+            raise TimedOut(f"{self!r}: the server did not report whether it started")
 
     def result(self, timeout: float | None = None) -> list[Any]:
         """Wait for the values that the flow returns.
@@ -96,7 +107,7 @@ class FlowCall:
             if not self._changed.wait_for(lambda: self.done, checked_timeout(timeout)):
                 raise TimedOut(f"{self!r}: no result within {timeout} s")
             if self._error is not None:
-                raise self._error
+                raise fresh(self._error)
             assert self._values is not None
             return self._values
 
@@ -168,6 +179,7 @@ class CallTable:
 
         Raises:
             LimitExceeded: 3000 calls are in progress.
+            ConnectError: the system has no thread to spare for the timeouts of calls.
         """
         with self._changed:
             if len(self._calls) >= OUTSTANDING_LIMIT:
@@ -175,8 +187,13 @@ class CallTable:
             self._calls[call.invoke_id] = call
             if self._thread is None:
                 self._closing = False
-                self._thread = threading.Thread(target=self._run, name=f"cnx calls {self._name}", daemon=True)
-                self._thread.start()
+                thread = self._thread = new_thread(self._run, f"cnx calls {self._name}")
+                try:
+                    start(thread)
+                except BaseException:
+                    self._thread = None
+                    del self._calls[call.invoke_id]
+                    raise
             elif call.next_due < self._next_due:
                 self._changed.notify_all()
 
@@ -189,7 +206,8 @@ class CallTable:
         """Take an acknowledgement: the flow has started, or failed to."""
         call = self._calls.get(ack.invoke_id)
         if call is None or not call.set_ack(ack.ack, error := call.refusal(ack)):
-            log.info("%s: ignoring an acknowledgement of call %d, which is not in progress", self._name, ack.invoke_id)
+            text = "%s: ignoring an acknowledgement of call %d, which is not in progress"
+            log_of_peer(log, logging.INFO, text, self._name, ack.invoke_id)
             return
         if call.done:
             self.drop(call)
@@ -201,7 +219,8 @@ class CallTable:
         """Take the values that a flow returned."""
         call = self._calls.get(answer.invoke_id)
         if call is None:
-            log.info("%s: ignoring a return of call %d, which is not in progress", self._name, answer.invoke_id)
+            text = "%s: ignoring a return of call %d, which is not in progress"
+            log_of_peer(log, logging.INFO, text, self._name, answer.invoke_id)
             return
         try:
             values = load_values(answer.text)
@@ -214,8 +233,8 @@ class CallTable:
 
     def fail_all(self, error: Exception) -> None:
         """End all calls with ``error``."""
-        for call in list(self._calls.values()):
-            self._fail(call, error)
+        calls = list(self._calls.values())
+        run_each(lambda: self._name, [(f"failing {call!r}", partial(self._fail, call, error)) for call in calls])
 
     def close(self, timeout: float) -> None:
         """End the thread if no call is in progress; wait for that at most ``timeout`` seconds."""

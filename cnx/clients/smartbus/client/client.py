@@ -18,7 +18,13 @@ from cnx.clients.smartbus.client.link import BusLink, Identity, LinkSettings, Pu
 from cnx.clients.smartbus.client.pair import Pair
 from cnx.clients.smartbus.client.peers import Peer, PeerTable, Ping, PingTable
 from cnx.clients.smartbus.client.uplinks import Uplinks
-from cnx.clients.smartbus.protocol.codes import ClientType, CmdType, Presence, SystemCmd, meaning
+from cnx.clients.smartbus.protocol.codes import (
+    ClientType,
+    CmdType,
+    Presence,
+    SystemCmd,
+    meaning,
+)
 from cnx.clients.smartbus.protocol.flows import (
     WITH_RETURN,
     WITHOUT_RETURN,
@@ -29,7 +35,11 @@ from cnx.clients.smartbus.protocol.flows import (
     dump_values,
 )
 from cnx.clients.smartbus.protocol.layout import decode_text
-from cnx.clients.smartbus.protocol.messages import GlobalConnect, GlobalConnectExisting, Register
+from cnx.clients.smartbus.protocol.messages import (
+    GlobalConnect,
+    GlobalConnectExisting,
+    Register,
+)
 from cnx.clients.smartbus.protocol.packets import (
     BROADCAST,
     CLIENT_UNITS,
@@ -46,14 +56,25 @@ from cnx.clients.smartbus.protocol.packets import (
 from cnx.connections.cancellable import CancellableConnection
 from cnx.connections.connection import Traffic
 from cnx.deadline import Deadline
-from cnx.errors import Cancelled, ConnectionLost, LimitExceeded, NotConnected, TimedOut, as_failure, because
+from cnx.errors import (
+    Cancelled,
+    ConnectionLost,
+    LimitExceeded,
+    NotConnected,
+    TimedOut,
+    as_failure,
+    not_connected,
+)
 from cnx.link.listener import Listener
+from cnx.logs import log_of_peer, logger
+from cnx.manager.manager import ConnectionManager
 from cnx.signals.emitter import Emitter
 from cnx.signals.subscriptions import emit
+from cnx.threads.steps import run_each
 
 __all__ = ["SmartBusClient"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 CLIENT_TYPES = range(2, 256)
 CMD_TYPES = range(1, 256)
@@ -143,6 +164,7 @@ class SmartBusClient(CancellableConnection):
             )
             for index, server in enumerate([(host, port)] if backup is None else [(host, port), backup])
         )
+        self._managers = [ConnectionManager(link) for link in self._links] if backup is not None else []
         self._messages = Emitter(self, self.Signals.MESSAGE_RECEIVED, "message")
         self._notice_numbers = itertools.count(1)
         self._ping_numbers = itertools.count(1)
@@ -153,7 +175,7 @@ class SmartBusClient(CancellableConnection):
         """Start without links, calls and pings."""
         self.access_point = UNKNOWN_UNIT
         self._uplinks = Uplinks()
-        self._pair = Pair(self._links, self._uplinks) if len(self._links) > 1 else None
+        self._pair = Pair(self._links, self._managers, self._uplinks) if self._managers else None
         self._calls = CallTable(f"smartbus {self.local_address}", functools.partial(emit, self))
         self._peers = PeerTable(functools.partial(emit, self))
         self._pings = PingTable()
@@ -347,7 +369,7 @@ class SmartBusClient(CancellableConnection):
                 log.debug("%s: %s is lost; trying the other server", self.name, link.address)
             else:
                 return
-        raise NotConnected(f"{self.name} is not registered at any server{because(self.last_error)}")
+        raise NotConnected(not_connected(self.name, self.last_error, "registered at any server"))
 
     def _wait_for_answer(self, ping: Ping, timeout: float) -> None:
         """Wait until a ping is answered, its link is lost, or ``timeout`` seconds are over."""
@@ -407,7 +429,7 @@ class SmartBusClient(CancellableConnection):
         try:
             link.send(packet)
         except (ConnectionError, TimeoutError) as error:
-            log.info("%s: no answer to %s: %s", self.local_address, packet.destination, error)
+            log_of_peer(log, logging.INFO, "%s: no answer to %s: %s", self.name, packet.destination, error)
 
     # -- connecting and disconnecting ------------------------------------------------------------------------------
 
@@ -467,7 +489,7 @@ class SmartBusClient(CancellableConnection):
             link.release(self._uplinks.reason or Cancelled("the client is disconnected"), 0.0)
             return False
         if first:
-            self._uplinks.announce(lambda: emit(self, self.Signals.CONNECTED))
+            self._uplinks.announce(self.emit_connected)
         else:
             self._uplinks.wait_announced()
         return True
@@ -479,12 +501,18 @@ class SmartBusClient(CancellableConnection):
 
     def _end(self, reason: BaseException) -> None:
         """Fail what is in progress, and emit the end."""
-        error = Cancelled if isinstance(reason, Cancelled) else ConnectionLost
-        self._calls.fail_all(error(f"the link was lost with a flow call in progress: {reason}"))
-        self._pings.end_all()
-        self._peers.clear()
-        self._release_links(reason, 0.0)
-        self.emit_end(reason)
+        kind = Cancelled if isinstance(reason, Cancelled) else ConnectionLost
+        error = kind(f"the link was lost with a flow call in progress: {reason}")
+        run_each(
+            lambda: self.name,
+            (
+                ("failing the flow calls", lambda: self._calls.fail_all(error)),
+                ("ending the pings", self._pings.end_all),
+                ("forgetting the peers", self._peers.clear),
+                ("closing the other link", lambda: self._release_links(reason, 0.0)),
+                ("emitting the end", lambda: self.emit_end(reason)),
+            ),
+        )
 
     def _release_links(self, reason: BaseException, timeout: float) -> None:
         if self._pair is None:

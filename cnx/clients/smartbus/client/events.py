@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cnx.clients.smartbus.protocol.codes import Code, meaning
 from cnx.errors import AccessDenied, ConnectError, DeviceError
-from cnx.signals.subscriptions import Signal
+from cnx.signals.subscriptions import Signal, SignalName
 
 __all__ = ["AlreadyConnected", "BusSignals", "FlowFailed", "RegistrationRefused", "code_of", "refusal"]
 
@@ -15,19 +15,19 @@ RETRY_AFTER = 2.0
 class BusSignals(Signal):
     """The signals of a SmartBus client, in addition to those of every connection."""
 
-    CONNECT_FAILED = "connect-failed"
+    CONNECT_FAILED = SignalName("connect-failed", "code", "meaning", "reason")
     """An attempt to connect failed. ``code``, its English ``meaning``, and ``reason``: the exception."""
-    FLOW_ACKNOWLEDGED = "flow-acknowledged"
+    FLOW_ACKNOWLEDGED = SignalName("flow-acknowledged", "call", "ack", "message")
     """``call``, ``ack`` (1: started; -25: no answer in time; otherwise an error code) and ``message``."""
-    FLOW_RESPONDED = "flow-responded"
+    FLOW_RESPONDED = SignalName("flow-responded", "call", "values")
     """A flow returned. ``call`` and ``values``."""
-    FLOW_TIMED_OUT = "flow-timed-out"
+    FLOW_TIMED_OUT = SignalName("flow-timed-out", "call")
     """A flow did not return in time. ``call``."""
-    FLOW_FAILED = "flow-failed"
+    FLOW_FAILED = SignalName("flow-failed", "call", "error")
     """A flow did not start, or its call was lost with the link. ``call`` and ``error``."""
-    PEER_CONNECTED = "peer-connected"
+    PEER_CONNECTED = SignalName("peer-connected", "peer")
     """Another client joined the bus, or was already there. ``peer``."""
-    PEER_DISCONNECTED = "peer-disconnected"
+    PEER_DISCONNECTED = SignalName("peer-disconnected", "peer")
     """Another client left the bus. ``peer``."""
 
 

@@ -15,17 +15,24 @@ from typing_extensions import Unpack
 from cnx.clients.smartbus.client.events import refusal
 from cnx.clients.smartbus.protocol.codes import ClientType, CmdType, InternalCmd
 from cnx.clients.smartbus.protocol.messages import Heartbeat, Register, RegisterAck
-from cnx.clients.smartbus.protocol.packets import BROADCAST, UNKNOWN_UNIT, Address, Packet, PacketFraming
+from cnx.clients.smartbus.protocol.packets import (
+    BROADCAST,
+    UNKNOWN_UNIT,
+    Address,
+    Packet,
+    PacketFraming,
+)
 from cnx.connections.sockets import SocketConnection
 from cnx.deadline import Deadline
-from cnx.errors import Cancelled, ConnectionLost, LimitExceeded, ProtocolError, TimedOut
+from cnx.errors import Cancelled, LimitExceeded, ProtocolError, TimedOut
 from cnx.link.listener import Listener
+from cnx.logs import log_of_peer, logger
 from cnx.signals.subscriptions import subscribe_weakly
 from cnx.transports.sockets import SocketOptions
 
 __all__ = ["BusLink", "Identity", "LinkSettings", "Pulse"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 REGISTRATION_TIMEOUT = 10.0
 """Seconds that a server has to answer a registration; the vendor's library waits for ever."""
@@ -126,6 +133,7 @@ class BusLink(SocketConnection):
             framing=PacketFraming(packet_limit),
             timeout=WRITE_TIMEOUT,
             connect_timeout=connect_timeout,
+            silence_limit=pulse.silence,
             **settings,
         )
         self.access_point = UNKNOWN_UNIT
@@ -138,8 +146,6 @@ class BusLink(SocketConnection):
         self._early: list[Packet] = []  # packets that arrived before the registration was answered
         self._early_size = 0  # their bytes, about
         self._beats = 0  # heartbeats sent on this link
-        self._quiet_beats = 0  # heartbeats sent since the server was last heard
-        self._received_then = 0  # bytes received by the last heartbeat
         self._free_at = 0.0  # when the next attempt may begin
         subscribe_weakly(self, self.Signals.CONNECTED, self._on_connected)
 
@@ -169,7 +175,7 @@ class BusLink(SocketConnection):
         )
         self.send(register.packet(identity.address, NO_ADDRESS), timeout=deadline.remaining())
         self._accept(self._await_acknowledgement(deadline))
-        self._beats = self._quiet_beats = self._received_then = 0
+        self._beats = 0
         self.schedule(self._pulse.heartbeat, self._beat)
 
     def on_message(self, packet: Packet) -> None:
@@ -179,7 +185,7 @@ class BusLink(SocketConnection):
         elif packet.cmd == InternalCmd.REGISTER_ACK:
             self._on_second_acknowledgement(packet)
         elif packet.cmd != InternalCmd.HEARTBEAT_ACK:
-            log.debug("%s: ignoring internal command %d", self.name, packet.cmd)
+            log_of_peer(log, logging.DEBUG, "%s: ignoring internal command %d", self.name, packet.cmd)
 
     def on_disconnected(self, reason: BaseException) -> None:
         """Report the end to the client."""
@@ -241,14 +247,7 @@ class BusLink(SocketConnection):
             self.raise_alarm(error)
 
     def _beat(self) -> None:
-        """Send one heartbeat, or end the link if the server was silent for too long."""
-        received = self.traffic.bytes_received
-        # Counted in heartbeats, not in time: a handler that takes long does not mean that the server is silent.
-        self._quiet_beats = 0 if received != self._received_then else self._quiet_beats + 1
-        self._received_then = received
-        if self._quiet_beats * self._pulse.heartbeat >= self._pulse.silence:
-            self.raise_alarm(ConnectionLost(f"{self.address} was silent for {self._pulse.silence:g} s"))
-            return
+        """Send one heartbeat."""
         beat = Heartbeat(self._beats, sent=int(time.time()))
         self._beats += 1
         destination = Address(self.access_point, BROADCAST, ClientType.NODE)

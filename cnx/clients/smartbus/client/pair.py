@@ -10,10 +10,11 @@ from cnx.clients.smartbus.client.link import BusLink
 from cnx.clients.smartbus.client.uplinks import Uplinks
 from cnx.connections.connection import STOP_TIMEOUT
 from cnx.deadline import Deadline
-from cnx.errors import Cancelled, ConnectError
+from cnx.errors import Cancelled, ConnectError, fresh
 from cnx.manager.lifecycle import State
 from cnx.manager.manager import ConnectionManager
 from cnx.signals.subscriptions import subscribe_weakly
+from cnx.threads.starting import new_thread, start
 
 __all__ = ["Pair"]
 
@@ -21,13 +22,19 @@ FAILED = (State.RECOVERING, State.DISCONNECTED)
 
 
 class Pair:
-    """Keeps both links up, each with a manager of its own, from the first success until it is released. Thread-safe."""
+    """Keeps both links up, each with a manager of its own, from the first success until it is released. Thread-safe.
 
-    def __init__(self, links: Sequence[BusLink], uplinks: Uplinks) -> None:
+    Args:
+        links: the links.
+        managers: those of the links, in the same order.
+        uplinks: knows which links are up.
+    """
+
+    def __init__(self, links: Sequence[BusLink], managers: Sequence[ConnectionManager], uplinks: Uplinks) -> None:
         self._links = links
+        self._managers = managers
         self._uplinks = uplinks
         self._changed = uplinks.changed
-        self._managers = [ConnectionManager(link) for link in links]
         self._ender: threading.Thread | None = None  # the thread that disconnects the managers
         self._again = False  # it has to disconnect what has connected since it began
         for manager in self._managers:
@@ -54,7 +61,7 @@ class Pair:
         self.release(Cancelled("the attempt was cancelled") if asked else self._reason(failure), STOP_TIMEOUT)
         deadline.check(f"connecting to {' and '.join(link.address for link in self._links)}")
         if failure is not None:
-            raise failure
+            raise fresh(failure)
 
     def release(self, reason: BaseException, timeout: float) -> None:
         """End both links and all attempts; wait for that at most ``timeout`` seconds."""
@@ -67,12 +74,12 @@ class Pair:
             ender, begin = self._ender, self._ender is None
             if begin:
                 name = f"cnx release {self._links[0].name}"
-                ender = self._ender = threading.Thread(target=self._end, name=name, daemon=True)
+                ender = self._ender = new_thread(self._end, name)
         assert ender is not None
         if begin:
             try:
-                ender.start()
-            except RuntimeError:  # the system has no more threads
+                start(ender)
+            except ConnectError:  # the system has no more threads
                 self._end()
         if timeout and not any(link.is_current_thread() for link in self._links):
             end = monotonic() + timeout

@@ -12,11 +12,12 @@ from cnx.clients.smartbus.client.events import BusSignals
 from cnx.clients.smartbus.protocol.codes import Presence
 from cnx.clients.smartbus.protocol.messages import GlobalConnect
 from cnx.clients.smartbus.protocol.packets import Address
+from cnx.logs import log_of_peer, logger
 from cnx.threads.condition import Condition
 
 __all__ = ["Peer", "PeerTable", "Ping", "PingTable"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 PEERS_LIMIT = 10_000
 """How many other clients are remembered, so that a faulty server cannot fill the memory."""
@@ -78,7 +79,8 @@ class PeerTable:
             if not full:
                 self._peers[peer.address] = peer
         if full:
-            log.warning("%d other clients are known; %s is ignored", PEERS_LIMIT, peer.address)
+            text = "%s: %d other clients are known; %s is ignored"
+            log_of_peer(log, logging.WARNING, text, "SmartBus", PEERS_LIMIT, peer.address)
         return known != peer and not full
 
 

@@ -15,6 +15,7 @@ from cnx.clients.smartbus.protocol.codes import CmdType, SystemCmd
 from cnx.clients.smartbus.protocol.layout import Layout, Text, decode_text, encode_text
 from cnx.clients.smartbus.protocol.messages import Message
 from cnx.errors import InvalidJson, ProtocolError
+from cnx.json_lines import format_json
 
 __all__ = ["FlowAck", "FlowReturn", "InvokeFlow", "Notify"]
 
@@ -42,7 +43,7 @@ def dump_values(values: Iterable[Any]) -> str:
     """
     if isinstance(values, (str, bytes, dict)):
         raise TypeError(f"values must be a list or tuple, not {type(values).__name__}; put a single value into a list")
-    return json.dumps(list(values), allow_nan=False)
+    return format_json(list(values))
 
 
 def load_values(text: str) -> list[Any]:

@@ -35,12 +35,22 @@ def encode_text(name: str, text: str, limit: int, encoding: str = "utf-8", minim
     """
     if not isinstance(text, str):
         raise TypeError(f"{name} must be text (str), not {type(text).__name__}")
-    data = text.encode(encoding)
+    data = _encoded(text, encoding)
+    if data is None:
+        raise ValueError(f"{name} has characters that {encoding} does not have")
     if b"\0" in data:
         raise ValueError(f"{name} must not contain a NUL character, which would end it")
     if not minimum <= len(data) <= limit:
         raise ValueError(f"{name} has {len(data)} bytes in {encoding}; {minimum} to {limit} are allowed")
     return data
+
+
+def _encoded(text: str, encoding: str) -> bytes | None:
+    """Return ``text`` as bytes, or ``None``: the exception holds the text, which may be a password."""
+    try:
+        return text.encode(encoding)
+    except UnicodeEncodeError:
+        return None
 
 
 class Text:

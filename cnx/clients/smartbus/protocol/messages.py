@@ -10,7 +10,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
 
-from cnx.clients.smartbus.protocol.codes import CmdType, InternalCmd, Presence, SystemCmd
+from cnx.clients.smartbus.protocol.codes import (
+    CmdType,
+    InternalCmd,
+    Presence,
+    SystemCmd,
+)
 from cnx.clients.smartbus.protocol.layout import Layout, Text
 from cnx.clients.smartbus.protocol.packets import HEADER, UNKNOWN_UNIT, Address, Packet
 from cnx.errors import ProtocolError

@@ -10,7 +10,7 @@ import functools
 import struct
 from typing import NamedTuple
 
-from cnx.buffer import ReceiveBuffer
+from cnx.buffer import MESSAGES_AT_ONCE, ReceiveBuffer
 from cnx.clients.smartbus.protocol.layout import decode_text
 from cnx.errors import LimitExceeded, ProtocolError
 from cnx.framing import Framing, checked_limit
@@ -127,7 +127,7 @@ class PacketFraming(Framing):
         return _packet(header, buffer.take(header[9]), 0)
 
     def take_all(self, buffer: ReceiveBuffer) -> list[Packet]:
-        """Remove all complete packets in one pass, up to the first bad one.
+        """Remove the next complete packets in one pass, up to the first bad one: 256 at most.
 
         Raises:
             ProtocolError, LimitExceeded: the very first one is bad.
@@ -135,7 +135,7 @@ class PacketFraming(Framing):
         packets: list[Packet] = []
         data, begin = buffer.mark()
         start, end = begin, len(data)
-        bad = False
+        more = False
         while end - start >= HEADER.size:
             header = HEADER.unpack_from(data, start)
             try:
@@ -143,17 +143,20 @@ class PacketFraming(Framing):
             except (ProtocolError, LimitExceeded):
                 if not packets:
                     raise
-                bad = True  # it stays in the buffer, and is reported when it is the first one
+                more = True  # it stays in the buffer, and is reported when it is the first one
                 break
             if end - start < header[9]:
                 break
             packets.append(_packet(header, data, start))
             start += header[9]
+            if len(packets) == MESSAGES_AT_ONCE:
+                more = True
+                break
         if start == end:
             buffer.clear()
         else:
             buffer.skip(start - begin)
-        buffer.exhausted = not bad
+        buffer.exhausted = not more
         return packets
 
     def _check(self, flag: int, packet_size: int, data_size: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,11 +19,14 @@ from cnx.clients.smartbus.protocol.flows import (
     load_values,
 )
 from cnx.clients.smartbus.protocol.messages import Message
-from cnx.errors import InvalidJson
+from cnx.errors import ConnectError, InvalidJson
+from cnx.logs import logger
+from cnx.threads.hook import report_error
+from cnx.threads.starting import new_thread, start
 
 __all__ = ["Flow", "FlowRunner"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 RUNNING_LIMIT = 256
 """How many calls may run at a time."""
 DELAY = 0.005
@@ -64,17 +66,20 @@ class FlowRunner:
 
     def start(self, call: InvokeFlow, reply: Callable[[Message], object]) -> None:
         """Run the flow that ``call`` names on a thread of its own, and pass each answer to ``reply``."""
-        thread = threading.Thread(
-            target=self._run, args=(call, reply), name=f"cnx flow {call.project}/{call.flow}", daemon=True
-        )
+        thread = new_thread(self._run, f"cnx flow {call.project}/{call.flow}", call, reply)
         with self._lock:
             full = len(self._running) >= RUNNING_LIMIT
             if not full:
                 self._running.add(thread)
         if full:
             reply(FlowAck(call.project, call.invoke_id, Code.BUFFER_FULL, "too many flows are running"))
-        else:
-            thread.start()
+            return
+        try:
+            start(thread)
+        except ConnectError as error:
+            with self._lock:
+                self._running.discard(thread)
+            reply(FlowAck(call.project, call.invoke_id, Code.BUFFER_FULL, str(error)))
 
     def stop(self, timeout: float) -> None:
         """Wait at most ``timeout`` seconds for the running functions; their answers are dropped."""
@@ -91,8 +96,8 @@ class FlowRunner:
         try:
             if not self._stopped.wait(DELAY):
                 self._answer(call, reply)
-        except Exception:
-            log.exception("flow %s/%s failed; its caller gets no return", call.project, call.flow)
+        except Exception as error:
+            report_error(error, f"flow {call.project}/{call.flow} failed; its caller gets no return")
         finally:
             with self._lock:
                 self._running.discard(threading.current_thread())

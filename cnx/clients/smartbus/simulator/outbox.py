@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from typing import Protocol
 
+from cnx.logs import logger
+from cnx.threads.starting import new_thread, start
+
 __all__ = ["Outbox", "Sender"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 SIZE = 4 * 1024 * 1024
 """Bytes that may wait for one client."""
 BATCH = 256 * 1024
@@ -49,11 +51,11 @@ class Outbox:
         self._waiting = len(first)
         self._writing = False
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name=f"cnx outbox {session.address}", daemon=True)
+        self._thread = new_thread(self._run, f"cnx outbox {session.address}")
 
     def start(self) -> None:
         """Start the thread that writes."""
-        self._thread.start()
+        start(self._thread)
 
     def put(self, packet: bytes) -> bool:
         """Queue ``packet``, waiting while the queue is full; return ``False`` if the client is gone or disconnected."""

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import hmac
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 from cnx.buffer import ReceiveBuffer
-from cnx.clients.smartbus.protocol.codes import ClientType, CmdType, Code, InternalCmd, Presence, SystemCmd, meaning
+from cnx.clients.smartbus.protocol.codes import (
+    ClientType,
+    CmdType,
+    Code,
+    InternalCmd,
+    Presence,
+    SystemCmd,
+    meaning,
+)
 from cnx.clients.smartbus.protocol.flows import FlowAck, InvokeFlow, Notify
 from cnx.clients.smartbus.protocol.messages import (
     GlobalConnect,
@@ -33,11 +40,12 @@ from cnx.clients.smartbus.simulator.bus import Attachment, Bus, Refused
 from cnx.clients.smartbus.simulator.flows import Flow, FlowRunner
 from cnx.clients.smartbus.simulator.outbox import Outbox
 from cnx.errors import LimitExceeded, ProtocolError, TimedOut
+from cnx.logs import logger
 from cnx.simulation import Session, Simulator
 
 __all__ = ["Bus", "BusServer", "Flow"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 REGISTRATION_TIMEOUT = 10.0
 """Seconds within which a new link has to register."""
 SILENCE = 15.0

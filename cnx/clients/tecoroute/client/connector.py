@@ -28,18 +28,20 @@ from cnx.clients.tecoroute.protocol.session import checked_datagram, data_reques
 from cnx.connections.heartbeat import Beat
 from cnx.connections.sockets import SocketConnection
 from cnx.deadline import Deadline, checked_timeout
-from cnx.errors import Cancelled, CnxError, ProtocolError, because
+from cnx.errors import Cancelled, CnxError, ProtocolError, fresh, not_connected
 from cnx.framing import shorten
 from cnx.link.listener import Listener
+from cnx.logs import log_of_peer, logger
 from cnx.signals.emitter import Emitter
-from cnx.signals.subscriptions import Signal
+from cnx.signals.subscriptions import Signal, SignalName
+from cnx.threads.hook import report_error
 from cnx.transports.resolver import checked_host, checked_port, shown
 from cnx.transports.sockets import SocketOptions
 from cnx.transports.transport import Transport
 
 __all__ = ["Connector", "ConnectorSettings", "TunnelSettings"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 KEEPALIVE = data_request(b"")
 
@@ -126,10 +128,10 @@ class Connector(SocketConnection):
     class PlcSignals(Signal):
         """The signals of a connector, in addition to those of every connection."""
 
-        DATAGRAM_RECEIVED = "datagram-received"
+        DATAGRAM_RECEIVED = SignalName("datagram-received", "datagram")
         """``datagram``: bytes from the PLC that are not the answer to a :meth:`Connector.request`. With a subscriber,
         :meth:`Connector.receive` does not return them."""
-        LATENCY_MEASURED = "latency-measured"
+        LATENCY_MEASURED = SignalName("latency-measured", "seconds")
         """``seconds``: how long the service took to answer."""
 
     def __init__(
@@ -194,7 +196,7 @@ class Connector(SocketConnection):
             if session is not None and (connected or session is not before):
                 session.wait_until_ended()
             elif self.last_error is not None and not isinstance(self.last_error, Cancelled):
-                raise self.last_error
+                raise fresh(self.last_error)
         finally:
             self.close()
 
@@ -331,7 +333,8 @@ class Connector(SocketConnection):
         session = self._last_session()
         accepted = session.accept(response)
         if response.status != 200:
-            log.warning("%s: the service answered a request with status %d", self.name, response.status)
+            text = "%s: the service answered a request with status %d"
+            log_of_peer(log, logging.WARNING, text, self.name, response.status)
         if accepted.datagram is not None:
             self._deliver(session, accepted.datagram, accepted.pending)
         if accepted.seconds is not None:
@@ -342,7 +345,7 @@ class Connector(SocketConnection):
     def _last_session(self) -> Session:
         """Return the present session, or the last one, which knows why it ended."""
         if self._session is None:
-            raise ConnectorNotConnected(f"{self.name} is not connected{because(self.last_error)}")
+            raise ConnectorNotConnected(not_connected(self.name, self.last_error))
         return self._session
 
     def _seconds(self, timeout: float | None) -> float | None:
@@ -371,8 +374,8 @@ class Connector(SocketConnection):
         if pending is not None and pending.on_answer is not None:
             try:
                 pending.on_answer(datagram)
-            except Exception:
-                log.exception("%s: the on_answer of a message failed", self.name)
+            except Exception as error:
+                report_error(error, f"{self.name}: the on_answer of a message failed")
         elif self._datagrams.has_subscribers():
             self._datagrams.emit(datagram)
         else:
@@ -388,12 +391,12 @@ class Connector(SocketConnection):
             self.raise_alarm(ConnectorLatencyError(text))
 
     def _look_after(self) -> None:
-        """Send a keepalive if one is due, and end the link if the service is silent; on the thread of the listener."""
+        """Send a keepalive if one is due, and end the link if the service is silent."""
         session, now = self._session, monotonic()
         if session is None or session.reason is not None:
             return  # the session of this link has not begun yet
         silence, idle = session.latency.silence(now), now - session.last_sent
-        if silence >= self._silence_limit:
+        if silence >= self._silence_limit and not self.in_waiting:  # an answer may wait for a handler that takes long
             self.raise_alarm(ConnectorLatencyError(f"no answer at all for {silence:.1f} s"))
             return
         if idle >= self._rules.keepalive_interval:

@@ -14,7 +14,15 @@
 
 from __future__ import annotations
 
-from cnx.errors import AccessDenied, Cancelled, CnxError, ConnectError, ConnectionLost, DeviceError, NotConnected
+from cnx.errors import (
+    AccessDenied,
+    Cancelled,
+    CnxError,
+    ConnectError,
+    ConnectionLost,
+    DeviceError,
+    NotConnected,
+)
 
 __all__ = [
     "ConnectorConnectionError",

@@ -6,7 +6,11 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cnx.clients.tecoroute.client.errors import ConnectorConnectionError, ConnectorPlcError, ConnectorUserError
+from cnx.clients.tecoroute.client.errors import (
+    ConnectorConnectionError,
+    ConnectorPlcError,
+    ConnectorUserError,
+)
 from cnx.clients.tecoroute.protocol import session as protocol
 from cnx.clients.tecoroute.protocol.http import Response
 from cnx.framing import shorten

@@ -142,12 +142,7 @@ class Pace:
         raise error
 
 
-def _renew(paces: list[Pace]) -> None:
-    for pace in paces:
-        pace._renew()
-
-
-_paces: CleanupRegistry[Pace] = CleanupRegistry(_renew)
+_paces: CleanupRegistry[Pace] = CleanupRegistry(Pace._renew)
 
 OPENINGS = Pace(1.0)
 """The turns of this process, shared by all connectors that are not given a pace of their own."""

@@ -9,7 +9,11 @@ from threading import get_ident
 from time import monotonic
 from typing import NamedTuple
 
-from cnx.clients.tecoroute.client.errors import ConnectorConnectionError, ConnectorResponseError, raise_if_ended
+from cnx.clients.tecoroute.client.errors import (
+    ConnectorConnectionError,
+    ConnectorResponseError,
+    raise_if_ended,
+)
 from cnx.clients.tecoroute.client.policy import Latency, Rules
 from cnx.clients.tecoroute.client.statistics import Statistics
 from cnx.clients.tecoroute.client.window import ANSWER_TIMEOUT, Pending, Window
@@ -19,11 +23,12 @@ from cnx.connections.stream import StreamConnection
 from cnx.deadline import Deadline
 from cnx.errors import Cancelled, CnxError, LimitExceeded, NotConnected, TimedOut
 from cnx.framing import shorten
+from cnx.logs import log_of_peer, logger
 from cnx.threads.condition import Condition
 
 __all__ = ["Accepted", "Session"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 UNREAD_LIMIT = 1000
 """Number of datagrams that may wait to be received."""
@@ -192,7 +197,8 @@ class Session:
                 self._unread.append(datagram)
         if full:
             self._statistics.dropped += 1
-            log.warning("a datagram from %s was dropped: %d others wait to be received", self.address, UNREAD_LIMIT)
+            text = "%s: a datagram was dropped: %d others wait to be received"
+            log_of_peer(log, logging.WARNING, text, self.address, UNREAD_LIMIT)
         self._changed.notify()
 
     def _note_error(self, response: Response) -> Pending | None:

@@ -15,7 +15,7 @@ from cnx.clients.tecoroute.client.errors import ConnectorConnectionError, Connec
 from cnx.clients.tecoroute.client.statistics import UdpStatistics
 from cnx.clients.tecoroute.client.udp_port import Address, Allowed, UdpPort
 from cnx.deadline import checked_timeout
-from cnx.errors import Cancelled, LimitExceeded, TimedOut
+from cnx.errors import Cancelled, LimitExceeded, TimedOut, fresh
 from cnx.manager.backoff import Backoff
 from cnx.manager.lifecycle import State
 from cnx.manager.manager import ConnectionManager
@@ -210,7 +210,7 @@ class UdpConnector:
         self._changed.wait_for(lambda: self._closings != closings or self.manager.state in ENDED, None)
         reason = self.manager.reason
         if reason is not None and self._closings == closings and not isinstance(reason, Cancelled):
-            raise reason
+            raise fresh(reason)
 
     def _on_state(self) -> None:
         """Let run() check whether the manager has given up."""

@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from cnx.clients.tecoroute.client.errors import ConnectorConnectionError
+from cnx.logs import log_of_peer, logger
+from cnx.threads.hook import report_error
 from cnx.threads.locks import Lock
+from cnx.threads.starting import new_thread, start
 
 __all__ = ["Allowed", "UdpPort"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 LARGEST = 65535
 BATCH = 64
@@ -83,15 +86,15 @@ class UdpPort:
         self._waker.setblocking(False)
         self._wakened.setblocking(False)
         name = f"cnx tecoroute udp {self.address[0]}:{self.address[1]}"
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._thread = new_thread(self._run, name)
+        start(self._thread)
 
     def send(self, datagram: bytes, address: Address) -> bool:
         """Send a datagram without waiting; return whether the system accepted it."""
         try:
             self._socket.sendto(datagram, address)
         except OSError as error:
-            log.info("no answer to %s: %s", address, error)
+            log_of_peer(log, logging.INFO, "UDP %s: no answer to %s: %s", str(self.address), address, error)
             return False
         return True
 
@@ -132,8 +135,8 @@ class UdpPort:
                 datagrams = self._receive()
                 try:
                     self._on_datagrams(datagrams)
-                except Exception:
-                    log.exception("UDP %s: handling datagrams failed", self.address)
+                except Exception as error:
+                    report_error(error, f"UDP {self.address}: handling datagrams failed")
 
     def _receive(self) -> list[tuple[bytes, Address]]:
         datagrams: list[tuple[bytes, Address]] = []

@@ -1,7 +1,12 @@
 """The protocol of TecoRoute: the login, the tunnel's requests and answers, and EPSNET datagrams. No I/O, no clock."""
 
 from cnx.clients.tecoroute.protocol.epsnet import Datagram, Frame, set_clock
-from cnx.clients.tecoroute.protocol.http import Request, RequestReader, Response, ResponseReader
+from cnx.clients.tecoroute.protocol.http import (
+    Request,
+    RequestReader,
+    Response,
+    ResponseReader,
+)
 from cnx.clients.tecoroute.protocol.session import data_request, decode, encode
 
 __all__ = [

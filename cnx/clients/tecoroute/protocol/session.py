@@ -160,11 +160,21 @@ def checked_password(password: str) -> str:
     """Return ``password`` if it is text; raises ValueError or TypeError, which do not show it."""
     if not isinstance(password, str):
         raise TypeError(f"a password must be a str, not {type(password).__name__}")
-    try:
-        password.encode()
-    except UnicodeEncodeError:
-        raise ValueError("a password must be text that can be encoded as UTF-8") from None
+    if not can_be_encoded(password):
+        raise ValueError("a password must be text that can be encoded as UTF-8")
     return password
+
+
+def can_be_encoded(text: str) -> bool:
+    """Return whether ``text`` can be encoded as UTF-8.
+
+    This is a function because the exception holds the text, and would be the context of one raised where it is caught.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def checked_application(application: str) -> str:
