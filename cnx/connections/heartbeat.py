@@ -96,6 +96,8 @@ class _Pulse:
     def look(self) -> None:
         """Find out whether the peer takes what is written, and write a heartbeat of bytes; it does not wait."""
         link = self._link
+        if link.wrote_eof:  # nothing can be written any more
+            return
         stopped = self._clock.missed() > 0
         before, self._write = self._write, link.writing
         if self._write[0]:  # this shows as well as a heartbeat whether the peer takes anything
@@ -121,7 +123,7 @@ class _Pulse:
     def call(self) -> None:
         """Call the function, or write bytes; it may wait."""
         connection = self._connection()
-        if connection is None:
+        if connection is None or self._link.wrote_eof:
             return
         self._calls += 1
         self._calling = True

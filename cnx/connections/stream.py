@@ -258,6 +258,19 @@ class StreamConnection(TransportConnection):
         link.write(data, seconds)
 
     @final
+    def write_eof(self, *, timeout: float | None = None) -> None:
+        """Send the end of the stream: the peer sees that nothing more comes, and can still answer.
+
+        After that, writing methods raise ``RuntimeError``, and there are no more heartbeats. When the peer has sent its
+        own end, the link ends, as always; what arrived before can be read. A second call does nothing.
+
+        Raises:
+            io.UnsupportedOperation: it is neither TCP nor a unix socket.
+        """
+        parts = self._cnx
+        (parts.link or parts.usable_link(self)).write_eof(parts.seconds(timeout))
+
+    @final
     def writelines(self, lines: Iterable[Data], *, timeout: float | None = None) -> None:
         """Send several pieces of bytes as one."""
         self.write(b"".join(lines), timeout=timeout)

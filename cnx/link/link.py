@@ -34,6 +34,7 @@ and end of the link.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from functools import partial
 from threading import get_ident
@@ -197,6 +198,7 @@ class Link:
         attendant: the thread that serves it.
         deadline: bounds every call while the link is being prepared; ``None`` after that.
         reader, writer: the roles.
+        wrote_eof: the end of the stream was sent, so nothing can be written any more.
         raw_reads: reading methods of the user have taken bytes from it, and none has reported its end yet.
         received, sent: bytes that came in and went out.
         writes: whole messages that went out.
@@ -210,6 +212,7 @@ class Link:
         self.announced = False
         self.attendant: Attendant | None = None
         self.deadline: Deadline | None = None
+        self.wrote_eof = False
         self.raw_reads = False
         self.received = self.sent = self.writes = 0
         self._receiver = receiver
@@ -771,6 +774,8 @@ class Link:
         """Send ``data``, as the writer."""
         if self.reason is not None:
             self._raise_reason()
+        if self.wrote_eof:
+            raise RuntimeError(f"write_eof() has ended what is written to {self.address}; nothing was sent")
         size = len(data)
         self._recorder.add(">", data, size)  # before there is an answer
         try:
@@ -797,6 +802,35 @@ class Link:
         else:
             self.sent += max(sent, 0)
             self._report_cut(sent, size, asked)
+
+    def write_eof(self, timeout: float | None) -> None:
+        """Send the end of the stream, after what other threads are writing; once. Raises like :meth:`write`."""
+        me, asked = get_ident(), timeout
+        try:
+            while self.writer.perform(me, self._send_eof) is Role.TAKEN:
+                timeout = self._wait_to_write(timeout, asked)
+        finally:
+            if self._changed.gates:
+                self._changed.notify()
+            if self.reason is not None:
+                self._ask_to_settle()
+
+    def _send_eof(self) -> None:
+        """Send the end of the stream, as the writer."""
+        if self.reason is not None:
+            self._raise_reason()
+        if self.wrote_eof:
+            return
+        try:
+            self.transport.end_writing()
+        except io.UnsupportedOperation:
+            raise
+        except OSError as error:
+            lost = ConnectionLost(f"the connection with {self.address} broke while writing: {error}")
+            self.end(lost)
+            raise lost from error
+        self.wrote_eof = True
+        self._recorder.say("the end of what is written was sent")
 
     def _wait_to_write(self, timeout: float | None, asked: float | None) -> float | None:
         """Wait until nobody writes; return what is left of ``timeout``."""

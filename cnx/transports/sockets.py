@@ -190,6 +190,11 @@ class SocketTransport(Transport):
                 continue
         return sent
 
+    def end_writing(self) -> None:
+        if self._socket.type != socket.SOCK_STREAM:
+            super().end_writing()  # raises
+        self._socket.shutdown(socket.SHUT_WR)
+
     def shutdown(self) -> None:
         self._shut = True
         with contextlib.suppress(OSError):  # the connection is gone already

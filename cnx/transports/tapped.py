@@ -53,6 +53,9 @@ class TappedTransport(Transport):
         self._tap(">", bytes(data[: max(sent, 0)]))
         return sent
 
+    def end_writing(self) -> None:
+        self.inner.end_writing()
+
     def shutdown(self) -> None:
         self.inner.shutdown()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from abc import ABC, abstractmethod
 
 __all__ = ["CHUNK", "Transport"]
@@ -54,6 +55,15 @@ class Transport(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release the descriptors; called once, after ``shutdown``, when no other call is in progress."""
+
+    def end_writing(self) -> None:
+        """Send the end of the stream after what was written; the peer can still send.
+
+        Raises:
+            io.UnsupportedOperation: this kind has no such end; nothing was sent.
+            OSError: it broke.
+        """
+        raise io.UnsupportedOperation(f"{self.address} cannot end one direction alone; use disconnect()")
 
     def abandon(self) -> None:
         """Release the descriptors in a forked child process, without touching the parent's use of them."""

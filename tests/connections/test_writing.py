@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import ctypes
+import io
 import socket
 import struct
 import threading
@@ -15,7 +16,7 @@ import pytest
 from cnx import Connection, Delimited, JsonLines, LengthPrefixed, SocketConnection, subscribe
 from cnx.errors import ConnectionLost, NotConnected, TimedOut
 from cnx.link.listener import Listener
-from cnx.testing import connection_pair, wait_until
+from cnx.testing import connection_pair, serial_pair, wait_until
 from tests.helpers.inside import is_writing, link_of
 
 PATIENCE = 10.0
@@ -325,3 +326,28 @@ def test_disconnect_ends_a_blocked_write(cnx_pair: Pair) -> None:
         connection.write(bytes(50_000_000))
     thread.join(PATIENCE)
     assert got == [b"\0"]
+
+
+def test_end_of_what_is_written(cnx_pair: Pair) -> None:
+    """The peer sees it after everything before, and its answer can be read."""
+    connection, peer = cnx_pair
+    connection.write(b"all of it")
+    connection.write_eof()
+    connection.write_eof()
+    assert peer.recv(100) == b"all of it"
+    assert peer.recv(100) == b""
+    with pytest.raises(RuntimeError, match=r"write_eof\(\) has ended .* nothing was sent"):
+        connection.write(b"more")
+    assert connection.connected
+    peer.sendall(b"9 bytes\n")
+    peer.close()
+    assert connection.readline(timeout=PATIENCE) == b"9 bytes\n"
+    assert connection.read(timeout=PATIENCE) == b""
+
+
+def test_serial_line_has_no_end_to_write() -> None:
+    """It is refused, and the link goes on."""
+    with serial_pair() as (connection, _):
+        with pytest.raises(io.UnsupportedOperation, match="cannot end one direction alone"):
+            connection.write_eof()
+        assert connection.connected
