@@ -19,7 +19,7 @@ import pytest
 from cnx import SocketConnection, SocketOptions, UdpConnection, UnixConnection
 from cnx.deadline import Deadline
 from cnx.errors import Cancelled, ConnectError, ConnectTimedOut, TimedOut
-from cnx.testing import wait_until
+from cnx.testing import NewThreads, wait_until
 from cnx.transports import dialing, resolver
 from cnx.transports.dialing import connect_socket, open_unix
 from tests.helpers.inside import link_of
@@ -174,7 +174,7 @@ def test_slow_resolver_does_not_hold_up_an_attempt(monkeypatch: pytest.MonkeyPat
     answer.set()
 
 
-def test_attempts_share_a_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attempts_share_a_look_up(monkeypatch: pytest.MonkeyPatch, new_threads: NewThreads) -> None:
     """While the resolver hangs, no attempt adds a thread; what it finds in the end is for all that wait."""
     answer = threading.Event()
     original = socket.getaddrinfo
@@ -198,7 +198,7 @@ def test_attempts_share_a_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
         for thread in threads:
             thread.start()
         wait_until(lambda: len(resolver._look_ups["device.invalid"]._changed.gates) == len(threads), "the attempts")
-        looking = [thread for thread in threading.enumerate() if thread.name == "cnx looking up device.invalid"]
+        looking = new_threads("cnx looking up device.invalid")
         answer.set()
         for thread in threads:
             thread.join()
