@@ -99,7 +99,7 @@ class Driver(ABC):
         self.in_outage = False
 
     def log_failure(self, text: str, level: int = logging.INFO) -> None:
-        """Log that there is no link. An outage has one line when it begins; more about it is for ``DEBUG``."""
+        """Log a failure: the first one of an outage at ``level``, later ones at ``DEBUG``."""
         log.log(logging.DEBUG if self.in_outage else level, "%s", about(self.connection.name, text))
         self.in_outage = True
 
@@ -129,7 +129,7 @@ class Driver(ABC):
             self._keeper = weakref.ref(keeper)
 
     def note_loss(self, reason: BaseException) -> None:
-        """Note why the link ends, before a reader hears of it; an end that was asked for is no error."""
+        """Record why the link ends before any reader can notice the end; a requested end is not an error."""
         if not isinstance(reason, Cancelled):
             self.last_error = reason
 
@@ -397,7 +397,7 @@ def warn_abandoned(connection: Connection) -> None:
 
 
 def interruption(connection: Connection, error: BaseException) -> BaseException:
-    """Return why a link ends whose ``CONNECTED`` was cut short by ``error``, which is no ordinary exception."""
+    """Return the reason for ending a link because ``error``, such as ``SystemExit``, interrupted ``CONNECTED``."""
     if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
         return Cancelled(f"the call that connected was interrupted: {error!r}")
     lost = ConnectionLost(f"a handler of {connection.name} raised {error!r}")
@@ -646,7 +646,7 @@ class _PlainDriver(Driver):
                 )
 
     def _take_down(self, reason: BaseException, *, alarm: bool = True) -> bool:
-        """Note that there is no link any more; return whether there was one.
+        """Record that the link is gone; return whether there was one.
 
         The end is then emitted by the calling thread, with :meth:`_emit_end`, or by the one that emits ``CONNECTED``.
         """
